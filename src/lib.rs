@@ -1,1 +1,6 @@
-//! Tidelock.
+//! Tidelock keeps native Kubernetes Secrets in step with a secrets registry in PostgreSQL.
+//!
+//! The rooms, and which may look into which: `core` <- `crypto` <- `registry`; `core` <- `api`; `controller` uses `api`,
+//! `registry` and `telemetry`; `cli` uses everything; nothing uses `cli`.
+
+pub mod core;

@@ -1,0 +1,19 @@
+//! The words of the registry as types: names, identifiers, values, times and the states of keys.
+//!
+//! Nothing here does I/O, reads a clock or knows PostgreSQL or Kubernetes; everything else builds on it.
+
+mod diff;
+mod key_state;
+mod names;
+mod registry_time;
+mod secret_value;
+mod value_hash;
+
+pub use diff::{Difference, KeyDifference, diff};
+pub use key_state::{KeyFacts, KeyState, StateCounts};
+pub use names::{
+    EnvironmentId, EnvironmentName, InvalidName, KeyName, ProjectId, ProjectName, RingName, SecretId, UserId, UserName,
+};
+pub use registry_time::RegistryTime;
+pub use secret_value::SecretValue;
+pub use value_hash::{HashComparison, InvalidValueHash, ValueHash};
