@@ -1,0 +1,196 @@
+-- Every table of the registry. Who may read and write is V2's matter, what a write does V3's and V4's.
+--
+-- Migrations name no schema: they run with the registry's schema in front of the search path, and `@schema@` stands
+-- for its quoted name where a function has to spell it. Tables are owned by the login that migrates.
+
+CREATE TYPE project_role AS ENUM ('ADMIN', 'DEVELOPER', 'VIEWER');
+CREATE TYPE user_kind AS ENUM ('person', 'service', 'owner');
+CREATE TYPE key_tracking AS ENUM ('tracked', 'independent');
+
+-- The oldest program that this schema still serves, as reader and as writer, in numbers of migrations known to it.
+-- A migration that only adds leaves these alone, so that one migration never stops a fleet.
+CREATE TABLE schema_floor (
+    only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    oldest_reader integer NOT NULL,
+    oldest_writer integer NOT NULL
+);
+INSERT INTO schema_floor (oldest_reader, oldest_writer) VALUES (1, 1);
+
+CREATE TABLE users (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name        text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 63),
+    db_role     text UNIQUE,
+    kind        user_kind NOT NULL DEFAULT 'person',
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    disabled_at timestamptz
+);
+COMMENT ON COLUMN users.db_role IS 'The database login that is this user; NULL for users who only act through a delegate.';
+
+CREATE TABLE projects (
+    id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    name        text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 63),
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    archived_at timestamptz
+);
+
+-- The counter row is a project's only mutex and is taken before anything else. It is narrow, and half of each page is
+-- left free, so that updates stay on the page while an old snapshot is held.
+CREATE TABLE project_revisions (
+    project_id  uuid PRIMARY KEY REFERENCES projects,
+    revision    bigint NOT NULL DEFAULT 0,
+    token       uuid NOT NULL DEFAULT gen_random_uuid(),
+    transaction xid8 NOT NULL DEFAULT '0',
+    changed_at  timestamptz NOT NULL DEFAULT '-infinity'
+) WITH (fillfactor = 50);
+COMMENT ON COLUMN project_revisions.transaction IS 'The transaction that made this revision: one step per transaction.';
+COMMENT ON COLUMN project_revisions.changed_at IS 'When it was made; grows strictly, whatever the clock does.';
+
+-- A number alone does not name a history: after a crash or a restore the same number can come again. The token does.
+CREATE TABLE revision_log (
+    project_id uuid NOT NULL REFERENCES projects,
+    revision   bigint NOT NULL,
+    token      uuid NOT NULL,
+    at         timestamptz NOT NULL,
+    PRIMARY KEY (project_id, revision)
+);
+
+CREATE TABLE environments (
+    id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    project_id    uuid NOT NULL REFERENCES projects,
+    name          text NOT NULL CHECK (length(name) BETWEEN 1 AND 63),
+    is_production boolean NOT NULL DEFAULT false,
+    ring          text NOT NULL CHECK (length(ring) BETWEEN 1 AND 63),
+    epoch         bigint NOT NULL DEFAULT 1,
+    revision      bigint NOT NULL DEFAULT 0,
+    live_secrets  bigint NOT NULL DEFAULT 0,
+    created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
+    deleted_at    timestamptz,
+    UNIQUE (project_id, id)
+);
+CREATE UNIQUE INDEX environments_name_idx ON environments (project_id, name) WHERE deleted_at IS NULL;
+CREATE UNIQUE INDEX idx_one_prod_env_per_project ON environments (project_id) WHERE is_production AND deleted_at IS NULL;
+COMMENT ON COLUMN environments.ring IS 'The ring of the keyring that values here are sealed under.';
+COMMENT ON COLUMN environments.revision IS 'The project''s revision at which the live values here last changed.';
+COMMENT ON COLUMN environments.live_secrets IS 'How many rows of secrets are live here: what a reader must see, or rows are hidden from it.';
+
+CREATE TABLE project_members (
+    project_id        uuid NOT NULL REFERENCES projects,
+    user_id           uuid NOT NULL REFERENCES users,
+    role              project_role NOT NULL,
+    only_environments uuid[],
+    read_only         boolean NOT NULL DEFAULT false,
+    expires_at        timestamptz,
+    created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (project_id, user_id)
+);
+CREATE INDEX project_members_user_idx ON project_members (user_id);
+
+CREATE TABLE project_secret_registry (
+    project_id      uuid NOT NULL REFERENCES projects,
+    key_name        text NOT NULL CHECK (length(key_name) BETWEEN 1 AND 253),
+    last_updated_at timestamptz NOT NULL,
+    tracking        key_tracking NOT NULL DEFAULT 'tracked',
+    description     text NOT NULL DEFAULT '',
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    retired_at      timestamptz,
+    PRIMARY KEY (project_id, key_name)
+);
+
+CREATE TABLE secrets (
+    id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
+    project_id      uuid NOT NULL,
+    environment_id  uuid NOT NULL,
+    key             text NOT NULL CHECK (length(key) BETWEEN 1 AND 253),
+    encrypted_value text NOT NULL,
+    value_hash      text NOT NULL,
+    version         bigint NOT NULL DEFAULT 1 CHECK (version > 0),
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    updated_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    deleted_at      timestamptz,
+    answers         timestamptz,
+    FOREIGN KEY (project_id, environment_id) REFERENCES environments (project_id, id)
+);
+CREATE UNIQUE INDEX secrets_live_key_idx ON secrets (environment_id, key) WHERE deleted_at IS NULL;
+CREATE INDEX secrets_project_key_idx ON secrets (project_id, key);
+COMMENT ON COLUMN secrets.answers IS 'Set by a writer that follows or confirms: the registry time that it answers. Taken off by the trigger.';
+COMMENT ON COLUMN secrets.version IS 'Counts the values of this row from 1; bound into the ciphertext.';
+
+CREATE TABLE secret_versions (
+    secret_id       uuid NOT NULL REFERENCES secrets,
+    version         bigint NOT NULL,
+    environment_id  uuid NOT NULL REFERENCES environments,
+    encrypted_value text NOT NULL,
+    value_hash      text NOT NULL,
+    replaced_at     timestamptz NOT NULL,
+    PRIMARY KEY (secret_id, version)
+);
+
+CREATE TABLE key_exemptions (
+    project_id     uuid NOT NULL,
+    environment_id uuid NOT NULL,
+    key_name       text NOT NULL,
+    reason         text NOT NULL,
+    created_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (environment_id, key_name),
+    FOREIGN KEY (project_id, environment_id) REFERENCES environments (project_id, id),
+    FOREIGN KEY (project_id, key_name) REFERENCES project_secret_registry (project_id, key_name)
+);
+
+CREATE TABLE encryption_keys (
+    id         text PRIMARY KEY,
+    ring       text NOT NULL,
+    state      text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'draining', 'dropped')),
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE encryption_keys IS 'Which encryption keys rows were sealed under; never any key material.';
+
+CREATE TABLE project_hash_keys (
+    project_id  uuid NOT NULL REFERENCES projects,
+    hash_key_id text NOT NULL,
+    ring        text NOT NULL,
+    sealed      text NOT NULL,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (project_id, hash_key_id, ring)
+);
+COMMENT ON TABLE project_hash_keys IS 'The project''s hashing key, sealed once for each ring that its environments use.';
+
+CREATE TABLE audit_logs (
+    chain          uuid NOT NULL,
+    position       bigint NOT NULL,
+    project_id     uuid REFERENCES projects,
+    environment_id uuid REFERENCES environments,
+    user_id        uuid NOT NULL REFERENCES users,
+    login          text NOT NULL,
+    action         text NOT NULL,
+    subject        text,
+    old_value_hash text,
+    new_value_hash text,
+    reason         text NOT NULL,
+    revision       bigint,
+    "timestamp"    timestamptz NOT NULL,
+    link           bytea NOT NULL CHECK (octet_length(link) = 32),
+    PRIMARY KEY (chain, position)
+);
+COMMENT ON COLUMN audit_logs.chain IS 'The project''s id; all zeros for the system chain.';
+COMMENT ON COLUMN audit_logs.subject IS 'What it was done to: a key, a user, an environment.';
+
+CREATE TABLE audit_seals (
+    chain      uuid NOT NULL,
+    position   bigint NOT NULL,
+    link       bytea NOT NULL,
+    key_id     text NOT NULL,
+    seal       bytea NOT NULL,
+    user_id    uuid NOT NULL REFERENCES users,
+    created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (chain, position, key_id)
+);
+
+CREATE TABLE deliveries (
+    cluster        text NOT NULL,
+    namespace      text NOT NULL,
+    binding        text NOT NULL,
+    environment_id uuid NOT NULL REFERENCES environments,
+    revision       bigint NOT NULL,
+    delivered_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (cluster, namespace, binding, environment_id)
+);

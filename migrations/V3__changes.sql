@@ -1,0 +1,327 @@
+-- What a write does, whoever writes: the mutex, the revision, times that only grow, change, follow and confirm.
+
+-- The project's mutex for this transaction, and the reason that its audit rows give. First statement of every
+-- transaction of ours; one that leaves it out gets the same lock from its first row, and may lose a deadlock.
+CREATE FUNCTION begin_change(project text, reason text) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    found_id uuid;
+    archived timestamptz;
+BEGIN
+    PERFORM require_actor();
+    SELECT id, archived_at INTO found_id, archived FROM projects
+        WHERE name = begin_change.project AND id IN (SELECT visible_projects());
+    IF found_id IS NULL THEN
+        RAISE EXCEPTION 'project % not found, or you are not a member', begin_change.project USING ERRCODE = 'TL404';
+    END IF;
+    IF NOT EXISTS (SELECT FROM memberships() m
+                   WHERE m.project_id = found_id AND m.role IN ('ADMIN', 'DEVELOPER') AND NOT m.read_only) THEN
+        RAISE EXCEPTION 'your membership of project % is read-only', begin_change.project
+            USING ERRCODE = 'TL403', HINT = 'Ask an ADMIN of the project for the role DEVELOPER or ADMIN.';
+    END IF;
+    IF archived IS NOT NULL THEN
+        RAISE EXCEPTION 'project % is archived', begin_change.project USING ERRCODE = 'TL403';
+    END IF;
+    PERFORM set_config('tidelock.reason', coalesce(begin_change.reason, ''), true);
+    PERFORM FROM project_revisions WHERE project_id = found_id FOR NO KEY UPDATE;
+    RETURN found_id;
+END $$;
+
+-- One step of the project's revision per transaction that changes anything a reader can see. Returns its time.
+CREATE FUNCTION step_revision(project uuid) RETURNS timestamptz
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    step project_revisions;
+BEGIN
+    SELECT * INTO step FROM project_revisions WHERE project_id = step_revision.project;
+    IF step.transaction = pg_current_xact_id() THEN
+        RETURN step.changed_at;
+    END IF;
+    PERFORM require_actor();
+    IF (SELECT archived_at FROM projects WHERE id = step_revision.project) IS NOT NULL THEN
+        RAISE EXCEPTION 'the project is archived' USING ERRCODE = 'TL403';
+    END IF;
+    UPDATE project_revisions r SET revision = r.revision + 1, token = gen_random_uuid(), transaction = pg_current_xact_id(),
+            changed_at = greatest(clock_timestamp(), r.changed_at + interval '1 microsecond')
+        WHERE r.project_id = step_revision.project RETURNING * INTO step;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'project not found, or you are not a member' USING ERRCODE = 'TL404';
+    END IF;
+    INSERT INTO revision_log VALUES (step.project_id, step.revision, step.token, step.changed_at);
+    RETURN step.changed_at;
+END $$;
+
+-- At commit, so that the lock behind the hint is held no longer than the commit itself. NOTIFY makes commits wait for
+-- each other; whoever finds somebody else just notifying leaves it to them, and the poll to the rest.
+CREATE FUNCTION finish_revision() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    -- A revision that a crash can take back would come again as another one with the same number.
+    IF current_setting('synchronous_commit') = 'off' THEN
+        PERFORM set_config('synchronous_commit', 'on', true);
+    END IF;
+    IF pg_try_advisory_xact_lock(hashtextextended('tidelock.notify', 0)) THEN
+        PERFORM pg_notify('tidelock', '');
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER finish AFTER INSERT ON revision_log DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION finish_revision();
+ALTER TABLE revision_log ENABLE ALWAYS TRIGGER finish;
+
+-- Decides what the write of one row is, and gives it its time.
+--
+-- A change gets a new time, after every time the key has had. A follow or confirm gets the registry time that it
+-- answers, so a change that it did not know of leaves it stale, rightly.
+--
+-- Its look-ups are by index alone: a plan made while a table was one page would read all of it for each row.
+CREATE FUNCTION stamp_secret() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    step_time timestamptz;
+    known project_secret_registry;
+    registered boolean;
+    change_time timestamptz;
+    answered timestamptz;
+    behind boolean;
+BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF (NEW.id, NEW.project_id, NEW.environment_id, NEW.key, NEW.created_at)
+            IS DISTINCT FROM (OLD.id, OLD.project_id, OLD.environment_id, OLD.key, OLD.created_at) THEN
+            RAISE EXCEPTION 'a secret keeps its id, project, environment and key' USING ERRCODE = 'TL422';
+        END IF;
+        IF OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NOT NULL THEN
+            RAISE EXCEPTION 'key % is deleted here; restore it first', OLD.key USING ERRCODE = 'TL422';
+        END IF;
+    ELSIF NEW.deleted_at IS NOT NULL THEN
+        RAISE EXCEPTION 'a secret is not created deleted' USING ERRCODE = 'TL422';
+    END IF;
+    IF EXISTS (SELECT FROM environments WHERE id = NEW.environment_id AND deleted_at IS NOT NULL) THEN
+        RAISE EXCEPTION 'the environment is deleted' USING ERRCODE = 'TL403';
+    END IF;
+
+    step_time := step_revision(NEW.project_id);
+    SELECT * INTO known FROM project_secret_registry WHERE project_id = NEW.project_id AND key_name = NEW.key;
+    registered := FOUND AND known.retired_at IS NULL;
+    change_time := greatest(step_time, known.last_updated_at + interval '1 microsecond');
+    answered := NEW.answers;
+    NEW.answers := NULL;
+    IF answered > known.last_updated_at OR (answered IS NOT NULL AND NOT registered) THEN
+        RAISE EXCEPTION 'key % has not changed at %, so nothing can follow that', NEW.key, answered USING ERRCODE = 'TL422';
+    END IF;
+
+    IF TG_OP = 'UPDATE' AND OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL THEN
+        NEW := OLD;
+        NEW.updated_at := change_time;
+        NEW.deleted_at := change_time;
+        RETURN NEW;
+    END IF;
+    IF TG_OP = 'UPDATE' AND OLD.deleted_at IS NULL AND NEW.value_hash = OLD.value_hash THEN
+        -- Confirmed. The stored ciphertext stays.
+        NEW := OLD;
+        NEW.updated_at := greatest(OLD.updated_at, coalesce(answered, known.last_updated_at));
+        RETURN NEW;
+    END IF;
+
+    IF TG_OP = 'INSERT' THEN
+        NEW.created_at := change_time;
+        behind := true;
+    ELSIF OLD.deleted_at IS NOT NULL THEN
+        NEW := OLD;
+        NEW.deleted_at := NULL;
+        behind := true;
+    ELSE
+        IF NEW.encrypted_value = OLD.encrypted_value THEN
+            RAISE EXCEPTION 'key % has a new value_hash over its old ciphertext', NEW.key USING ERRCODE = 'TL422';
+        END IF;
+        IF NEW.version = OLD.version THEN
+            NEW.version := OLD.version + 1;
+        ELSIF NEW.version <> OLD.version + 1 THEN
+            RAISE EXCEPTION 'key % is at version %, so the next is %, not %', NEW.key, OLD.version, OLD.version + 1, NEW.version
+                USING ERRCODE = 'TL409', HINT = 'Somebody else changed it in between. Look again, then repeat.';
+        END IF;
+        behind := OLD.updated_at < known.last_updated_at;
+    END IF;
+
+    IF answered IS NOT NULL THEN
+        NEW.updated_at := answered;
+    ELSIF registered AND behind AND known.tracking = 'tracked' AND EXISTS (
+            SELECT FROM secrets twin
+            WHERE twin.project_id = NEW.project_id AND twin.key = NEW.key AND twin.environment_id <> NEW.environment_id
+              AND twin.deleted_at IS NULL AND twin.value_hash = NEW.value_hash
+              AND twin.updated_at = known.last_updated_at) THEN
+        NEW.updated_at := known.last_updated_at;
+    ELSE
+        NEW.updated_at := change_time;
+    END IF;
+    RETURN NEW;
+END $$;
+
+-- What one row's write came to, without its ciphertexts.
+CREATE TYPE secret_write AS (
+    environment_id uuid,
+    key            text,
+    key_id         text,
+    updated_at     timestamptz,
+    live           boolean,
+    value_hash     text,
+    was_live       boolean,
+    old_hash       text
+);
+
+-- Once per statement and project: audit, registry, counters.
+--
+-- Planned anew for each statement: a plan made for one row is quadratic for an import.
+CREATE FUNCTION settle_writes(project uuid, writes secret_write[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
+SET plan_cache_mode = force_custom_plan AS $$
+DECLARE
+    torn text;
+    wrong record;
+BEGIN
+    -- Two environments changed to different values in one statement: neither would be the newest.
+    SELECT w.key INTO torn FROM unnest(writes) w
+        LEFT JOIN project_secret_registry r ON r.project_id = project AND r.key_name = w.key
+        WHERE w.live AND (r.last_updated_at IS NULL OR (w.updated_at > r.last_updated_at AND r.tracking = 'tracked'))
+        GROUP BY w.key HAVING count(DISTINCT w.value_hash) > 1 LIMIT 1;
+    IF torn IS NOT NULL THEN
+        RAISE EXCEPTION 'one statement gives key % different values in several environments', torn
+            USING ERRCODE = 'TL422', HINT = 'Write them in statements of their own, or let the others follow.';
+    END IF;
+
+    -- A production value under another ring's encryption key could be opened by whoever holds only that ring.
+    INSERT INTO encryption_keys (id, ring)
+        SELECT DISTINCT ON (w.key_id) w.key_id, e.ring FROM unnest(writes) w JOIN environments e ON e.id = w.environment_id
+        WHERE w.key_id IS NOT NULL ON CONFLICT DO NOTHING;
+    SELECT k.ring AS used, e.name, e.ring INTO wrong FROM unnest(writes) w
+        JOIN environments e ON e.id = w.environment_id JOIN encryption_keys k ON k.id = w.key_id
+        WHERE k.ring <> e.ring LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'value sealed under ring %, but environment % uses ring %', wrong.used, wrong.name, wrong.ring
+            USING ERRCODE = 'TL403';
+    END IF;
+
+    INSERT INTO audit_logs (project_id, environment_id, action, subject, old_value_hash, new_value_hash)
+        SELECT project, w.environment_id,
+               CASE WHEN NOT w.live THEN 'secret.delete'
+                    WHEN w.old_hash IS NOT NULL AND NOT w.was_live THEN 'secret.restore'
+                    WHEN w.old_hash = w.value_hash THEN 'secret.confirm'
+                    WHEN r.tracking = 'tracked' AND r.retired_at IS NULL AND w.updated_at <= r.last_updated_at THEN 'secret.follow'
+                    WHEN w.old_hash IS NULL THEN 'secret.create'
+                    ELSE 'secret.update' END,
+               w.key, CASE WHEN w.was_live THEN w.old_hash END, CASE WHEN w.live THEN w.value_hash END
+        FROM unnest(writes) w LEFT JOIN project_secret_registry r ON r.project_id = project AND r.key_name = w.key
+        ORDER BY w.key, w.environment_id;
+
+    UPDATE project_secret_registry r
+        SET last_updated_at = n.latest, retired_at = CASE WHEN n.live THEN NULL ELSE r.retired_at END
+        FROM (SELECT w.key, max(w.updated_at) AS latest, bool_or(w.live) AS live FROM unnest(writes) w GROUP BY w.key) n
+        WHERE r.project_id = project AND r.key_name = n.key AND n.latest > r.last_updated_at
+          AND (r.tracking = 'tracked' OR r.retired_at IS NOT NULL);
+    INSERT INTO project_secret_registry (project_id, key_name, last_updated_at)
+        SELECT project, w.key, max(w.updated_at) FROM unnest(writes) w GROUP BY w.key
+        ON CONFLICT DO NOTHING;
+
+    UPDATE environments e
+        SET live_secrets = e.live_secrets + n.delta,
+            revision = (SELECT r.revision FROM project_revisions r WHERE r.project_id = project)
+        FROM (SELECT w.environment_id, sum(w.live::int - w.was_live::int) AS delta FROM unnest(writes) w
+              WHERE w.live <> w.was_live OR w.old_hash IS DISTINCT FROM w.value_hash GROUP BY w.environment_id) n
+        WHERE e.id = n.environment_id;
+END $$;
+
+-- The size of a transition table is taken when a statement is first parsed in a session, so the plan may think of one row
+-- while ten thousand come: no nested loops.
+CREATE FUNCTION settle_secrets() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_nestloop = off AS $$
+DECLARE
+    project uuid;
+    writes secret_write[];
+BEGIN
+    FOR project IN SELECT DISTINCT n.project_id FROM new_rows n LOOP
+        IF TG_OP = 'INSERT' THEN
+            SELECT array_agg((n.environment_id, n.key, substring(n.encrypted_value FROM '^t1:([^:]+):'), n.updated_at,
+                    true, n.value_hash, false, NULL)::secret_write)
+                INTO writes FROM new_rows n WHERE n.project_id = project;
+        ELSE
+            SELECT array_agg((n.environment_id, n.key, substring(n.encrypted_value FROM '^t1:([^:]+):'), n.updated_at,
+                    n.deleted_at IS NULL, n.value_hash, o.deleted_at IS NULL, o.value_hash)::secret_write)
+                INTO writes FROM new_rows n JOIN old_rows o USING (id) WHERE n.project_id = project;
+            INSERT INTO secret_versions (secret_id, version, environment_id, encrypted_value, value_hash, replaced_at)
+                SELECT o.id, o.version, o.environment_id, o.encrypted_value, o.value_hash, n.updated_at
+                FROM new_rows n JOIN old_rows o USING (id) WHERE n.project_id = project AND n.version > o.version;
+        END IF;
+        PERFORM settle_writes(project, writes);
+    END LOOP;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON secrets FOR EACH ROW EXECUTE FUNCTION stamp_secret();
+CREATE TRIGGER settle_inserts AFTER INSERT ON secrets REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION settle_secrets();
+CREATE TRIGGER settle_updates AFTER UPDATE ON secrets REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION settle_secrets();
+
+-- A key's definition: to retire it ends it everywhere; a new description or tracking makes every environment look.
+CREATE FUNCTION stamp_key() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    -- Written by settle_writes, which has stamped it already.
+    IF NEW.last_updated_at IS DISTINCT FROM OLD.last_updated_at THEN
+        IF NEW.last_updated_at < OLD.last_updated_at THEN
+            RAISE EXCEPTION 'the time of key % cannot go back', OLD.key_name USING ERRCODE = 'TL422';
+        END IF;
+        RETURN NEW;
+    END IF;
+    NEW.last_updated_at := greatest(step_revision(NEW.project_id), OLD.last_updated_at + interval '1 microsecond');
+    IF NEW.retired_at IS NOT NULL THEN
+        NEW.retired_at := NEW.last_updated_at;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER stamp BEFORE UPDATE ON project_secret_registry FOR EACH ROW EXECUTE FUNCTION stamp_key();
+
+CREATE FUNCTION settle_key() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    INSERT INTO audit_logs (project_id, action, subject)
+        VALUES (NEW.project_id, CASE WHEN NEW.retired_at IS NULL THEN 'key.define' ELSE 'key.retire' END, NEW.key_name);
+    IF NEW.retired_at IS NOT NULL THEN
+        UPDATE secrets SET deleted_at = NEW.retired_at
+            WHERE project_id = NEW.project_id AND key = NEW.key_name AND deleted_at IS NULL;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER settle AFTER UPDATE ON project_secret_registry FOR EACH ROW
+    WHEN (NEW.tracking IS DISTINCT FROM OLD.tracking OR NEW.description IS DISTINCT FROM OLD.description
+        OR (NEW.retired_at IS NOT NULL AND OLD.retired_at IS NULL))
+    EXECUTE FUNCTION settle_key();
+
+-- Nothing is deleted or emptied; to delete a secret is to set its deleted_at.
+CREATE FUNCTION refuse_removal() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are not removed', TG_TABLE_NAME
+        USING ERRCODE = 'TL403', HINT = 'A secret is deleted by setting its deleted_at, or with: tidelock secret rm';
+END $$;
+
+DO $$
+DECLARE
+    name text;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['users', 'projects', 'project_revisions', 'revision_log', 'environments',
+        'project_secret_registry', 'secrets', 'secret_versions', 'audit_logs', 'audit_seals'] LOOP
+        EXECUTE format('CREATE TRIGGER refuse_removal BEFORE DELETE OR TRUNCATE ON %I
+            FOR EACH STATEMENT EXECUTE FUNCTION refuse_removal()', name);
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER refuse_removal', name);
+    END LOOP;
+    FOREACH name IN ARRAY ARRAY['project_members', 'key_exemptions'] LOOP
+        EXECUTE format('CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON %I
+            FOR EACH STATEMENT EXECUTE FUNCTION refuse_removal()', name);
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER refuse_truncate', name);
+    END LOOP;
+END $$;
+ALTER TABLE secrets ENABLE ALWAYS TRIGGER stamp;
+ALTER TABLE secrets ENABLE ALWAYS TRIGGER settle_inserts;
+ALTER TABLE secrets ENABLE ALWAYS TRIGGER settle_updates;
+ALTER TABLE project_secret_registry ENABLE ALWAYS TRIGGER stamp;
+ALTER TABLE project_secret_registry ENABLE ALWAYS TRIGGER settle;

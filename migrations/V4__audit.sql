@@ -1,0 +1,194 @@
+-- The audit log: one row per mutation, chained per project, and the triggers of everything but secrets.
+
+-- A link is SHA-256 over, in this order: the byte 1 (the version of this form), the previous link (32 zero bytes before
+-- the first row), then the row's fields. Each field is its length in bytes as 4 bytes, then the bytes; NULL is the
+-- length -1 alone. Numbers are 8 bytes, times 8 bytes of microseconds since 1970, all big-endian; uuids are their 16
+-- bytes; text is UTF-8. The form does not change; seals and proofs of later releases are made over it.
+--
+-- Without a search path of their own, so that they are inlined; their caller pins it.
+CREATE FUNCTION audit_field(field bytea) RETURNS bytea
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN field IS NULL THEN '\xffffffff'::bytea ELSE int4send(octet_length(field)) || field END
+$$;
+
+CREATE FUNCTION audit_link(previous bytea, entry audit_logs) RETURNS bytea
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT sha256('\x01'::bytea || previous
+        || audit_field(uuid_send(entry.chain))
+        || audit_field(int8send(entry.position))
+        || audit_field(uuid_send(entry.project_id))
+        || audit_field(uuid_send(entry.environment_id))
+        || audit_field(uuid_send(entry.user_id))
+        || audit_field(convert_to(entry.login, 'UTF8'))
+        || audit_field(convert_to(entry.action, 'UTF8'))
+        || audit_field(convert_to(entry.subject, 'UTF8'))
+        || audit_field(convert_to(entry.old_value_hash, 'UTF8'))
+        || audit_field(convert_to(entry.new_value_hash, 'UTF8'))
+        || audit_field(convert_to(entry.reason, 'UTF8'))
+        || audit_field(int8send(entry.revision))
+        || audit_field(int8send((extract(epoch FROM entry."timestamp") * 1000000)::bigint)))
+$$;
+
+-- Who, when, why and the place in the chain are the database's word, never the writer's.
+CREATE FUNCTION chain_audit_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off AS $$
+DECLARE
+    previous record;
+BEGIN
+    NEW.chain := coalesce(NEW.project_id, '00000000-0000-0000-0000-000000000000');
+    IF NEW.project_id IS NULL THEN
+        PERFORM pg_advisory_xact_lock(hashtextextended('tidelock.audit.system', 0));
+    ELSE
+        PERFORM step_revision(NEW.project_id);
+        NEW.revision := (SELECT revision FROM project_revisions WHERE project_id = NEW.project_id);
+    END IF;
+    SELECT position, link INTO previous FROM audit_logs WHERE chain = NEW.chain ORDER BY position DESC LIMIT 1;
+    NEW.position := coalesce(previous.position, 0) + 1;
+    NEW.user_id := require_actor();
+    NEW.login := session_user;
+    NEW.reason := coalesce(current_setting('tidelock.reason', true), '');
+    NEW."timestamp" := clock_timestamp();
+    NEW.link := audit_link(coalesce(previous.link, decode(repeat('00', 32), 'hex')), NEW);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER chain BEFORE INSERT ON audit_logs FOR EACH ROW EXECUTE FUNCTION chain_audit_row();
+ALTER TABLE audit_logs ENABLE ALWAYS TRIGGER chain;
+
+CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'rows of % are not changed', TG_TABLE_NAME USING ERRCODE = 'TL403';
+END $$;
+CREATE TRIGGER refuse_rewriting BEFORE UPDATE ON audit_logs FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER refuse_rewriting BEFORE UPDATE ON audit_seals FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+CREATE TRIGGER refuse_rewriting BEFORE UPDATE ON revision_log FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+ALTER TABLE audit_logs ENABLE ALWAYS TRIGGER refuse_rewriting;
+ALTER TABLE audit_seals ENABLE ALWAYS TRIGGER refuse_rewriting;
+ALTER TABLE revision_log ENABLE ALWAYS TRIGGER refuse_rewriting;
+
+CREATE FUNCTION audit_users() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    INSERT INTO audit_logs (action, subject)
+        VALUES (CASE WHEN TG_OP = 'INSERT' THEN 'user.add'
+                     WHEN NEW.disabled_at IS NOT NULL AND OLD.disabled_at IS NULL THEN 'user.disable'
+                     WHEN NEW.disabled_at IS NULL AND OLD.disabled_at IS NOT NULL THEN 'user.enable'
+                     ELSE 'user.update' END,
+                NEW.name || coalesce(' as ' || NEW.db_role, '') || ' (' || NEW.kind || ')');
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION audit_users();
+
+-- A new project has its counter, its first member and its first audit row from the start.
+CREATE FUNCTION create_project(name text, reason text DEFAULT '') RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    acting uuid := require_actor();
+    made uuid;
+BEGIN
+    IF (SELECT kind FROM users WHERE id = acting) <> 'person' THEN
+        RAISE EXCEPTION 'only a person creates a project, and login % is none', session_user USING ERRCODE = 'TL403';
+    END IF;
+    PERFORM set_config('tidelock.reason', coalesce(create_project.reason, ''), true);
+    INSERT INTO projects (name) VALUES (create_project.name) RETURNING id INTO made;
+    INSERT INTO project_revisions (project_id) VALUES (made);
+    PERFORM step_revision(made);
+    INSERT INTO audit_logs (project_id, action, subject) VALUES (made, 'project.create', create_project.name);
+    INSERT INTO project_members (project_id, user_id, role) VALUES (made, acting, 'ADMIN');
+    RETURN made;
+EXCEPTION WHEN unique_violation THEN
+    RAISE EXCEPTION 'a project named % exists', create_project.name USING ERRCODE = 'TL409';
+END $$;
+
+CREATE FUNCTION guard_environment() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        NEW.ring := coalesce(NEW.ring, CASE WHEN NEW.is_production THEN 'production' ELSE 'default' END);
+    ELSIF (NEW.is_production, NEW.ring) IS DISTINCT FROM (OLD.is_production, OLD.ring)
+          AND EXISTS (SELECT FROM secrets WHERE environment_id = OLD.id) THEN
+        RAISE EXCEPTION 'environment % has held secrets, so it stays % and on ring %', OLD.name,
+                CASE WHEN OLD.is_production THEN 'production' ELSE 'non-production' END, OLD.ring
+            USING ERRCODE = 'TL403', HINT = 'Create another environment.';
+    END IF;
+    IF TG_OP = 'INSERT' OR (NEW.is_production, NEW.ring, NEW.deleted_at) IS DISTINCT FROM (OLD.is_production, OLD.ring, OLD.deleted_at) THEN
+        PERFORM step_revision(NEW.project_id);
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON environments FOR EACH ROW EXECUTE FUNCTION guard_environment();
+
+CREATE FUNCTION audit_environments() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    INSERT INTO audit_logs (project_id, environment_id, action, subject)
+        VALUES (NEW.project_id, NEW.id,
+                CASE WHEN TG_OP = 'INSERT' THEN 'environment.create'
+                     WHEN NEW.deleted_at IS NOT NULL THEN 'environment.delete' ELSE 'environment.update' END,
+                NEW.name || CASE WHEN NEW.is_production THEN ' (production)' ELSE '' END || ' on ring ' || NEW.ring);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit_insert AFTER INSERT ON environments FOR EACH ROW EXECUTE FUNCTION audit_environments();
+CREATE TRIGGER audit_update AFTER UPDATE ON environments FOR EACH ROW
+    WHEN ((NEW.is_production, NEW.ring, NEW.deleted_at) IS DISTINCT FROM (OLD.is_production, OLD.ring, OLD.deleted_at))
+    EXECUTE FUNCTION audit_environments();
+
+CREATE FUNCTION audit_members() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    member project_members := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+BEGIN
+    PERFORM step_revision(member.project_id);
+    IF TG_OP <> 'INSERT' AND NOT EXISTS (
+            SELECT FROM project_members m JOIN users u ON u.id = m.user_id
+            WHERE m.project_id = member.project_id AND m.role = 'ADMIN' AND NOT m.read_only AND m.only_environments IS NULL
+              AND m.expires_at IS NULL AND u.kind = 'person') THEN
+        RAISE EXCEPTION 'a project keeps at least one ADMIN who is a person' USING ERRCODE = 'TL403';
+    END IF;
+    INSERT INTO audit_logs (project_id, action, subject)
+        SELECT member.project_id,
+               CASE TG_OP WHEN 'INSERT' THEN 'member.add' WHEN 'DELETE' THEN 'member.remove' ELSE 'member.update' END,
+               u.name || ' ' || member.role || CASE WHEN member.read_only THEN ' read-only' ELSE '' END
+                   || coalesce(' only ' || array_to_string(member.only_environments, ','), '')
+                   || coalesce(' until ' || to_char(member.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), '')
+        FROM users u WHERE u.id = member.user_id;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON project_members FOR EACH ROW EXECUTE FUNCTION audit_members();
+
+CREATE FUNCTION audit_exemptions() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    exemption key_exemptions := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+BEGIN
+    PERFORM step_revision(exemption.project_id);
+    INSERT INTO audit_logs (project_id, environment_id, action, subject)
+        VALUES (exemption.project_id, exemption.environment_id,
+                CASE TG_OP WHEN 'DELETE' THEN 'key.unexempt' ELSE 'key.exempt' END, exemption.key_name);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON key_exemptions FOR EACH ROW EXECUTE FUNCTION audit_exemptions();
+
+CREATE FUNCTION archive_project(project text, reason text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    target uuid := begin_change(project, reason);
+BEGIN
+    IF target NOT IN (SELECT administered_projects()) THEN
+        RAISE EXCEPTION 'only an ADMIN archives a project' USING ERRCODE = 'TL403';
+    END IF;
+    INSERT INTO audit_logs (project_id, action, subject) VALUES (target, 'project.archive', project);
+    UPDATE projects SET archived_at = clock_timestamp() WHERE id = target;
+END $$;
+
+DO $$
+DECLARE
+    guard record;
+BEGIN
+    FOR guard IN SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE c.relnamespace = to_regnamespace(current_schema()) AND NOT t.tgisinternal AND t.tgenabled <> 'A' LOOP
+        EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER %I', guard.relname, guard.tgname);
+    END LOOP;
+END $$;
+
+-- The owner's login adds users and maps logins; as a user it is of no project, so it does nothing else.
+INSERT INTO users (name, db_role, kind) VALUES ('registry-owner', session_user, 'owner');

@@ -1,0 +1,78 @@
+-- What everyone in a project may know of all its keys: states and times, no value and no hash.
+
+CREATE FUNCTION key_states_of(project uuid)
+RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name text, state text,
+               updated_at timestamptz, last_updated_at timestamptz)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT e.project_id, e.id, e.name, coalesce(r.key_name, s.key),
+           CASE WHEN s.id IS NULL AND x.key_name IS NOT NULL THEN 'Exempt'
+                WHEN s.id IS NULL THEN 'Missing'
+                WHEN r.key_name IS NULL THEN 'Unregistered'
+                WHEN s.updated_at < r.last_updated_at THEN 'Stale'
+                ELSE 'InSync' END,
+           s.updated_at, r.last_updated_at
+    FROM environments e
+    CROSS JOIN LATERAL (
+        SELECT k.key_name FROM project_secret_registry k WHERE k.project_id = e.project_id AND k.retired_at IS NULL
+        UNION
+        SELECT l.key FROM secrets l WHERE l.environment_id = e.id AND l.deleted_at IS NULL) keys
+    LEFT JOIN project_secret_registry r ON r.project_id = e.project_id AND r.key_name = keys.key_name AND r.retired_at IS NULL
+    LEFT JOIN secrets s ON s.environment_id = e.id AND s.key = keys.key_name AND s.deleted_at IS NULL
+    LEFT JOIN key_exemptions x ON x.environment_id = e.id AND x.key_name = keys.key_name
+    WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL
+      AND key_states_of.project IN (SELECT visible_projects())
+$$;
+
+CREATE VIEW key_states WITH (security_invoker = true) AS
+    SELECT states.* FROM visible_projects() AS project, LATERAL key_states_of(project) AS states;
+GRANT SELECT ON key_states TO tidelock_app, tidelock_operator;
+
+-- What triggers keep, counted again, for the projects of whoever asks. Nothing is the healthy answer.
+CREATE FUNCTION registry_findings()
+RETURNS TABLE (project text, finding text, stored text, counted text)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    WITH seen AS (SELECT p.* FROM projects p WHERE p.id IN (SELECT visible_projects()))
+    SELECT p.name, 'live_secrets of environment ' || e.name, e.live_secrets::text, n.counted::text
+    FROM seen p JOIN environments e ON e.project_id = p.id
+    CROSS JOIN LATERAL (SELECT count(*) AS counted FROM secrets s WHERE s.environment_id = e.id AND s.deleted_at IS NULL) n
+    WHERE n.counted <> e.live_secrets
+    UNION ALL
+    SELECT p.name, 'key ' || s.key || ' is live but not registered', NULL, NULL
+    FROM seen p JOIN secrets s ON s.project_id = p.id AND s.deleted_at IS NULL
+    LEFT JOIN project_secret_registry r ON r.project_id = p.id AND r.key_name = s.key AND r.retired_at IS NULL
+    WHERE r.key_name IS NULL
+    UNION ALL
+    SELECT p.name, 'key ' || r.key_name || ' is newer in an environment than in the registry', r.last_updated_at::text, max(s.updated_at)::text
+    FROM seen p JOIN project_secret_registry r ON r.project_id = p.id AND r.tracking = 'tracked'
+    JOIN secrets s ON s.project_id = p.id AND s.key = r.key_name
+    GROUP BY p.name, r.key_name, r.last_updated_at HAVING max(s.updated_at) > r.last_updated_at
+    UNION ALL
+    SELECT p.name, 'revision and its log', c.revision::text || ' ' || c.token, l.revision::text || ' ' || l.token
+    FROM seen p JOIN project_revisions c ON c.project_id = p.id
+    LEFT JOIN LATERAL (SELECT revision, token FROM revision_log WHERE project_id = p.id ORDER BY revision DESC LIMIT 1) l ON true
+    WHERE (c.revision, c.token) IS DISTINCT FROM (l.revision, l.token)
+$$;
+
+-- Sets the counts right in the projects that the actor administers; answers how many it corrected.
+CREATE FUNCTION repair_registry() RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    project record;
+    corrected bigint := 0;
+    here bigint;
+BEGIN
+    FOR project IN SELECT p.id, p.name FROM projects p WHERE p.id IN (SELECT administered_projects()) AND p.archived_at IS NULL
+            ORDER BY p.id LOOP
+        PERFORM begin_change(project.name, coalesce(nullif(current_setting('tidelock.reason', true), ''), 'registry check --repair'));
+        UPDATE environments e SET live_secrets = n.counted
+            FROM (SELECT x.id, (SELECT count(*) FROM secrets s WHERE s.environment_id = x.id AND s.deleted_at IS NULL) AS counted
+                  FROM environments x WHERE x.project_id = project.id) n
+            WHERE e.id = n.id AND e.live_secrets <> n.counted;
+        GET DIAGNOSTICS here = ROW_COUNT;
+        IF here > 0 THEN
+            INSERT INTO audit_logs (project_id, action, subject) VALUES (project.id, 'registry.repair', here || ' counts');
+        END IF;
+        corrected := corrected + here;
+    END LOOP;
+    RETURN corrected;
+END $$;

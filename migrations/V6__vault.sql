@@ -1,0 +1,48 @@
+-- The standalone store. A vault schema that is there already belongs to somebody else and is left alone.
+
+CREATE TABLE vault_tombstones (
+    id         uuid PRIMARY KEY,
+    name       text,
+    deleted_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+ALTER TABLE vault_tombstones ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY definer ON vault_tombstones TO tidelock_definer USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT ON vault_tombstones TO tidelock_definer;
+
+CREATE FUNCTION bury_vault_secret() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    INSERT INTO vault_tombstones (id, name) VALUES (OLD.id, OLD.name)
+        ON CONFLICT (id) DO UPDATE SET name = EXCLUDED.name, deleted_at = EXCLUDED.deleted_at;
+    RETURN NULL;
+END $$;
+
+CREATE FUNCTION touch_vault_secret() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    NEW.updated_at := greatest(clock_timestamp(), OLD.updated_at + interval '1 microsecond');
+    RETURN NEW;
+END $$;
+
+DO $$
+BEGIN
+    IF to_regnamespace('vault') IS NOT NULL THEN
+        RETURN;
+    END IF;
+    CREATE SCHEMA vault;
+    CREATE TABLE vault.secrets (
+        id          uuid CONSTRAINT secrets_pkey PRIMARY KEY DEFAULT gen_random_uuid(),
+        name        text,
+        description text NOT NULL DEFAULT '',
+        secret      text NOT NULL,
+        key_id      uuid,
+        nonce       bytea,
+        created_at  timestamptz NOT NULL DEFAULT current_timestamp,
+        updated_at  timestamptz NOT NULL DEFAULT current_timestamp
+    );
+    CREATE UNIQUE INDEX secrets_name_idx ON vault.secrets USING btree (name) WHERE name IS NOT NULL;
+    COMMENT ON TABLE vault.secrets IS 'Table with encrypted `secret` column for storing sensitive information on disk.';
+    CREATE TRIGGER touch BEFORE UPDATE ON vault.secrets FOR EACH ROW EXECUTE FUNCTION touch_vault_secret();
+    CREATE TRIGGER bury AFTER DELETE ON vault.secrets FOR EACH ROW EXECUTE FUNCTION bury_vault_secret();
+    ALTER TABLE vault.secrets ENABLE ALWAYS TRIGGER touch;
+    ALTER TABLE vault.secrets ENABLE ALWAYS TRIGGER bury;
+END $$;
