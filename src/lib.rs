@@ -3,4 +3,5 @@
 //! The rooms, and which may look into which: `core` <- `crypto` <- `registry`; `core` <- `api`; `controller` uses `api`,
 //! `registry` and `telemetry`; `cli` uses everything; nothing uses `cli`.
 
+pub mod api;
 pub mod core;

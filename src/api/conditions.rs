@@ -1,0 +1,161 @@
+//! From verdicts to `status.conditions`.
+
+use jiff::{Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use super::reason::{ConditionType, Outlook, Standing};
+use super::schema::MESSAGE_MAX;
+use super::verdict::Verdict;
+
+/// The conditions that the verdicts amount to, in the order of [`ConditionType`].
+///
+/// `Reconciling` and `Stalled` follow from the verdict on `Ready` and are present only while true. A time of
+/// transition is kept where the status did not change; all times are whole seconds, as Kubernetes keeps them, so that
+/// what is read back equals what was written.
+#[must_use]
+pub fn conditions(previous: &[Condition], verdicts: &[Verdict], generation: i64, now: Timestamp) -> Vec<Condition> {
+    let now = Time(now.round(Unit::Second).unwrap_or(now));
+    let build = |condition: ConditionType, standing: Standing, verdict: &Verdict| {
+        let before = previous.iter().find(|before| before.type_ == condition.as_str());
+        let status = match standing {
+            Standing::AsBefore => before.map_or(Standing::Unknown.as_str(), |before| &before.status),
+            said => said.as_str(),
+        };
+        let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
+        Condition {
+            type_: condition.as_str().to_owned(),
+            status: status.to_owned(),
+            reason: verdict.reason().as_str().to_owned(),
+            message: bounded(verdict.message()),
+            observed_generation: Some(generation),
+            last_transition_time: since.unwrap_or_else(|| now.clone()),
+        }
+    };
+
+    let mut sorted: Vec<&Verdict> = verdicts.iter().collect();
+    sorted.sort_by_key(|verdict| verdict.condition());
+    let mut conditions: Vec<Condition> =
+        sorted.iter().map(|verdict| build(verdict.condition(), verdict.standing(), verdict)).collect();
+    if let Some(ready) = verdicts.iter().find(|verdict| verdict.condition() == ConditionType::Ready) {
+        match ready.reason().entry().outlook {
+            Outlook::Waits => conditions.push(build(ConditionType::Reconciling, Standing::True, ready)),
+            Outlook::Stalled => conditions.push(build(ConditionType::Stalled, Standing::True, ready)),
+            Outlook::Fine | Outlook::Suspended => {}
+        }
+    }
+    conditions
+}
+
+/// Whether a status is worth writing. No time in it is set merely because it passed, so that a look that found
+/// nothing new compares equal.
+#[must_use]
+pub fn differs<S: PartialEq>(old: Option<&S>, new: &S) -> bool {
+    old != Some(new)
+}
+
+/// The condition of that type, if a status has it.
+#[must_use]
+pub fn find(conditions: &[Condition], condition: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|found| found.type_ == condition.as_str())
+}
+
+/// At most 32,768 bytes, cut between characters.
+fn bounded(message: &str) -> String {
+    if message.len() <= MESSAGE_MAX {
+        return message.to_owned();
+    }
+    let mark = "…";
+    format!("{}{mark}", &message[..message.floor_char_boundary(MESSAGE_MAX - mark.len())])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::reason::Reason;
+    use super::*;
+    use ConditionType::{Delivered, InSync, Ready, ResolvedRefs};
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).expect("a time of this century")
+    }
+
+    fn types(conditions: &[Condition]) -> Vec<&str> {
+        conditions.iter().map(|condition| condition.type_.as_str()).collect()
+    }
+
+    fn binding(reason: Reason) -> Vec<Verdict> {
+        let resolved = Verdict::plain(ResolvedRefs, Reason::Resolved);
+        let delivered = Verdict::plain(Delivered, reason);
+        let in_sync = Verdict::plain(InSync, Reason::AllKeysInSync);
+        let ready = Verdict::binding_ready(&resolved, &delivered, &in_sync, super::super::OutOfSyncPolicy::Report);
+        vec![in_sync, delivered, ready, resolved]
+    }
+
+    #[test]
+    fn conditions_stand_in_one_order_whatever_the_order_of_the_verdicts() {
+        let conditions = conditions(&[], &binding(Reason::Delivered), 1, at(10));
+        assert_eq!(types(&conditions), ["Ready", "ResolvedRefs", "Delivered", "InSync"]);
+        assert!(conditions.iter().all(|condition| condition.status == "True"
+            && condition.observed_generation == Some(1)
+            && condition.last_transition_time == Time(at(10))));
+    }
+
+    #[test]
+    fn the_time_of_transition_moves_only_with_the_status() {
+        let first = conditions(&[], &binding(Reason::OpenFailed), 1, at(10));
+        let second = conditions(&first, &binding(Reason::HashMismatch), 2, at(20));
+        let third = conditions(&second, &binding(Reason::Delivered), 2, at(30));
+        let time = |conditions: &[Condition], of| find(conditions, of).map(|found| found.last_transition_time.0);
+        assert_eq!(time(&second, Delivered), Some(at(10)));
+        assert_eq!(find(&second, Delivered).map(|found| found.reason.as_str()), Some("HashMismatch"));
+        assert_eq!(time(&third, Delivered), Some(at(30)));
+        assert_eq!(time(&third, ResolvedRefs), Some(at(10)));
+    }
+
+    #[test]
+    fn a_look_that_finds_nothing_new_changes_nothing() {
+        let first = conditions(&[], &binding(Reason::Delivered), 1, at(10));
+        assert!(!differs(Some(&first), &conditions(&first, &binding(Reason::Delivered), 1, at(99))));
+        assert!(differs(Some(&first), &conditions(&first, &binding(Reason::Delivered), 2, at(99))));
+        assert!(differs(None, &first));
+    }
+
+    #[test]
+    fn stalled_and_reconciling_are_there_only_while_true() {
+        let stalled = conditions(&[], &binding(Reason::TargetForeign), 1, at(10));
+        assert_eq!(types(&stalled)[4..], ["Stalled"]);
+        let waiting = conditions(&stalled, &binding(Reason::DatabaseUnavailable), 1, at(20));
+        assert_eq!(types(&waiting)[4..], ["Reconciling"]);
+        assert_eq!(find(&waiting, Ready).map(|found| found.status.as_str()), Some("Unknown"));
+        assert_eq!(conditions(&waiting, &binding(Reason::Delivered), 1, at(30)).len(), 4);
+    }
+
+    #[test]
+    fn suspended_keeps_the_last_status_and_says_why() {
+        let suspended = [Verdict::plain(Ready, Reason::Suspended), Verdict::plain(InSync, Reason::Suspended)];
+        let ready = conditions(&[], &binding(Reason::Delivered), 1, at(10));
+        let kept = conditions(&ready, &suspended, 2, at(20));
+        assert_eq!(
+            kept.iter().map(|c| (c.status.as_str(), c.reason.as_str())).collect::<Vec<_>>(),
+            [("True", "Suspended"), ("True", "Suspended")]
+        );
+        assert_eq!(kept[0].last_transition_time, Time(at(10)));
+        assert_eq!(conditions(&[], &suspended, 1, at(20))[0].status, "Unknown");
+    }
+
+    #[test]
+    fn what_is_read_back_equals_what_was_written() {
+        let written =
+            conditions(&[], &binding(Reason::Delivered), 1, "2026-11-23T10:00:00.7Z".parse().expect("a time"));
+        let read: Vec<Condition> =
+            serde_json::from_value(serde_json::to_value(&written).expect("conditions are JSON")).expect("and back");
+        assert_eq!(read, written);
+    }
+
+    #[test]
+    fn a_message_is_cut_between_characters_at_the_limit_of_the_schema() {
+        let verdict = Verdict::new(Ready, Reason::InvalidSpec, "é".repeat(MESSAGE_MAX));
+        let message = conditions(&[], &[verdict], 1, at(0)).remove(0).message;
+        assert!(message.len() <= MESSAGE_MAX && message.len() > MESSAGE_MAX - 5, "{}", message.len());
+        assert!(message.ends_with("é…"));
+    }
+}

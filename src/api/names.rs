@@ -1,0 +1,92 @@
+//! Names that the operator and people agree on: labels, annotations, the field manager.
+//!
+//! The operator's custom resources carry no finalizer: a target is cleaned up through its owner reference.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+
+/// API group of the custom resources.
+pub const GROUP: &str = "tidelock.dev";
+
+/// Version of the custom resources.
+pub const VERSION: &str = "v1alpha1";
+
+/// Prefix of every annotation and label of ours; people's templates must not use it.
+pub const PREFIX: &str = "tidelock.dev/";
+
+/// Field manager of every write of the operator.
+pub const FIELD_MANAGER: &str = "tidelock";
+
+/// Set by a person on a custom resource: look now, and answer with the same value in `status.lastHandledSync`.
+pub const SYNC: &str = "tidelock.dev/sync";
+
+/// Set by a person on a Secret: the SecretBinding of that name in the same namespace may take it over.
+pub const ADOPT: &str = "tidelock.dev/adopt";
+
+/// Set by a person on a SecretBinding: the removals held back at this revision are meant. The value is the revision.
+pub const RELEASE_REMOVAL: &str = "tidelock.dev/release-removal";
+
+/// On a Secret of ours: the SecretBinding that it belongs to, and the generation it was written for.
+pub const BINDING: &str = "tidelock.dev/binding";
+
+/// On a Secret of ours: which environment, epoch, revision and token its data was read at.
+pub const SOURCE: &str = "tidelock.dev/source";
+
+/// On a Secret of ours: the rows that its keys were delivered from, so that a removal can be proven later.
+pub const ROWS: &str = "tidelock.dev/rows";
+
+/// Label on every Secret of ours; the operator watches by it.
+pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
+
+/// Value of [`MANAGED_BY_LABEL`].
+pub const MANAGED_BY: &str = "tidelock";
+
+/// Types of Secret that make the control plane mint a credential; never written.
+pub const CREDENTIAL_MINTING_TYPES: [&str; 2] =
+    ["kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"];
+
+/// Longest value of [`SYNC`] that is answered, in bytes.
+pub const SYNC_MAX: usize = 253;
+
+/// The nonce that a person set with [`SYNC`]; `None` where there is none, it is empty or longer than [`SYNC_MAX`].
+#[must_use]
+pub fn sync_nonce(metadata: &ObjectMeta) -> Option<&str> {
+    let nonce = metadata.annotations.as_ref()?.get(SYNC)?;
+    (1..=SYNC_MAX).contains(&nonce.len()).then_some(nonce)
+}
+
+/// Whether a label or annotation of that name may not be asked for in a template: Argo CD would take the Secret for
+/// one of its own and prune it, or it is the operator's.
+#[must_use]
+pub fn is_reserved(name: &str) -> bool {
+    name.starts_with(PREFIX)
+        || name.starts_with("argocd.argoproj.io/")
+        || name == "app.kubernetes.io/instance"
+        || name == MANAGED_BY_LABEL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_read_unless_it_is_empty_or_too_long() {
+        let nonce = |value: &str| {
+            let metadata =
+                ObjectMeta { annotations: Some([(SYNC.to_owned(), value.to_owned())].into()), ..ObjectMeta::default() };
+            sync_nonce(&metadata).map(str::to_owned)
+        };
+        assert_eq!(nonce("a1"), Some("a1".to_owned()));
+        assert_eq!(nonce(""), None);
+        assert_eq!(nonce(&"n".repeat(254)), None);
+        assert_eq!(sync_nonce(&ObjectMeta::default()), None);
+    }
+
+    #[test]
+    fn names_that_argo_cd_prunes_by_and_our_own_are_reserved() {
+        for name in ["argocd.argoproj.io/instance", "app.kubernetes.io/instance", "tidelock.dev/rows", MANAGED_BY_LABEL]
+        {
+            assert!(is_reserved(name), "{name}");
+        }
+        assert!(!is_reserved("app.kubernetes.io/name"));
+    }
+}

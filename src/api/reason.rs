@@ -1,0 +1,315 @@
+//! The closed table of reasons: what a condition may say, what that means and what to do about it.
+//!
+//! Everything that names a reason derives from this table: the conditions themselves, `docs/conditions.md`, and what
+//! counts as stalled. A reason is added here or nowhere.
+
+use std::fmt;
+
+use ConditionType::{Delivered as DeliveredTo, InSync, Ready as IsReady, ResolvedRefs};
+use Outlook::{Fine, Stalled, Suspended as OnHold, Waits};
+use Standing::{AsBefore, False, True, Unknown};
+
+/// The types of condition, in the order in which a status lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ConditionType {
+    /// A source is reachable, found and allowed; a binding is resolved and delivered, and in sync under Degrade.
+    Ready,
+    /// The source of a binding exists, is granted, and has every key named.
+    ResolvedRefs,
+    /// The target of a binding holds what the source had at `status.revision`.
+    Delivered,
+    /// The registry comparison: nothing newer exists in another environment.
+    InSync,
+    /// Not Ready, and the operator is still at it; present only while true.
+    Reconciling,
+    /// Not Ready, and a person must act; present only while true.
+    Stalled,
+}
+
+impl ConditionType {
+    /// The name, as `status.conditions[].type` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "Ready",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Delivered => "Delivered",
+            Self::InSync => "InSync",
+            Self::Reconciling => "Reconciling",
+            Self::Stalled => "Stalled",
+        }
+    }
+}
+
+impl fmt::Display for ConditionType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// The status that a reason gives to a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// The condition holds.
+    True,
+    /// It does not.
+    False,
+    /// It cannot be said.
+    Unknown,
+    /// What it was: nobody looked. Unknown, where it never was anything.
+    AsBefore,
+}
+
+impl Standing {
+    /// The name; of the first three, as `status.conditions[].status` has it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+            Self::AsBefore => "as before",
+        }
+    }
+}
+
+/// What may be expected of a reason while nobody does anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outlook {
+    /// Nothing is wrong.
+    Fine,
+    /// The operator goes on by itself as soon as it can: `Reconciling`.
+    Waits,
+    /// Nothing will change until a person acts: `Stalled`.
+    Stalled,
+    /// A person asked for it.
+    Suspended,
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub struct Entry {
+    /// The reason.
+    pub reason: Reason,
+    /// The name, as `status.conditions[].reason` has it.
+    pub name: &'static str,
+    /// The conditions that it can stand on, and the status that it gives to each. A binding's `Ready` borrows any
+    /// reason of the others that keeps it from being true.
+    pub places: &'static [(ConditionType, Standing)],
+    /// What may be expected while nobody does anything.
+    pub outlook: Outlook,
+    /// What it means, in one sentence.
+    pub meaning: &'static str,
+    /// What a person can do about it.
+    pub remedy: &'static str,
+}
+
+macro_rules! reasons {
+    ($($reason:ident: $outlook:ident, [$($condition:ident $standing:ident),+], $meaning:literal, $remedy:literal;)+) => {
+        /// Why a condition has the status it has.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Reason {
+            $(#[doc = $meaning] $reason,)+
+        }
+
+        /// Every reason there is, in the order of the documentation.
+        pub const TABLE: &[Entry] = &[$(Entry {
+            reason: Reason::$reason,
+            name: stringify!($reason),
+            places: &[$(($condition, $standing)),+],
+            outlook: $outlook,
+            meaning: $meaning,
+            remedy: $remedy,
+        }),+];
+    };
+}
+
+reasons! {
+    Available: Fine, [IsReady True],
+        "The environment was found, and the operator may read it.",
+        "Nothing.";
+    Ready: Fine, [IsReady True],
+        "The source is resolved and the Secret holds what it had.",
+        "Nothing.";
+    Resolved: Fine, [ResolvedRefs True],
+        "The source exists, is granted to this namespace, and has every key that is named.",
+        "Nothing.";
+    Delivered: Fine, [DeliveredTo True],
+        "The Secret holds what the source had at `status.revision`.",
+        "Nothing.";
+    AllKeysInSync: Fine, [InSync True],
+        "No key has a newer version in another environment.",
+        "Nothing.";
+    Pending: Waits, [IsReady Unknown, ResolvedRefs Unknown, DeliveredTo Unknown, InSync Unknown],
+        "The operator has not looked yet.",
+        "Wait a moment; if it lasts, see whether the operator runs and whether its log says what it waits for.";
+    Suspended: OnHold, [IsReady AsBefore, ResolvedRefs AsBefore, DeliveredTo AsBefore, InSync AsBefore],
+        "`spec.suspend` is true, here or on the source: the status is the last one known, and nothing is written.",
+        "Remove `spec.suspend` to go on.";
+
+    ProjectNotVisible: Stalled, [IsReady False],
+        "There is no project of that name, or the operator's user is not a member: the registry gives one answer to both.",
+        "Correct `spec.project`, or add the operator's user to the project with `tidelock member add`.";
+    EnvironmentNotFound: Stalled, [IsReady False],
+        "The project has no environment of that name.",
+        "Correct `spec.environment`, or create it with `tidelock environment create`.";
+    EnvironmentDeleted: Stalled, [IsReady False],
+        "The environment was deleted in the registry; Secrets keep what they have.",
+        "Delete the ProjectEnvironment and its bindings, or create the environment again.";
+    EnvironmentNotPermitted: Stalled, [IsReady False],
+        "The membership of the operator's user is narrowed to other environments, or has expired.",
+        "Let a project ADMIN extend the membership with `tidelock member add`.";
+    ProductionNotPermitted: Stalled, [IsReady False],
+        "It is the production environment, and the operator's user is not an ADMIN of the project.",
+        "Let a project ADMIN give the operator's user an ADMIN membership that is read-only and only for its environments.";
+    DatabaseUnavailable: Waits, [IsReady False, DeliveredTo Unknown, InSync Unknown],
+        "The database could not be reached or did not answer in time; Secrets keep what they have.",
+        "See the message for the database's answer; the operator tries again by itself.";
+    DatabaseRefused: Stalled, [IsReady False],
+        "The database answers, but with a refusal that does not pass by itself: a right, a table or a login is missing.",
+        "See the message for the database's answer, and have the owner of the schema grant what is missing.";
+    SchemaNotServed: Stalled, [IsReady False],
+        "The registry's schema no longer serves operators of this version.",
+        "Upgrade the operator.";
+
+    SourceNotFound: Waits, [ResolvedRefs False, InSync Unknown],
+        "There is no source of that kind and name.",
+        "Correct `spec.sourceRef`, or have the source created; the binding goes on as soon as it exists.";
+    SourceNotReady: Waits, [ResolvedRefs False, InSync Unknown],
+        "The source exists and is not Ready; the Secret keeps what it has.",
+        "Look at the source's own condition Ready: it names the cause and what to do.";
+    NotGranted: Stalled, [ResolvedRefs False, InSync Unknown],
+        "No grant of the source covers this namespace, or none covers a key that is named.",
+        "Have the owner of the source add a grant, or name only keys that are granted.";
+    KeyMissing: Stalled, [ResolvedRefs False],
+        "A key that `spec.data` names does not exist in the environment; the Secret keeps what it has.",
+        "Set the key with `tidelock secret set`, restore it, mark the entry `optional`, or remove the entry.";
+    RemovalUnproven: Stalled, [ResolvedRefs False],
+        "A key that was delivered is gone and nothing proves that it was deleted on purpose; the Secret keeps it.",
+        "Restore the row, or delete the key properly; if it is meant, annotate the binding `tidelock.dev/release-removal=<revision>`.";
+    RowsMayBeHidden: Stalled, [ResolvedRefs False, InSync Unknown],
+        "Row-level security may hide rows from the operator, so that absence proves nothing; the Secret keeps all it has.",
+        "Let the operator's login read every row of the environment; if the removal is meant, annotate the binding `tidelock.dev/release-removal=<revision>`.";
+    MassRemoval: Stalled, [ResolvedRefs False],
+        "More than half of at least 10 keys were removed in one revision; the Secret keeps them until a person agrees.",
+        "If it is meant, annotate the binding `tidelock.dev/release-removal=<revision>`; else restore the keys.";
+    InvalidSpec: Stalled, [IsReady False, ResolvedRefs False, InSync Unknown],
+        "The spec asks for something that cannot be done.",
+        "Correct the field that the message names.";
+
+    NotResolved: Waits, [DeliveredTo False, InSync Unknown],
+        "The references are not resolved, so nothing was written; the Secret keeps what it has.",
+        "Look at the condition ResolvedRefs.";
+    Revoked: Stalled, [DeliveredTo False],
+        "The grant was withdrawn and the source says `onRevoke: Delete`: the Secret was deleted.",
+        "Have the owner of the source grant it again, or delete the binding.";
+    TargetForeign: Stalled, [DeliveredTo False],
+        "The target exists and belongs to somebody else; it was not touched.",
+        "Choose another `spec.target.name`, delete the Secret, or hand it over: annotate it `tidelock.dev/adopt=<binding>`.";
+    TargetTaken: Stalled, [DeliveredTo False],
+        "Another SecretBinding already writes this target.",
+        "Choose another `spec.target.name`, or delete the other binding, which the message names.";
+    TargetTooLarge: Stalled, [DeliveredTo False],
+        "The values together are larger than a Secret may be (1,048,576 bytes); the Secret keeps what it has.",
+        "Name fewer keys in `spec.data`, or spread them over several bindings.";
+    TargetImmutable: Stalled, [DeliveredTo False],
+        "The Secret is immutable, or its type would have to change, and Kubernetes allows neither.",
+        "Choose a new `spec.target.name`, or delete the Secret, so that it is made anew; the operator never deletes to re-create.";
+    KeyNameInvalid: Stalled, [DeliveredTo False],
+        "A key's name is not valid in a Secret, or two keys would have one name.",
+        "Give it a valid name of its own with `spec.data[].secretKey`.";
+    RingNotHeld: Stalled, [DeliveredTo False],
+        "The operator's keyring lacks the ring or the encryption key that a value was sealed with.",
+        "Put the ring that the message names into the operator's keyring, or bind an environment whose ring it holds.";
+    OpenFailed: Stalled, [DeliveredTo False],
+        "A value could not be opened: it was altered, cut, moved from another row, or sealed with another encryption key.",
+        "Write the key that the message names again, and find out who changed its row.";
+    HashMismatch: Stalled, [DeliveredTo False],
+        "A value was opened and does not match its `value_hash`.",
+        "Write the key that the message names again, and find out who changed its row.";
+    HistoryDiverged: Stalled, [DeliveredTo False],
+        "The database has another history than the one delivered from: it was restored, or failed over to a replica that was behind.",
+        "Check the values, then begin a new epoch with `tidelock environment accept-history`.";
+    WriteRefused: Stalled, [DeliveredTo False],
+        "The API server refused to write the Secret: a right, an admission policy, a quota or a rule of the Secret's type.",
+        "See the message for the API server's answer.";
+    WriteFailed: Waits, [DeliveredTo False],
+        "The Secret could not be written: the API server could not be reached, or somebody else wrote it at the same time.",
+        "Nothing: the operator tries again by itself.";
+    NamespaceTerminating: Waits, [DeliveredTo False],
+        "The namespace is being deleted, so nothing is written into it.",
+        "Nothing.";
+
+    KeysStale: Stalled, [InSync False],
+        "A newer version of at least one key exists in another environment.",
+        "`tidelock status` shows which; catch up with `tidelock secret set --follow` or `tidelock promote`, or keep the value with `tidelock secret confirm`.";
+    KeysMissing: Stalled, [InSync False],
+        "At least one key of the project has no value here.",
+        "Set it with `tidelock secret set`, or declare that it is not needed here with `tidelock key exempt`.";
+    KeysUnregistered: Stalled, [InSync False],
+        "At least one key here is not in the project's registry.",
+        "Write it once through the registry with `tidelock secret set`, or delete it.";
+}
+
+impl Reason {
+    /// Its row in the table.
+    #[must_use]
+    pub fn entry(self) -> &'static Entry {
+        &TABLE[self as usize]
+    }
+
+    /// The name, as `status.conditions[].reason` has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// The status that it gives to a condition; `None` where it cannot stand on it.
+    #[must_use]
+    pub fn standing_on(self, condition: ConditionType) -> Option<Standing> {
+        self.entry().places.iter().find(|(on, _)| *on == condition).map(|(_, standing)| *standing)
+    }
+
+    /// Whether nothing will change until a person acts.
+    #[must_use]
+    pub fn is_stalled(self) -> bool {
+        self.entry().outlook == Stalled
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_finds_its_own_row() {
+        for entry in TABLE {
+            assert_eq!(entry.reason.entry().name, entry.name);
+        }
+    }
+
+    #[test]
+    fn a_reason_is_fine_exactly_where_its_conditions_are_true() {
+        for entry in TABLE {
+            for (condition, standing) in entry.places {
+                assert_eq!(*standing == True, entry.outlook == Fine, "{} on {condition}", entry.name);
+                assert_eq!(*standing == AsBefore, entry.outlook == OnHold, "{} on {condition}", entry.name);
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_table_says_are_sentences() {
+        for entry in TABLE {
+            for text in [entry.meaning, entry.remedy] {
+                assert!(text.ends_with('.') && !text.contains(['|', '\n']), "{}: {text}", entry.name);
+            }
+        }
+    }
+}
