@@ -1,0 +1,188 @@
+//! What the operator reads: where an environment stands, and everything in it, from one snapshot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use uuid::Uuid;
+
+use crate::core::{EnvironmentId, KeyFacts, KeyState, ProjectId, RegistryTime, SecretId, StateCounts};
+
+/// An environment as a custom resource names it. Names in someone else's tables may be any text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceName {
+    /// `projects.name`.
+    pub project: String,
+    /// `environments.name`.
+    pub environment: String,
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.project, self.environment)
+    }
+}
+
+/// A step in a project's history. The number alone does not name a history: after a restore it can come again, with
+/// another token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Revision {
+    /// Counts the project's transactions, from 1; 0 before the first.
+    pub number: i64,
+    /// Random, one per step.
+    pub token: Uuid,
+}
+
+/// What tells one content of an environment from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fence {
+    /// Our own tables.
+    Revisions {
+        /// Up by one when a person accepts another history.
+        epoch: i64,
+        /// The project's newest revision.
+        project: Revision,
+        /// The revision at which the environment's live values last changed; number 0 and a nil token before the first.
+        environment: Revision,
+    },
+    /// Someone else's tables: a digest over the rows' ids and transaction ids, which sees late commits and hard
+    /// deletes. It says that something changed, not which came first.
+    Digest {
+        /// Over the environment's rows.
+        environment: i64,
+        /// Over the project's registry and the environment's rows.
+        project: i64,
+    },
+}
+
+/// Why an environment cannot be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The project does not exist, or the acting user is not a member: one answer, on purpose.
+    ProjectNotVisible,
+    /// The project has no environment of that name.
+    EnvironmentNotFound,
+    /// It had one, and it was deleted.
+    EnvironmentDeleted,
+    /// It is production, and the membership is not ADMIN.
+    ProductionNotPermitted,
+    /// The membership is narrowed to other environments.
+    EnvironmentNotPermitted,
+}
+
+/// The answer of one poll about one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// It is there and may be read.
+    Found {
+        /// `environments.id`.
+        environment: EnvironmentId,
+        /// What to compare with the last look.
+        fence: Fence,
+        /// `environments.is_production`.
+        production: bool,
+    },
+    /// It may not be read.
+    Refused(Refusal),
+}
+
+/// A live row of `secrets`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretRow {
+    /// `secrets.id`.
+    pub id: SecretId,
+    /// `secrets.encrypted_value`, still sealed.
+    pub encrypted_value: String,
+    /// `secrets.value_hash`, as stored.
+    pub value_hash: Option<String>,
+    /// `secrets.version`; 0 in tables that have no versions.
+    pub version: i64,
+    /// `secrets.updated_at`.
+    pub updated_at: RegistryTime,
+}
+
+/// A key of the project that is not retired.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RegisteredKey {
+    /// `project_secret_registry.last_updated_at`.
+    pub last_updated_at: RegistryTime,
+}
+
+/// The proof that a row was deleted on purpose.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tombstone {
+    /// `secrets.key` of the row.
+    pub key: String,
+    /// `secrets.deleted_at`.
+    pub deleted_at: RegistryTime,
+}
+
+/// The project's hashing key as the database holds it, sealed for one ring.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedHashKey {
+    /// Its id, as in `h1:<id>:…`.
+    pub id: String,
+    /// The ring that it is sealed for.
+    pub ring: String,
+    /// Sealed text.
+    pub sealed: String,
+}
+
+/// Everything about one environment, read in one database snapshot. Holds no decrypted value.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The project's id.
+    pub project: ProjectId,
+    /// The environment's id.
+    pub environment: EnvironmentId,
+    /// Where it stands in the project's history.
+    pub fence: Fence,
+    /// `environments.is_production`.
+    pub production: bool,
+    /// The ring that values here are sealed under; `None` in someone else's tables.
+    pub ring: Option<String>,
+    /// `environments.live_secrets`: how many live rows a reader must see; `None` in someone else's tables.
+    pub live_secrets: Option<i64>,
+    /// Whether row-level security filters what this login reads of `secrets` in tables whose policies are not ours, so
+    /// that absence proves nothing.
+    pub rows_may_be_hidden: bool,
+    /// Live rows by key.
+    pub secrets: BTreeMap<String, SecretRow>,
+    /// Soft-deleted rows.
+    pub tombstones: BTreeMap<SecretId, Tombstone>,
+    /// The project's registered keys.
+    pub registry: BTreeMap<String, RegisteredKey>,
+    /// Keys that this environment is exempt from.
+    pub exemptions: BTreeSet<String>,
+    /// Hashing keys, one row per ring.
+    pub hash_keys: Vec<SealedHashKey>,
+}
+
+impl Snapshot {
+    /// Whether rows are missing from what was read although nobody deleted them: absence then proves nothing.
+    #[must_use]
+    pub fn hides_rows(&self) -> bool {
+        self.rows_may_be_hidden || self.live_secrets.is_some_and(|live| usize::try_from(live) != Ok(self.secrets.len()))
+    }
+
+    /// The state of one key; `None` for a key that neither lives here nor is registered.
+    #[must_use]
+    pub fn state_of(&self, key: &str) -> Option<KeyState> {
+        KeyState::of(KeyFacts {
+            updated_at: self.secrets.get(key).map(|row| row.updated_at),
+            last_updated_at: self.registry.get(key).map(|registered| registered.last_updated_at),
+            exempt: self.exemptions.contains(key),
+        })
+    }
+
+    /// Every key that lives here or is registered, with its state, in order.
+    pub fn states(&self) -> impl Iterator<Item = (&str, KeyState)> {
+        let keys: BTreeSet<&str> = self.secrets.keys().chain(self.registry.keys()).map(String::as_str).collect();
+        keys.into_iter().filter_map(|key| Some((key, self.state_of(key)?)))
+    }
+
+    /// How many keys stand in each state.
+    #[must_use]
+    pub fn counts(&self) -> StateCounts {
+        self.states().map(|(_, state)| state).collect()
+    }
+}
