@@ -4,3 +4,4 @@
 //! `registry` and `telemetry`; `cli` uses everything; nothing uses `cli`.
 
 pub mod core;
+pub mod crypto;
