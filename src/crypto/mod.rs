@@ -16,6 +16,8 @@ mod mac;
 mod material;
 mod random;
 mod sealing;
+#[cfg(test)]
+mod vectors;
 
 pub use context::SealContext;
 pub use envelope::{OpenError, key_id_of};
