@@ -1,6 +1,6 @@
 //! The envelope: what a value looks like in the database, and the keyring that opens it.
 //!
-//! Pure but for two edges: [`random`] asks the operating system for randomness, `keyring_file` reads and writes the
+//! Pure but for two edges: `random` asks the operating system for randomness, `keyring_file` reads and writes the
 //! keyring. `docs/envelope.md` has the format byte by byte, with its reasons.
 
 mod cipher;
@@ -22,7 +22,7 @@ mod vectors;
 pub use context::SealContext;
 pub use envelope::{OpenError, key_id_of};
 pub use hash_key::{HashCheck, HashKey, verify};
-pub use keyring::{EncryptionKeyId, EncryptionKeyState, HeldKey, Keyring, Ring, RingExists};
+pub use keyring::{EncryptionKeyId, EncryptionKeyState, HeldKey, InvalidEncryptionKeyId, Keyring, Ring, RingExists};
 pub use keyring_file::KeyringFileError;
 pub use keyring_text::KeyringError;
 pub use mac::MacKey;
