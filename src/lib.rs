@@ -5,4 +5,7 @@
 
 pub mod api;
 pub mod core;
+pub mod api;
+pub mod core;
+pub mod crypto;
 pub mod registry;
