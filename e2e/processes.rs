@@ -23,12 +23,7 @@ async fn start_a_server_and_wait() {
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_end_with_the_process_that_started_them() {
     let mut run = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--ignored",
-            "--exact",
-            "--nocapture",
-            "processes::start_a_server_and_wait",
-        ])
+        .args(["--ignored", "--exact", "--nocapture", "processes::start_a_server_and_wait"])
         .stdout(Stdio::piped())
         .process_group(0)
         .spawn()
@@ -47,19 +42,11 @@ async fn servers_end_with_the_process_that_started_them() {
     run.wait().unwrap();
 
     wait_for("the server to end", Duration::from_secs(15), async || {
-        if processes::is_alive(server) {
-            Err(format!("process {server} runs"))
-        } else {
-            Ok(())
-        }
+        if processes::is_alive(server) { Err(format!("process {server} runs")) } else { Ok(()) }
     })
     .await;
     wait_for("the folder to go", Duration::from_secs(15), async || {
-        if std::fs::exists(folder).unwrap_or(true) {
-            Err(format!("{folder} is there"))
-        } else {
-            Ok(())
-        }
+        if std::fs::exists(folder).unwrap_or(true) { Err(format!("{folder} is there")) } else { Ok(()) }
     })
     .await;
 }

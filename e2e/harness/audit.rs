@@ -71,10 +71,8 @@ impl AuditEvent {
     /// Whether it could have changed anything, whatever was answered. Asking for a token or a review is not a change.
     pub(crate) fn is_write(&self) -> bool {
         let object = self.object();
-        matches!(
-            self.verb.as_str(),
-            "create" | "update" | "patch" | "delete" | "deletecollection"
-        ) && object.subresource != "token"
+        matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+            && object.subresource != "token"
             && !object.resource.ends_with("reviews")
     }
 
@@ -99,71 +97,43 @@ impl AuditLog {
     pub(crate) async fn starting_now(&self, client: &Client) -> Result<Self> {
         self.settle(client).await?;
         let start = self.path.metadata()?.len();
-        Ok(Self {
-            path: self.path.clone(),
-            start,
-        })
+        Ok(Self { path: self.path.clone(), start })
     }
 
     /// The events of all requests that were answered before this was called.
     pub(crate) async fn events(&self, client: &Client) -> Result<Vec<AuditEvent>> {
         self.settle(client).await?;
-        self.read()?
-            .lines()
-            .map(|line| serde_json::from_str(line).with_context(|| format!("parsing {line}")))
-            .collect()
+        self.read()?.lines().map(|line| serde_json::from_str(line).with_context(|| format!("parsing {line}"))).collect()
     }
 
     /// The writes to objects of `namespace` (cluster-scoped ones are in none, "") by the ServiceAccount
     /// `account`, given as `(namespace, name)`.
-    pub(crate) async fn writes_by(
-        &self,
-        client: &Client,
-        account: (&str, &str),
-    ) -> Result<Vec<AuditEvent>> {
+    pub(crate) async fn writes_by(&self, client: &Client, account: (&str, &str)) -> Result<Vec<AuditEvent>> {
         let mut events = self.events(client).await?;
-        events.retain(|event| {
-            event.stage == "ResponseComplete"
-                && event.is_write()
-                && event.is_by(account.0, account.1)
-        });
+        events
+            .retain(|event| event.stage == "ResponseComplete" && event.is_write() && event.is_by(account.0, account.1));
         Ok(events)
     }
 
     /// Makes a request that nobody else makes and waits for its line: all that were answered before are in the file then.
     async fn settle(&self, client: &Client) -> Result<()> {
         let mark = uuid::Uuid::new_v4().simple().to_string();
-        client
-            .request_text(http_get(&format!("/version?mark={mark}")))
-            .await
-            .context("marking the audit log")?;
-        try_wait_for(
-            "the mark in the audit log",
-            Duration::from_secs(10),
-            async || {
-                let text = self.read().map_err(|why| why.to_string())?;
-                if text.contains(&mark) {
-                    Ok(())
-                } else {
-                    Err(format!("{} bytes without it", text.len()))
-                }
-            },
-        )
+        client.request_text(http_get(&format!("/version?mark={mark}"))).await.context("marking the audit log")?;
+        try_wait_for("the mark in the audit log", Duration::from_secs(10), async || {
+            let text = self.read().map_err(|why| why.to_string())?;
+            if text.contains(&mark) { Ok(()) } else { Err(format!("{} bytes without it", text.len())) }
+        })
         .await
         .map_err(|why| anyhow!(why))
     }
 
     /// Whole lines only: the last one may be half written.
     fn read(&self) -> Result<String> {
-        let mut file =
-            File::open(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
+        let mut file = File::open(&self.path).with_context(|| format!("opening {}", self.path.display()))?;
         file.seek(SeekFrom::Start(self.start))?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
-        let end = bytes
-            .iter()
-            .rposition(|&byte| byte == b'\n')
-            .map_or(0, |at| at + 1);
+        let end = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         bytes.truncate(end);
         Ok(String::from_utf8(bytes)?)
     }

@@ -31,14 +31,8 @@ impl Cluster {
     /// Starts the control plane if this is the first test, and makes a namespace for the test that calls itself `what`.
     pub(crate) async fn for_test(what: &str) -> Self {
         let plane = ControlPlane::shared().await;
-        let admin = plane
-            .admin()
-            .expect("the administrator's kubeconfig is valid");
-        let cluster = Self {
-            plane,
-            admin,
-            namespace: unique_name(what),
-        };
+        let admin = plane.admin().expect("the administrator's kubeconfig is valid");
+        let cluster = Self { plane, admin, namespace: unique_name(what) };
         cluster.make_namespace(&cluster.namespace, &[]).await;
         cluster
     }
@@ -77,25 +71,18 @@ impl Cluster {
 
     /// A client for whoever holds this token.
     pub(crate) fn client(&self, token: &str) -> Client {
-        self.plane
-            .client(token)
-            .expect("a token goes into a kubeconfig")
+        self.plane.client(token).expect("a token goes into a kubeconfig")
     }
 
     /// A kubeconfig for whoever holds this token, for a program to be started with.
     pub(crate) fn kubeconfig(&self, name: &str, token: &str) -> PathBuf {
-        self.plane
-            .kubeconfig(&format!("{}-{name}", self.namespace), token)
-            .unwrap_or_else(|why| panic!("{why:#}"))
+        self.plane.kubeconfig(&format!("{}-{name}", self.namespace), token).unwrap_or_else(|why| panic!("{why:#}"))
     }
 
     /// Makes a ServiceAccount in the test's namespace and gives a token for it. It may do nothing until RBAC says so.
     pub(crate) async fn service_account(&self, name: &str) -> String {
         let account = ServiceAccount {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() },
             ..ServiceAccount::default()
         };
         self.create(&account).await;
@@ -106,10 +93,7 @@ impl Cluster {
     pub(crate) async fn token(&self, namespace: &str, account: &str) -> String {
         let api: Api<ServiceAccount> = Api::namespaced(self.admin.clone(), namespace);
         let request = TokenRequest {
-            spec: Some(TokenRequestSpec {
-                expiration_seconds: Some(TOKEN_LIFETIME),
-                ..TokenRequestSpec::default()
-            }),
+            spec: Some(TokenRequestSpec { expiration_seconds: Some(TOKEN_LIFETIME), ..TokenRequestSpec::default() }),
             ..TokenRequest::default()
         };
         api.create_token_request(account, &PostParams::default(), &request)
@@ -123,22 +107,14 @@ impl Cluster {
     /// What is asked of the API server from now on.
     pub(crate) async fn audit_from_now(&self) -> AuditLog {
         let log = self.plane.audit_log();
-        log.starting_now(&self.admin)
-            .await
-            .unwrap_or_else(|why| panic!("{why:#}"))
+        log.starting_now(&self.admin).await.unwrap_or_else(|why| panic!("{why:#}"))
     }
 
     async fn make_namespace(&self, name: &str, labels: &[(&str, &str)]) {
-        let labels: BTreeMap<String, String> = labels
-            .iter()
-            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
-            .collect();
+        let labels: BTreeMap<String, String> =
+            labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
         let namespace = Namespace {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some(labels),
-                ..ObjectMeta::default()
-            },
+            metadata: ObjectMeta { name: Some(name.to_owned()), labels: Some(labels), ..ObjectMeta::default() },
             ..Namespace::default()
         };
         Api::all(self.admin.clone())

@@ -77,12 +77,8 @@ impl ControlPlane {
         let (etcd_port, port) = (ports::free_port(), ports::free_port());
 
         let etcd = control_plane_servers::etcd(&folder, etcd_port)?.start(run)?;
-        let tokens = [
-            (ADMIN, &*admin_token),
-            ("system:kube-controller-manager", &*manager_token),
-        ];
-        let mut apiserver =
-            control_plane_servers::apiserver(&folder, port, etcd_port, &tokens)?.start(run)?;
+        let tokens = [(ADMIN, &*admin_token), ("system:kube-controller-manager", &*manager_token)];
+        let mut apiserver = control_plane_servers::apiserver(&folder, port, etcd_port, &tokens)?.start(run)?;
         let plane = Self {
             certificate: wait_for_certificate(&folder, &mut apiserver).await?,
             url: format!("https://127.0.0.1:{port}"),
@@ -95,11 +91,7 @@ impl ControlPlane {
         custom_resources::install(&plane.admin()?).await?;
         let kubeconfig = plane.kubeconfig("controller-manager", &manager_token)?;
         let manager = control_plane_servers::controller_manager(&kubeconfig)?.start(run)?;
-        plane
-            .servers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend([manager, apiserver, etcd]);
+        plane.servers.lock().unwrap_or_else(PoisonError::into_inner).extend([manager, apiserver, etcd]);
         Ok(plane)
     }
 
@@ -109,9 +101,7 @@ impl ControlPlane {
             let answer = client.request_text(http_get("/readyz")).await;
             answer.map_err(|why| why.to_string())
         };
-        apiserver
-            .wait_until("its readiness", Duration::from_secs(90), look)
-            .await?;
+        apiserver.wait_until("its readiness", Duration::from_secs(90), look).await?;
         Ok(())
     }
 
@@ -129,10 +119,8 @@ impl ControlPlane {
     pub(crate) fn client(&self, token: &str) -> Result<Client> {
         let kubeconfig: Kubeconfig = serde_yaml::from_str(&self.kubeconfig_text(token))?;
         // Everything in it is inline, so nothing is read or waited for.
-        let config = futures::executor::block_on(Config::from_custom_kubeconfig(
-            kubeconfig,
-            &KubeConfigOptions::default(),
-        ))?;
+        let config =
+            futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()))?;
         Ok(Client::try_from(config)?)
     }
 
@@ -144,8 +132,7 @@ impl ControlPlane {
     /// Writes a kubeconfig for whoever holds this token, which only this user may read, and says where.
     pub(crate) fn kubeconfig(&self, name: &str, token: &str) -> Result<PathBuf> {
         let path = self.folder.join(format!("{name}.kubeconfig"));
-        fs::write(&path, self.kubeconfig_text(token))
-            .with_context(|| format!("writing {}", path.display()))?;
+        fs::write(&path, self.kubeconfig_text(token)).with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
     }
 
@@ -177,9 +164,7 @@ users:
 
 /// A GET request of a path, for [`Client::request_text`].
 pub(crate) fn http_get(path: &str) -> http::Request<Vec<u8>> {
-    http::Request::get(path)
-        .body(Vec::new())
-        .expect("the path is a valid one")
+    http::Request::get(path).body(Vec::new()).expect("the path is a valid one")
 }
 
 /// The certificate that the API server makes for itself at its first start is its own authority.
@@ -190,7 +175,5 @@ async fn wait_for_certificate(folder: &Path, apiserver: &mut Server) -> Result<V
         Ok(_) => Err("written in part".to_owned()),
         Err(why) => Err(why.to_string()),
     };
-    apiserver
-        .wait_until("its certificate", Duration::from_mins(1), look)
-        .await
+    apiserver.wait_until("its certificate", Duration::from_mins(1), look).await
 }

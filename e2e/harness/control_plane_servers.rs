@@ -49,12 +49,7 @@ pub(crate) fn etcd(folder: &Path, port: u16) -> Result<Spec<'static>> {
 }
 
 /// The API server. `tokens` are users with every right; all others get theirs by RBAC.
-pub(crate) fn apiserver(
-    folder: &Path,
-    port: u16,
-    etcd_port: u16,
-    tokens: &[(&str, &str)],
-) -> Result<Spec<'static>> {
+pub(crate) fn apiserver(folder: &Path, port: u16, etcd_port: u16, tokens: &[(&str, &str)]) -> Result<Spec<'static>> {
     let mut table = String::new();
     for (user, token) in tokens {
         writeln!(table, "{token},{user},{user},system:masters")?;
@@ -78,10 +73,7 @@ pub(crate) fn apiserver(
             "--authorization-mode=RBAC".to_owned(),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
             format!("--service-account-key-file={}", file("service-account.pub")),
-            format!(
-                "--service-account-signing-key-file={}",
-                file("service-account.key")
-            ),
+            format!("--service-account-signing-key-file={}", file("service-account.key")),
             "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
             // There is nobody in the cluster who would look for the API server.
             "--endpoint-reconciler-type=none".to_owned(),
@@ -116,8 +108,8 @@ pub(crate) fn controller_manager(kubeconfig: &Path) -> Result<Spec<'static>> {
 
 /// What X.509 puts before the point of a P-256 public key.
 const P256_PUBLIC_KEY: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
-    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 /// The keys with which the API server signs ServiceAccounts' tokens and checks them, private and public, in PEM.
@@ -128,15 +120,9 @@ fn signing_keys() -> Result<(String, String)> {
     let pair = EcdsaKeyPair::from_pkcs8(algorithm, private.as_ref(), &random)
         .map_err(|why| anyhow!("reading a key that was just made: {why}"))?;
     let public = [&P256_PUBLIC_KEY, pair.public_key().as_ref()].concat();
-    Ok((
-        pem("PRIVATE KEY", private.as_ref()),
-        pem("PUBLIC KEY", &public),
-    ))
+    Ok((pem("PRIVATE KEY", private.as_ref()), pem("PUBLIC KEY", &public)))
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
-    format!(
-        "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
-        STANDARD.encode(der)
-    )
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
 }

@@ -17,26 +17,16 @@ pub(crate) async fn install(client: &Client) -> Result<()> {
     let definitions = checked_in()?;
     for definition in &definitions {
         let name = definition.name_any();
-        api.patch(
-            &name,
-            &PatchParams::apply("tidelock-e2e").force(),
-            &Patch::Apply(definition),
-        )
-        .await
-        .with_context(|| format!("applying the definition {name}"))?;
+        api.patch(&name, &PatchParams::apply("tidelock-e2e").force(), &Patch::Apply(definition))
+            .await
+            .with_context(|| format!("applying the definition {name}"))?;
     }
     for definition in &definitions {
         let name = definition.name_any();
         try_wait_for(&name, Duration::from_secs(30), async || {
             let found = api.get(&name).await.map_err(|why| why.to_string())?;
-            let conditions = found
-                .status
-                .and_then(|status| status.conditions)
-                .unwrap_or_default();
-            if conditions
-                .iter()
-                .any(|c| c.type_ == "Established" && c.status == "True")
-            {
+            let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+            if conditions.iter().any(|c| c.type_ == "Established" && c.status == "True") {
                 return Ok(());
             }
             Err(format!("{conditions:?}"))
@@ -54,10 +44,7 @@ pub(crate) fn checked_in() -> Result<Vec<CustomResourceDefinition>> {
         .with_context(|| format!("reading {}; `make crds` writes it", folder.display()))?
         .map(|entry| Ok(entry?.path()))
         .collect::<Result<Vec<_>>>()?;
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "yaml")
-    });
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort();
     paths
         .iter()

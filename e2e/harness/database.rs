@@ -22,9 +22,7 @@ pub(crate) struct Login {
 impl Login {
     /// A session of this login in the test's database.
     pub(crate) async fn connect(&self) -> Client {
-        connect(&self.url)
-            .await
-            .unwrap_or_else(|why| panic!("connecting as {}: {why:#}", self.role))
+        connect(&self.url).await.unwrap_or_else(|why| panic!("connecting as {}: {why:#}", self.role))
     }
 }
 
@@ -49,10 +47,7 @@ impl Template {
     ///
     /// `fill` gets the owner's URL, and its sessions are ended when it is done. Where it fails, every test that asks for
     /// this template tries again.
-    pub(crate) async fn made_by(
-        name: &str,
-        fill: impl AsyncFnOnce(&str) -> Result<()>,
-    ) -> Result<Self> {
+    pub(crate) async fn made_by(name: &str, fill: impl AsyncFnOnce(&str) -> Result<()>) -> Result<Self> {
         Self::made_on(Postgres::shared().await, name, fill).await
     }
 
@@ -72,13 +67,9 @@ impl Template {
         let database = format!("template_{name}");
         let owner = postgres.owner_url(&database).await?;
         let admin = postgres.superuser("postgres").await?;
-        admin
-            .batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"))
-            .await?;
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
         create_database(&admin, &database, "template0").await?;
-        fill(&owner)
-            .await
-            .with_context(|| format!("filling the template {name}"))?;
+        fill(&owner).await.with_context(|| format!("filling the template {name}"))?;
         // Nobody may be in a database while it is copied.
         admin
             .batch_execute(&format!(
@@ -114,29 +105,17 @@ impl TestDatabase {
             let url = postgres.owner_url(&name).await?;
             let admin = postgres.superuser("postgres").await?;
             create_database(&admin, &name, source).await?;
-            let owner = Login {
-                role: OWNER.to_owned(),
-                url,
-            };
-            anyhow::Ok(Self {
-                postgres: postgres.clone(),
-                name,
-                owner,
-            })
+            let owner = Login { role: OWNER.to_owned(), url };
+            anyhow::Ok(Self { postgres: postgres.clone(), name, owner })
         };
-        made.await
-            .unwrap_or_else(|why| panic!("making a database for {what}: {why:#}"))
+        made.await.unwrap_or_else(|why| panic!("making a database for {what}: {why:#}"))
     }
 
     /// Makes a login for one of the team, `ana` say, whose role is `t17_ana`. It has no rights but to connect.
     pub(crate) async fn login(&self, who: &str) -> Login {
         let number = self.name.split('_').next().unwrap_or_default();
         let role = format!("{number}_{who}");
-        let password = self
-            .postgres
-            .make_role(&role, "")
-            .await
-            .unwrap_or_else(|why| panic!("{why:#}"));
+        let password = self.postgres.make_role(&role, "").await.unwrap_or_else(|why| panic!("{why:#}"));
         let url = self.postgres.url(&role, &password, &self.name);
         Login { role, url }
     }
@@ -166,14 +145,10 @@ impl Drop for TestDatabase {
         // The test's runtime is about to end, so a thread does it. What is left when the process ends goes with its
         // server, so nobody waits for this.
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()?;
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let admin = postgres.superuser("postgres").await?;
-                admin
-                    .batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)"))
-                    .await?;
+                admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
                 anyhow::Ok(())
             })
         });
@@ -185,9 +160,7 @@ async fn create_database(admin: &Client, name: &str, source: &str) -> Result<()>
     static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
     let _turn = ONE_AT_A_TIME.lock().await;
     admin
-        .batch_execute(&format!(
-            "CREATE DATABASE {name} TEMPLATE {source} OWNER {OWNER}"
-        ))
+        .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {source} OWNER {OWNER}"))
         .await
         .with_context(|| format!("creating the database {name} from {source}"))
 }

@@ -13,10 +13,7 @@
 //!
 //! Linux only: `setpriv` and `/proc` are what ties the servers to this process.
 
-#![allow(
-    dead_code,
-    reason = "three programs are built with this module, and none of them uses all of it"
-)]
+#![allow(dead_code, reason = "three programs are built with this module, and none of them uses all of it")]
 #![allow(unused_imports, reason = "as above")]
 
 pub(crate) mod audit;
@@ -47,11 +44,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 fn unique_name(what: &str) -> String {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let slug: String = what
-        .to_ascii_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
-        .take(30)
-        .collect();
+    let slug: String =
+        what.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(30).collect();
     format!("t{number}-{}", slug.trim_matches('-'))
 }

@@ -63,9 +63,7 @@ impl Postgres {
         static SHARED: OnceLock<Result<Arc<Postgres>, String>> = OnceLock::new();
         // Starting blocks for seconds, and must not stop when the test that was first gives up.
         let started = tokio::task::spawn_blocking(|| {
-            SHARED
-                .get_or_init(|| Self::start("postgres").map_err(|why| format!("{why:#}")))
-                .clone()
+            SHARED.get_or_init(|| Self::start("postgres").map_err(|why| format!("{why:#}"))).clone()
         });
         match started.await {
             Ok(Ok(postgres)) => postgres,
@@ -129,15 +127,8 @@ impl Postgres {
 
     /// Starts it on the data and the port that it had. Blocks until it answers.
     pub(crate) fn start_again(&self) -> Result<()> {
-        let mut arguments = vec![
-            format!("-D{}", self.data.display()),
-            format!("-p{}", self.port),
-        ];
-        arguments.extend(
-            SETTINGS
-                .iter()
-                .map(|(name, value)| format!("-c{name}={value}")),
-        );
+        let mut arguments = vec![format!("-D{}", self.data.display()), format!("-p{}", self.port)];
+        arguments.extend(SETTINGS.iter().map(|(name, value)| format!("-c{name}={value}")));
         let mut server = Spec {
             name: &self.name,
             program: self.bin.join("postgres"),
@@ -171,9 +162,7 @@ impl Postgres {
             let answer = tokio_postgres::connect(&url, NoTls).await;
             answer.map(drop).map_err(|why| why.to_string())
         };
-        server
-            .wait_until("its first answer", Duration::from_mins(1), look)
-            .await
+        server.wait_until("its first answer", Duration::from_mins(1), look).await
     }
 
     /// Stops it as an administrator would (fast): sessions are ended, data is written.
@@ -187,10 +176,7 @@ impl Postgres {
     }
 
     fn end(&self, signal: &str) -> Result<()> {
-        let mut server = self
-            .lock()
-            .take()
-            .context("PostgreSQL is stopped already")?;
+        let mut server = self.lock().take().context("PostgreSQL is stopped already")?;
         server.end(signal, Duration::from_secs(30))?;
         Ok(())
     }
@@ -221,10 +207,7 @@ impl Postgres {
 
     /// The URL by which `role` reaches a database.
     pub(crate) fn url(&self, role: &str, password: &str, database: &str) -> String {
-        format!(
-            "postgres://{role}:{password}@127.0.0.1:{}/{database}",
-            self.port
-        )
+        format!("postgres://{role}:{password}@127.0.0.1:{}/{database}", self.port)
     }
 
     /// The URL by which the superuser reaches a database.
@@ -237,9 +220,7 @@ impl Postgres {
         let password = uuid::Uuid::new_v4().simple().to_string();
         let admin = self.superuser("postgres").await?;
         admin
-            .batch_execute(&format!(
-                "CREATE ROLE {role} LOGIN {rights} PASSWORD '{password}'"
-            ))
+            .batch_execute(&format!("CREATE ROLE {role} LOGIN {rights} PASSWORD '{password}'"))
             .await
             .with_context(|| format!("making the role {role}"))?;
         Ok(password)
@@ -250,10 +231,7 @@ impl Postgres {
     ///
     /// One login for all tests of a server, because a copy of a template keeps its objects' owner.
     pub(crate) async fn owner_url(&self, database: &str) -> Result<String> {
-        let password = self
-            .owner
-            .get_or_try_init(|| self.make_role(OWNER, "CREATEROLE"))
-            .await?;
+        let password = self.owner.get_or_try_init(|| self.make_role(OWNER, "CREATEROLE")).await?;
         Ok(self.url(OWNER, password, database))
     }
 

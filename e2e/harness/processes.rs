@@ -52,15 +52,8 @@ pub(crate) fn unprivileged_user() -> Option<User> {
     };
     *USER.get_or_init(|| {
         let status = fs::read_to_string("/proc/self/status").ok()?;
-        let effective = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Uid:"))?
-            .split_whitespace()
-            .nth(1)?;
-        (effective == "0").then_some(User {
-            uid: ids("nobody", "-u")?,
-            gid: ids("nobody", "-g")?,
-        })
+        let effective = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?;
+        (effective == "0").then_some(User { uid: ids("nobody", "-u")?, gid: ids("nobody", "-g")? })
     })
 }
 
@@ -97,11 +90,7 @@ impl Spec<'_> {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", self.dies_by]);
         if let Some(user) = unprivileged_user().filter(|_| self.unprivileged) {
-            command.args(["--reuid", &user.uid.to_string()]).args([
-                "--regid",
-                &user.gid.to_string(),
-                "--clear-groups",
-            ]);
+            command.args(["--reuid", &user.uid.to_string()]).args(["--regid", &user.gid.to_string(), "--clear-groups"]);
         }
         command
             .arg("--")
@@ -113,17 +102,10 @@ impl Spec<'_> {
             .current_dir("/")
             // Whoever handles Ctrl-C in a terminal decides in which order the servers go.
             .process_group(0);
-        let child = spawn_in_keeper(command)
-            .with_context(|| format!("starting {} ({})", self.name, self.program.display()))?;
-        fs::write(
-            run.path().join("pids").join(self.name),
-            format!("{}\n", child.id()),
-        )?;
-        Ok(Server {
-            name: self.name.to_owned(),
-            child,
-            log,
-        })
+        let child =
+            spawn_in_keeper(command).with_context(|| format!("starting {} ({})", self.name, self.program.display()))?;
+        fs::write(run.path().join("pids").join(self.name), format!("{}\n", child.id()))?;
+        Ok(Server { name: self.name.to_owned(), child, log })
     }
 }
 
@@ -157,12 +139,7 @@ impl Server {
 
     /// An error that says what happened to it and shows the end of its log.
     fn failure(&self, what: &str) -> anyhow::Error {
-        anyhow!(
-            "{} {what}; the end of {}:\n{}",
-            self.name,
-            self.log.display(),
-            tail(&self.log, 25)
-        )
+        anyhow!("{} {what}; the end of {}:\n{}", self.name, self.log.display(), tail(&self.log, 25))
     }
 
     /// Sends it a signal, named without `SIG`.
@@ -224,8 +201,6 @@ fn spawn_in_keeper(command: Command) -> Result<Child> {
         orders
     });
     let (answer, spawned) = mpsc::channel();
-    keeper
-        .send(Order { command, answer })
-        .map_err(|_| anyhow!("the keeper thread is gone"))?;
+    keeper.send(Order { command, answer }).map_err(|_| anyhow!("the keeper thread is gone"))?;
     Ok(spawned.recv().context("the keeper thread is gone")??)
 }

@@ -45,10 +45,7 @@ impl RunDir {
     /// The folder that all shared servers of this process use.
     pub(crate) fn shared() -> Result<&'static Self, String> {
         static SHARED: OnceLock<Result<RunDir, String>> = OnceLock::new();
-        SHARED
-            .get_or_init(|| Self::new().map_err(|why| format!("{why:#}")))
-            .as_ref()
-            .map_err(Clone::clone)
+        SHARED.get_or_init(|| Self::new().map_err(|why| format!("{why:#}"))).as_ref().map_err(Clone::clone)
     }
 
     /// A new folder under the system's temporary one.
@@ -80,14 +77,8 @@ impl RunDir {
             // Ctrl-C in a terminal reaches a process group; the janitor has to outlive it.
             .process_group(0);
         let mut janitor = janitor.spawn().context("starting the janitor")?;
-        let stdin = janitor
-            .stdin
-            .take()
-            .context("the janitor has no standard input")?;
-        Ok(Self {
-            path,
-            _janitor: stdin,
-        })
+        let stdin = janitor.stdin.take().context("the janitor has no standard input")?;
+        Ok(Self { path, _janitor: stdin })
     }
 
     /// Where it is.

@@ -7,11 +7,7 @@ use std::time::{Duration, Instant};
 /// # Panics
 ///
 /// After `deadline`, saying `what` was waited for and the last state that `look` saw.
-pub(crate) async fn wait_for<T>(
-    what: &str,
-    deadline: Duration,
-    look: impl AsyncFnMut() -> Result<T, String>,
-) -> T {
+pub(crate) async fn wait_for<T>(what: &str, deadline: Duration, look: impl AsyncFnMut() -> Result<T, String>) -> T {
     match try_wait_for(what, deadline, look).await {
         Ok(found) => found,
         Err(why) => panic!("{why}"),
@@ -33,9 +29,7 @@ pub(crate) async fn try_wait_for<T>(
             Ok(Ok(found)) => return Ok(found),
             Ok(Err(seen)) => last_seen = seen,
             Err(_) => {
-                return Err(format!(
-                    "waited {deadline:?} for {what}; last seen: {last_seen}"
-                ));
+                return Err(format!("waited {deadline:?} for {what}; last seen: {last_seen}"));
             }
         }
         tokio::time::sleep(pause).await;
