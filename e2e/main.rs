@@ -5,3 +5,4 @@ mod harness;
 mod control_plane;
 mod postgres;
 mod processes;
+mod wire;

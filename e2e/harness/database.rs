@@ -38,6 +38,8 @@ pub(crate) struct TestDatabase {
     postgres: Arc<Postgres>,
     /// Its name.
     pub(crate) name: String,
+    /// What the names of its logins begin with.
+    prefix: String,
     /// Who owns it and may make roles; the same login for all databases of a server.
     pub(crate) owner: Login,
 }
@@ -99,22 +101,33 @@ impl TestDatabase {
         Self::copy_of(template.postgres.clone(), &template.database, what).await
     }
 
+    /// An empty database with just this name, whose logins are called as they are asked for: for the demo, which people
+    /// read, and which has a server of its own.
+    pub(crate) async fn named(postgres: Arc<Postgres>, name: &str) -> Self {
+        Self::make(postgres, "template0", name.to_owned(), String::new()).await
+    }
+
     async fn copy_of(postgres: Arc<Postgres>, source: &str, what: &str) -> Self {
         let name = unique_name(what).replace('-', "_");
+        let number = name.split('_').next().unwrap_or_default();
+        let prefix = format!("{number}_");
+        Self::make(postgres, source, name, prefix).await
+    }
+
+    async fn make(postgres: Arc<Postgres>, source: &str, name: String, prefix: String) -> Self {
         let made = async {
             let url = postgres.owner_url(&name).await?;
             let admin = postgres.superuser("postgres").await?;
             create_database(&admin, &name, source).await?;
-            let owner = Login { role: OWNER.to_owned(), url };
-            anyhow::Ok(Self { postgres: postgres.clone(), name, owner })
+            anyhow::Ok(Login { role: OWNER.to_owned(), url })
         };
-        made.await.unwrap_or_else(|why| panic!("making a database for {what}: {why:#}"))
+        let owner = made.await.unwrap_or_else(|why| panic!("making the database {name}: {why:#}"));
+        Self { postgres, name, prefix, owner }
     }
 
     /// Makes a login for one of the team, `ana` say, whose role is `t17_ana`. It has no rights but to connect.
     pub(crate) async fn login(&self, who: &str) -> Login {
-        let number = self.name.split('_').next().unwrap_or_default();
-        let role = format!("{number}_{who}");
+        let role = format!("{}{who}", self.prefix);
         let password = self.postgres.make_role(&role, "").await.unwrap_or_else(|why| panic!("{why:#}"));
         let url = self.postgres.url(&role, &password, &self.name);
         Login { role, url }

@@ -28,6 +28,7 @@ pub(crate) mod processes;
 pub(crate) mod run_dir;
 pub(crate) mod tools;
 pub(crate) mod wait;
+pub(crate) mod wire;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use control_plane::ControlPlane;

@@ -25,7 +25,7 @@ pub(crate) struct Spec<'a> {
     pub(crate) arguments: Vec<String>,
     /// Run it as a user without rights where this process is root: PostgreSQL insists.
     pub(crate) unprivileged: bool,
-    /// The signal, without `SIG`, that it gets when this process dies.
+    /// The signal, without `SIG`, that it gets when it is dropped or this process dies.
     pub(crate) dies_by: &'static str,
 }
 
@@ -34,6 +34,7 @@ pub(crate) struct Server {
     name: String,
     child: Child,
     log: PathBuf,
+    dies_by: &'static str,
 }
 
 /// A user by number.
@@ -105,7 +106,7 @@ impl Spec<'_> {
         let child =
             spawn_in_keeper(command).with_context(|| format!("starting {} ({})", self.name, self.program.display()))?;
         fs::write(run.path().join("pids").join(self.name), format!("{}\n", child.id()))?;
-        Ok(Server { name: self.name.to_owned(), child, log })
+        Ok(Server { name: self.name.to_owned(), child, log, dies_by: self.dies_by })
     }
 }
 
@@ -165,9 +166,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already, which is as good.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        if self.end(self.dies_by, Duration::from_secs(5)).is_err() {
+            // It may have ended in between, which is as good.
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
     }
 }
 

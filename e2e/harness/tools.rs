@@ -20,6 +20,13 @@ pub(crate) fn tool(name: &str) -> Result<PathBuf> {
     Ok(folder("build", &[name])?.join(name))
 }
 
+/// `kubectl`: the installed one, or else the one that goes with the API server.
+pub(crate) fn kubectl() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|folder| folder.join("kubectl")).find(|file| file.is_file());
+    installed.map_or_else(|| tool("kubectl"), Ok)
+}
+
 /// The folder that holds `postgres`, `initdb` and `pg_ctl`; often, but not surely, `psql` too.
 pub(crate) fn postgres_bin() -> Result<PathBuf> {
     folder("postgres", &[])
