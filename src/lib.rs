@@ -5,7 +5,5 @@
 
 pub mod api;
 pub mod core;
-pub mod api;
-pub mod core;
 pub mod crypto;
 pub mod registry;
