@@ -7,6 +7,8 @@ mod conditions;
 pub mod crds;
 mod documentation;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod generated;
 mod grants;
 pub mod names;
