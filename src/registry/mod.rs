@@ -7,11 +7,13 @@
 mod connect;
 mod error;
 mod migrate;
+mod reader;
 mod snapshot;
 
 pub use connect::{ConnectSettings, DEFAULT_SCHEMA};
 pub use error::RegistryError;
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate, pending};
+pub use reader::{Reader, Tables};
 pub use snapshot::{
     Fence, Look, Refusal, RegisteredKey, Revision, SealedHashKey, SecretRow, Snapshot, SourceName, Tombstone,
 };
