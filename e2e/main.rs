@@ -4,6 +4,7 @@ mod harness;
 mod stage;
 
 mod control_plane;
+mod operator;
 mod postgres;
 mod processes;
 mod wire;

@@ -18,7 +18,7 @@ mod team;
 
 pub(crate) use operator::Operator;
 pub(crate) use resources::{Answer, data, text};
-pub(crate) use team::{Finished, Team};
+pub(crate) use team::{Finished, Team, program};
 
 use std::process::Stdio;
 use std::time::Duration;

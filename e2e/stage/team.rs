@@ -175,6 +175,22 @@ impl Team {
         client
     }
 
+    /// Every row of every table of the registry, as text.
+    pub(crate) async fn dump(&self) -> String {
+        let client = self.database.superuser().await;
+        let tables = "SELECT c.oid::regclass::text FROM pg_class c
+            WHERE c.relnamespace IN ('tidelock'::regnamespace, 'vault'::regnamespace) AND c.relkind = 'r'";
+        let mut dump = String::new();
+        for table in client.query(tables, &[]).await.expect("the catalog can be read") {
+            let table: String = table.get(0);
+            let rows = client.query(&format!("SELECT t::text FROM {table} t"), &[]).await.expect("a table can be read");
+            for row in rows {
+                dump += &format!("{table} {}\n", row.get::<_, String>(0));
+            }
+        }
+        dump
+    }
+
     /// Wakes the triggers that [`Team::saboteur`] put to sleep.
     pub(crate) async fn wake_triggers(&self) {
         let enable = "DO $$ DECLARE guarded record; BEGIN

@@ -1,0 +1,131 @@
+//! What arrives in a Secret.
+
+use serde_json::json;
+
+use crate::stage::{Stage, data, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_is_set_arrives_and_so_does_its_change() {
+    let stage = Stage::with_shop("delivers").await;
+    stage.team.set("dev", "DATABASE_URL", "postgres://one").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+
+    stage.secret_has("app", &[("DATABASE_URL", "postgres://one")]).await;
+    stage.binding_is("app", &["Ready=True", "ResolvedRefs=True", "Delivered=True", "InSync=True"]).await;
+
+    stage.team.set("dev", "DATABASE_URL", "postgres://two").await;
+    stage.team.set("dev", "API_KEY", "k").await;
+    stage.secret_has("app", &[("API_KEY", "k"), ("DATABASE_URL", "postgres://two")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn named_keys_are_renamed_and_optional_ones_may_be_absent() {
+    let stage = Stage::with_shop("renames").await;
+    stage.team.set("dev", "DATABASE_URL", "postgres://one").await;
+    stage.team.set("dev", "OTHER", "not asked for").await;
+    stage.source("dev").await;
+    let data = json!([
+        {"secretKey": "url", "remoteRef": {"key": "DATABASE_URL"}},
+        {"secretKey": "token", "remoteRef": {"key": "TOKEN"}, "optional": true},
+    ]);
+    stage.binding("app", "dev", json!({"data": data})).await;
+    let _operator = stage.operator().await;
+
+    stage.secret_has("app", &[("url", "postgres://one")]).await;
+    stage.team.set("dev", "TOKEN", "t").await;
+    stage.secret_has("app", &[("token", "t"), ("url", "postgres://one")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_target_has_the_name_type_labels_and_annotations_asked_for() {
+    let stage = Stage::with_shop("shapes").await;
+    stage.team.set("dev", "username", "u").await;
+    stage.team.set("dev", "password", "p").await;
+    stage.source("dev").await;
+    let template = json!({
+        "type": "kubernetes.io/basic-auth",
+        "metadata": {"labels": {"team": "shop"}, "annotations": {"note": "by hand"}},
+    });
+    stage.binding("app", "dev", json!({"target": {"name": "login", "template": template}})).await;
+    let _operator = stage.operator().await;
+
+    let secret = stage.secret_has("login", &[("password", "p"), ("username", "u")]).await;
+    assert_eq!(secret.type_.as_deref(), Some("kubernetes.io/basic-auth"));
+    assert_eq!(secret.metadata.labels.unwrap_or_default().get("team").map(String::as_str), Some("shop"));
+    assert_eq!(secret.metadata.annotations.unwrap_or_default().get("note").map(String::as_str), Some("by hand"));
+    let owners = secret.metadata.owner_references.unwrap_or_default();
+    assert_eq!((owners.len(), owners[0].kind.as_str(), owners[0].controller), (1, "SecretBinding", Some(true)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_bytes_arrive_as_they_are_and_so_does_no_byte() {
+    let stage = Stage::with_shop("bytes").await;
+    let bytes: Vec<u8> = (0..=255).chain([0, 0xff, b'\n']).collect();
+    let set = ["secret", "set", "BINARY", "-e", "dev", "--raw"];
+    stage.team.run_with(&stage.team.ana, &set, &bytes).await.expect(0);
+    stage.team.set("dev", "EMPTY", "").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+
+    let found = stage.secret("app", |secret| Ok(data(secret))).await;
+    assert_eq!(found["BINARY"], bytes);
+    assert_eq!(found["EMPTY"], b"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sum_of_values_that_is_too_large_is_refused_with_its_numbers() {
+    let stage = Stage::with_shop("too-large").await;
+    stage.team.set("dev", "A", &"a".repeat(600_000)).await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    stage.secret("app", |secret| Ok(text(secret).len())).await;
+
+    stage.team.set("dev", "B", &"b".repeat(600_000)).await;
+    let binding = stage.binding_is("app", &["Ready=False(TargetTooLarge)", "Delivered=False(TargetTooLarge)"]).await;
+    let message = format!("{:?}", binding.status.map(|status| status.conditions));
+    assert!(message.contains("1200000") && message.contains("1048576"), "{message}");
+    // What was there stays.
+    stage.secret("app", |secret| if text(secret).len() == 1 { Ok(()) } else { Err("changed".to_owned()) }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_keys_arrive_in_one_secret() {
+    use std::fmt::Write as _;
+    let stage = Stage::with_shop("many-keys").await;
+    let dotenv = (0..5_000).fold(String::new(), |mut text, number| {
+        let _ = writeln!(text, "KEY_{number}=value-{number}");
+        text
+    });
+    stage.team.run_with(&stage.team.ana, &["import", "-", "-e", "dev"], dotenv.as_bytes()).await.expect(0);
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+
+    let found = stage.secret("app", |secret| Ok(text(secret))).await;
+    assert_eq!(found.len(), 5_000);
+    assert_eq!(found["KEY_4999"], "value-4999");
+    stage.binding_is("app", &["Ready=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_no_secret_can_have_is_named_and_blocks_only_who_selects_it() {
+    let stage = Stage::with_shop("key-names").await;
+    stage.team.set("dev", "with space", "v").await;
+    stage.team.set("dev", "GOOD", "g").await;
+    stage.source("dev").await;
+    stage.binding("every", "dev", json!({})).await;
+    let named = json!([
+        {"secretKey": "spaced", "remoteRef": {"key": "with space"}},
+        {"secretKey": "GOOD", "remoteRef": {"key": "GOOD"}},
+    ]);
+    stage.binding("named", "dev", json!({"data": named})).await;
+    let _operator = stage.operator().await;
+
+    stage.secret_has("named", &[("GOOD", "g"), ("spaced", "v")]).await;
+    let every = stage.binding_is("every", &["Delivered=False(KeyNameInvalid)"]).await;
+    assert!(format!("{:?}", every.status.map(|status| status.conditions)).contains("with space"));
+}

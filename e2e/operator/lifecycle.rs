@@ -1,0 +1,108 @@
+//! Bindings that change, pause, and end.
+
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams};
+use serde_json::json;
+
+use crate::harness::wait_for;
+use crate::stage::{Operator, SOON, Stage};
+
+async fn delivered(what: &str) -> (Stage, Operator) {
+    let stage = Stage::with_shop(what).await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let operator = stage.operator().await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    stage.binding_is("app", &["Ready=True"]).await;
+    (stage, operator)
+}
+
+async fn gone(stage: &Stage, secret: &str) {
+    wait_for(&format!("Secret {secret} to be gone"), SOON, async || match stage.secrets().get_opt(secret).await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_target_that_is_renamed_is_written_before_the_old_one_goes() {
+    let (stage, _operator) = delivered("renamed").await;
+    let log = stage.cluster.audit_from_now().await;
+    stage.patch_binding("app", json!({"spec": {"target": {"name": "app-v2"}}})).await;
+    stage.secret_has("app-v2", &[("A", "1")]).await;
+    gone(&stage, "app").await;
+    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let secrets: Vec<(String, String)> =
+        writes.iter().filter(|w| w.object().resource == "secrets").map(|w| (w.verb.clone(), w.object().name)).collect();
+    // A create names its object only in what is answered.
+    assert_eq!(secrets.iter().map(|(verb, _)| verb.as_str()).collect::<Vec<_>>(), ["create", "delete"], "{secrets:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_secret_of_a_deleted_binding_is_collected() {
+    let (stage, _operator) = delivered("collected").await;
+    stage.bindings().delete("app", &DeleteParams::default()).await.unwrap();
+    gone(&stage, "app").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_binding_is_not_written_until_it_goes_on() {
+    let (stage, _operator) = delivered("suspended").await;
+    stage.patch_binding("app", json!({"spec": {"suspend": true}})).await;
+    let generation = stage.bindings().get("app").await.unwrap().metadata.generation;
+    wait_for("the suspension to be seen", SOON, async || {
+        let status = stage.bindings().get("app").await.map_err(|why| why.to_string())?.status.unwrap_or_default();
+        let suspended =
+            status.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "Suspended" && c.status == "True");
+        if suspended && status.observed_generation == generation { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
+    // Another binding shows that the change has been through.
+    stage.team.set("dev", "A", "2").await;
+    stage.binding("witness", "dev", json!({})).await;
+    stage.secret_has("witness", &[("A", "2")]).await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    stage.patch_binding("app", json!({"spec": {"suspend": null}})).await;
+    stage.secret_has("app", &[("A", "2")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_written_into_a_namespace_that_is_ending() {
+    let (stage, _operator) = delivered("ending").await;
+    // A finalizer of somebody else keeps the binding, and so the namespace, around.
+    stage.patch_binding("app", json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
+    let namespaces: Api<Namespace> = Api::all(stage.cluster.admin.clone());
+    namespaces.delete(&stage.cluster.namespace, &DeleteParams::default()).await.unwrap();
+    gone(&stage, "app").await;
+    let log = stage.cluster.audit_from_now().await;
+    stage.team.set("dev", "A", "2").await;
+    stage.source_is("dev", &["Ready=True"]).await;
+    stage.patch_source("dev", json!({"metadata": {"annotations": {"tidelock.dev/sync": "now"}}})).await;
+    wait_for("the source's answer", SOON, async || {
+        let source = stage.sources().get(&stage.source_name("dev")).await.map_err(|why| why.to_string())?;
+        let last = source.status.unwrap_or_default().last_handled_sync;
+        if last.as_deref() == Some("now") { Ok(()) } else { Err(format!("{last:?}")) }
+    })
+    .await;
+    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let here: Vec<&String> =
+        writes.iter().filter(|w| w.object().resource != "projectenvironments").map(|w| &w.request_uri).collect();
+    assert!(here.is_empty(), "{here:?}");
+    stage.patch_binding("app", json!({"metadata": {"finalizers": null}})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_immutable_target_is_written_once_and_a_later_difference_is_told() {
+    let stage = Stage::with_shop("immutable").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({"target": {"immutable": true}})).await;
+    let _operator = stage.operator().await;
+    let secret = stage.secret_has("app", &[("A", "1")]).await;
+    assert_eq!(secret.immutable, Some(true));
+    stage.team.set("dev", "A", "2").await;
+    stage.binding_is("app", &["Ready=False(TargetImmutable)"]).await;
+    stage.secret_has("app", &[("A", "1")]).await;
+}

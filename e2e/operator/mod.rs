@@ -1,0 +1,14 @@
+//! The operator on a real API server and a real database, with the rights that the chart gives it.
+
+mod access;
+mod canary;
+mod damage;
+mod delivery;
+mod documented;
+mod lifecycle;
+mod outage;
+mod ownership;
+mod removal;
+mod repair;
+mod sync;
+mod writes;

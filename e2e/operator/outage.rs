@@ -1,0 +1,85 @@
+//! The database goes away, and comes back.
+
+use serde_json::json;
+
+use crate::harness::Postgres;
+use crate::harness::wire::Wire;
+use crate::stage::{Operator, Stage};
+
+/// A stage whose operator reaches the database over a wire that the test can cut.
+async fn over_a_wire(what: &str) -> (Stage, Operator, Wire) {
+    let stage = Stage::with_shop(what).await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({"staleAfter": "2s"})).await;
+    stage.binding("patient", "dev", json!({})).await;
+    let wire = Wire::to(Postgres::shared().await.port()).await;
+    let url = wire.reroute(&stage.team.operator.url);
+    let operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url)]).await;
+    for name in ["app", "patient"] {
+        stage.secret_has(name, &[("A", "1")]).await;
+        stage.binding_is(name, &["Ready=True"]).await;
+    }
+    (stage, operator, wire)
+}
+
+async fn says_so_and_recovers(stage: &Stage, wire: &Wire) {
+    stage.source_is("dev", &["Ready=False(DatabaseUnavailable)", "InSync=Unknown(DatabaseUnavailable)"]).await;
+    stage.binding_is("app", &["Delivered=Unknown(DatabaseUnavailable)"]).await;
+    // Ten minutes are not over for this one.
+    stage.binding_is("patient", &["Ready=True", "Delivered=True"]).await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    wire.mend();
+    stage.team.set("dev", "A", "2").await;
+    stage.secret_has("app", &[("A", "2")]).await;
+    stage.source_is("dev", &["Ready=True"]).await;
+    stage.binding_is("app", &["Ready=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_cut_off_keeps_the_secret_and_the_sources_say_so_at_once() {
+    let (stage, operator, wire) = over_a_wire("cut").await;
+    wire.cut();
+    says_so_and_recovers(&stage, &wire).await;
+    operator.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_does_not_answer_is_as_good_as_gone() {
+    let (stage, _operator, wire) = over_a_wire("stalled").await;
+    wire.stall();
+    says_so_and_recovers(&stage, &wire).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_that_times_out_keeps_the_secret() {
+    let stage = Stage::with_shop("time-out").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    stage.source_is("dev", &["Ready=True"]).await;
+    let locker = stage.team.database.superuser().await;
+    locker.batch_execute("BEGIN; LOCK TABLE tidelock.environments IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    locker.batch_execute("ROLLBACK").await.unwrap();
+    stage.source_is("dev", &["Ready=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_starts_without_its_database_and_goes_on_when_it_comes() {
+    let stage = Stage::with_shop("starts-without").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let wire = Wire::to(Postgres::shared().await.port()).await;
+    wire.cut();
+    let url = wire.reroute(&stage.team.operator.url);
+    // Ready all the same: neither the database nor leadership counts.
+    let _operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url)]).await;
+    stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
+    wire.mend();
+    stage.secret_has("app", &[("A", "1")]).await;
+}

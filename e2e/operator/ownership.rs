@@ -1,0 +1,109 @@
+//! Whose Secret it is.
+
+use std::time::{Duration, Instant};
+
+use kube::api::{DeleteParams, Patch, PatchParams};
+use serde_json::json;
+
+use crate::stage::{Stage, text};
+
+async fn foreign(stage: &Stage, name: &str) {
+    let secret = serde_json::from_value(json!({
+        "metadata": {"name": name}, "stringData": {"theirs": "untouched"},
+    }))
+    .unwrap();
+    stage.cluster.create::<k8s_openapi::api::core::v1::Secret>(&secret).await;
+}
+
+async fn untouched(stage: &Stage, name: &str) {
+    let secret = stage.secrets().get(name).await.unwrap();
+    assert_eq!(text(&secret).into_iter().collect::<Vec<_>>(), [("theirs".to_owned(), "untouched".to_owned())]);
+    assert!(secret.metadata.owner_references.unwrap_or_default().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_secret_is_untouched_and_taken_over_within_ten_seconds_once_it_is_gone() {
+    let stage = Stage::with_shop("foreign").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    foreign(&stage, "app").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+
+    let binding = stage.binding_is("app", &["Ready=False(TargetForeign)", "Delivered=False(TargetForeign)"]).await;
+    assert!(format!("{:?}", binding.status).contains("app"));
+    untouched(&stage, "app").await;
+    stage.secrets().delete("app", &DeleteParams::default()).await.unwrap();
+    let gone = Instant::now();
+    stage.secret_has("app", &[("A", "1")]).await;
+    assert!(gone.elapsed() < Duration::from_secs(10), "{:?}", gone.elapsed());
+    stage.binding_is("app", &["Ready=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_hands_a_secret_over_by_annotation() {
+    let stage = Stage::with_shop("adopt").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    foreign(&stage, "app").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    stage.binding_is("app", &["Delivered=False(TargetForeign)"]).await;
+
+    let hand_over = json!({"metadata": {"annotations": {"tidelock.dev/adopt": "app"}}});
+    stage.secrets().patch("app", &PatchParams::default(), &Patch::Merge(hand_over)).await.unwrap();
+    stage.secret_has("app", &[("A", "1")]).await;
+    stage.binding_is("app", &["Ready=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_bindings_for_one_target_the_owner_keeps_it_and_the_other_follows_when_it_goes() {
+    let stage = Stage::with_shop("rivals").await;
+    stage.team.set("dev", "A", "dev").await;
+    stage.team.set("staging", "A", "staging").await;
+    stage.source("dev").await;
+    stage.source("staging").await;
+    let target = json!({"target": {"name": "shared"}});
+    stage.binding("first", "dev", target.clone()).await;
+    let _operator = stage.operator().await;
+    stage.secret_has("shared", &[("A", "dev")]).await;
+    stage.binding("second", "staging", target).await;
+    let second = stage.binding_is("second", &["Ready=False(TargetTaken)"]).await;
+    assert!(format!("{:?}", second.status).contains("first"), "the other is named");
+    stage.secret_has("shared", &[("A", "dev")]).await;
+
+    stage.bindings().delete("first", &DeleteParams::default()).await.unwrap();
+    stage.secret_has("shared", &[("A", "staging")]).await;
+    stage.binding_is("second", &["Ready=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_deleted_and_made_again_takes_over_and_the_secret_is_never_absent() {
+    let stage = Stage::with_shop("reborn").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    let first = stage.secret_has("app", &[("A", "1")]).await;
+    stage.binding_is("app", &["Ready=True"]).await;
+
+    // As a GitOps tool does it that leaves dependents alone.
+    stage.bindings().delete("app", &DeleteParams::orphan()).await.unwrap();
+    crate::harness::wait_for("the binding to be gone", crate::stage::SOON, async || {
+        match stage.bindings().get_opt("app").await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await;
+    let reborn = stage.binding("app", "dev", json!({})).await;
+    let owner = reborn.metadata.uid.clone();
+    stage
+        .secret("app", |secret| {
+            let owners = secret.metadata.owner_references.clone().unwrap_or_default();
+            if owners.iter().any(|o| Some(&o.uid) == owner.as_ref()) { Ok(()) } else { Err(format!("{owners:?}")) }
+        })
+        .await;
+    let now = stage.secrets().get("app").await.unwrap();
+    assert_eq!(now.metadata.uid, first.metadata.uid, "the same object, so it was never absent");
+}

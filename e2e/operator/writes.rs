@@ -1,0 +1,90 @@
+//! How much the operator writes: what changed, and nothing else. The API server's audit log is the witness.
+
+use serde_json::json;
+
+use crate::harness::audit::AuditEvent;
+use crate::stage::Stage;
+
+/// Writes of the operator to this stage's own objects.
+async fn writes(stage: &Stage, log: &crate::harness::audit::AuditLog) -> Vec<AuditEvent> {
+    log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap()
+}
+
+fn told(events: &[AuditEvent]) -> Vec<String> {
+    events.iter().map(|event| format!("{} {}", event.verb, event.request_uri)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_restarts_over_two_hundred_unchanged_bindings_writes_nothing() {
+    let stage = Stage::with_shop("restart").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    let names: Vec<String> = (0..200).map(|number| format!("app-{number}")).collect();
+    for name in &names {
+        stage.binding(name, "dev", json!({})).await;
+    }
+    let operator = stage.operator().await;
+    for name in &names {
+        stage.binding_is(name, &["Ready=True"]).await;
+    }
+    stage.source_is("dev", &["Ready=True"]).await;
+    settled(&stage).await;
+    operator.stop();
+
+    let log = stage.cluster.audit_from_now().await;
+    let operator = stage.operator().await;
+    settled(&stage).await;
+    let seen = writes(&stage, &log).await;
+    // The question and its answer are the only writes there may be.
+    let others: Vec<&AuditEvent> = seen.iter().filter(|event| !event.request_uri.contains("/app-0/status")).collect();
+    assert!(others.is_empty(), "{:#?}", others.iter().map(|e| (&e.verb, &e.request_uri)).collect::<Vec<_>>());
+    assert!(seen.len() <= 1, "{:#?}", told(&seen));
+    // It did look at all of them: a change reaches the last one.
+    stage.team.set("dev", "A", "2").await;
+    stage.secret_has("app-199", &[("A", "2")]).await;
+    operator.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_costs_two_writes_and_a_binding_that_it_does_not_touch_none() {
+    let stage = Stage::with_shop("two-writes").await;
+    for key in ["A", "B"] {
+        stage.team.set("dev", key, "1").await;
+    }
+    stage.source("dev").await;
+    for key in ["A", "B"] {
+        let data = json!([{"secretKey": key, "remoteRef": {"key": key}}]);
+        stage.binding(&format!("only-{}", key.to_lowercase()), "dev", json!({"data": data})).await;
+    }
+    let _operator = stage.operator().await;
+    stage.binding_is("only-a", &["Ready=True"]).await;
+    stage.binding_is("only-b", &["Ready=True"]).await;
+
+    let log = stage.cluster.audit_from_now().await;
+    stage.team.set("dev", "A", "2").await;
+    stage.secret_has("only-a", &[("A", "2")]).await;
+    let before = stage.bindings().get("only-a").await.unwrap();
+    let sync = json!({"metadata": {"annotations": {"tidelock.dev/sync": "now"}}});
+    stage.patch_binding("only-b", sync).await;
+    crate::harness::wait_for("the answer of only-b", crate::stage::SOON, async || {
+        let status = stage.bindings().get("only-b").await.map_err(|why| why.to_string())?.status.unwrap_or_default();
+        if status.last_handled_sync.as_deref() == Some("now") { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
+    let seen = writes(&stage, &log).await;
+    let of = |what: &str| seen.iter().filter(|event| event.request_uri.contains(what)).count();
+    assert_eq!((of("/secrets/only-a"), of("/secretbindings/only-a/status")), (1, 1), "{:#?}", told(&seen));
+    assert_eq!((of("/secrets/only-b"), of("/secretbindings/only-b/status")), (0, 1), "{:#?}", told(&seen));
+    assert!(before.status.is_some());
+}
+
+/// Asks through one binding, so that everything before it has been worked on.
+async fn settled(stage: &Stage) {
+    let nonce = uuid::Uuid::new_v4().to_string();
+    stage.patch_binding("app-0", json!({"metadata": {"annotations": {"tidelock.dev/sync": nonce}}})).await;
+    crate::harness::wait_for("an answer", crate::stage::SOON, async || {
+        let status = stage.bindings().get("app-0").await.map_err(|why| why.to_string())?.status.unwrap_or_default();
+        if status.last_handled_sync.as_deref() == Some(&nonce) { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
+}
