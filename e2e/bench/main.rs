@@ -1,0 +1,36 @@
+//! `make bench`: what `docs/performance.md` reports, measured in one run on one machine.
+//!
+//! Absolute times say little on a shared machine; what counts are the ratios to a bare loop that does the same work on
+//! the same objects in the same run. Goals are printed beside the figures and decide nothing.
+
+#[path = "../harness/mod.rs"]
+mod harness;
+#[path = "../stage/mod.rs"]
+mod stage;
+
+mod bare_loop;
+mod figures;
+mod import;
+mod latency;
+mod start;
+
+use figures::Figures;
+use stage::Stage;
+
+#[tokio::main]
+async fn main() {
+    // `cargo bench` passes `--bench`; anything else names the measurements to run.
+    let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
+    let mut figures = Figures::default();
+    if wanted("import") {
+        import::measure(&mut figures).await;
+    }
+    if wanted("latency") {
+        latency::measure(&Stage::with_shop("bench-latency").await, &mut figures).await;
+    }
+    if wanted("start") {
+        start::measure(&mut figures).await;
+    }
+    figures.print();
+}

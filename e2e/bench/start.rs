@@ -1,0 +1,133 @@
+//! 1,000 bindings that exist while the operator is stopped: from its start to the last `Ready`, against the bare loop;
+//! then its memory, and what a restart writes.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, stream};
+use kube::ResourceExt;
+use kube::api::{DeleteParams, ListParams};
+use kube::runtime::watcher;
+use serde_json::json;
+use tidelock::api::SecretBinding;
+
+use crate::bare_loop;
+use crate::figures::{Figures, millis, percentile};
+use crate::harness::wait_for;
+use crate::stage::Stage;
+
+const BINDINGS: usize = 1_000;
+const ROUNDS: usize = 3;
+/// As many requests at once as the operator makes.
+const CONCURRENCY: usize = 32;
+const PATIENCE: Duration = Duration::from_mins(5);
+
+pub(crate) async fn measure(figures: &mut Figures) {
+    let stage = Stage::with_shop("bench-start").await;
+    stage.team.set("dev", "A", &"x".repeat(1024)).await;
+    stage.source("dev").await;
+    let (mut operator_times, mut loop_times, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..ROUNDS {
+        make_bindings(&stage).await;
+        let (operator, took) = until_ready(&stage).await;
+        let secret = stage.secrets().get("app-0").await.expect("it was just written");
+        let status = stage.bindings().get("app-0").await.expect("it is there").status.expect("it was just written");
+        if round == ROUNDS - 1 {
+            after_settling(&stage, operator, figures).await;
+        } else {
+            operator.stop();
+        }
+        remove_bindings(&stage).await;
+        make_bindings(&stage).await;
+        let bindings = stage.bindings().list(&ListParams::default()).await.expect("they can be listed").items;
+        let bare = bare_loop::run(&stage, bindings, &secret.data.unwrap_or_default(), &status, CONCURRENCY).await;
+        remove_bindings(&stage).await;
+        println!("round {round}: operator {}, bare loop {}", millis(took), millis(bare));
+        ratios.push(Duration::from_secs_f64(took.as_secs_f64() / bare.as_secs_f64()));
+        operator_times.push(took);
+        loop_times.push(bare);
+    }
+    figures.add("1,000 bindings, start to last Ready, median of 3", &millis(percentile(&mut operator_times, 0.5)), "-");
+    figures.add("bare loop of the same two writes, median of 3", &millis(percentile(&mut loop_times, 0.5)), "-");
+    figures.add("ratio, median of 3", &format!("{:.2}", percentile(&mut ratios, 0.5).as_secs_f64()), "1.25");
+}
+
+/// Memory 60 s after settling, and a restart over unchanged bindings.
+async fn after_settling(stage: &Stage, operator: crate::stage::Operator, figures: &mut Figures) {
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", operator.pid())).expect("it runs");
+    let kib: f64 = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse().ok())
+        .expect("the kernel tells");
+    figures.add(
+        "resident memory with 1,000 bindings of 1 KiB, 60 s after settling",
+        &format!("{:.1} MiB", kib / 1024.0),
+        "40 MiB",
+    );
+    operator.stop();
+
+    let log = stage.cluster.audit_from_now().await;
+    let operator = stage.operator_with(&[("RUST_LOG", "info")]).await;
+    // The one write that is asked for shows that it has looked.
+    stage.patch_binding("app-0", json!({"metadata": {"annotations": {"tidelock.dev/sync": "restart"}}})).await;
+    wait_for("the answer after the restart", PATIENCE, async || {
+        let status = stage.bindings().get("app-0").await.map_err(|why| why.to_string())?.status.unwrap_or_default();
+        if status.last_handled_sync.as_deref() == Some("restart") { Ok(()) } else { Err(format!("{status:?}")) }
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.expect("the audit log can be read");
+    let unasked = writes.iter().filter(|write| write.object().name != "app-0").count();
+    figures.add("API writes after a restart over 1,000 unchanged bindings", &unasked.to_string(), "0");
+    operator.stop();
+}
+
+async fn make_bindings(stage: &Stage) {
+    stream::iter(0..BINDINGS)
+        .for_each_concurrent(CONCURRENCY, |number| async move {
+            stage.binding(&format!("app-{number}"), "dev", json!({})).await;
+        })
+        .await;
+}
+
+/// Starts the operator and waits until every binding is `Ready`, by a watch, so that the waiting costs the API server
+/// little.
+async fn until_ready(stage: &Stage) -> (crate::stage::Operator, Duration) {
+    let mut events = Box::pin(watcher(stage.bindings(), watcher::Config::default()));
+    let started = Instant::now();
+    let operator = stage.operator_with(&[("RUST_LOG", "info")]).await;
+    let mut ready = HashSet::new();
+    let all = async {
+        while ready.len() < BINDINGS {
+            let event = events.next().await.expect("the watch goes on").expect("the watch works");
+            if let watcher::Event::Apply(binding) | watcher::Event::InitApply(binding) = event
+                && is_ready(&binding)
+            {
+                ready.insert(binding.name_any());
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.expect("all bindings become Ready");
+    (operator, started.elapsed())
+}
+
+fn is_ready(binding: &SecretBinding) -> bool {
+    binding
+        .status
+        .as_ref()
+        .is_some_and(|status| status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True"))
+}
+
+async fn remove_bindings(stage: &Stage) {
+    let (parameters, everything) = (DeleteParams::default(), ListParams::default());
+    stage.bindings().delete_collection(&parameters, &everything).await.expect("bindings can be deleted");
+    stage.secrets().delete_collection(&parameters, &everything).await.expect("Secrets can be deleted");
+    wait_for("the bindings and Secrets to be gone", PATIENCE, async || {
+        let bindings = stage.bindings().list_metadata(&everything).await.map_err(|why| why.to_string())?.items.len();
+        let secrets = stage.secrets().list_metadata(&everything).await.map_err(|why| why.to_string())?.items.len();
+        if bindings + secrets == 0 { Ok(()) } else { Err(format!("{bindings} bindings, {secrets} Secrets")) }
+    })
+    .await;
+}
