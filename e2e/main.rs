@@ -3,8 +3,10 @@
 mod harness;
 mod stage;
 
+mod chart;
 mod control_plane;
 mod operator;
 mod postgres;
 mod processes;
+mod reader;
 mod wire;

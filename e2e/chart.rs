@@ -1,0 +1,124 @@
+//! The chart on a real API server: what it renders is accepted, and gives the operator what it calls for and no more.
+
+use k8s_openapi::api::core::v1::Secret;
+use kube::Client;
+use kube::api::{Api, PostParams};
+use serde_json::json;
+
+use crate::stage::Stage;
+
+/// As the operator: a client with its token.
+async fn operator_of(stage: &Stage) -> Client {
+    let (namespace, account) = stage.account();
+    stage.cluster.client(&stage.cluster.token(namespace, account).await)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_account_may_do_its_work_and_nothing_beside_it() {
+    let stage = Stage::with_shop("rights").await;
+    let (namespace, account) = stage.account();
+    let user = format!("system:serviceaccount:{namespace}:{account}");
+    let allowed = [
+        "get secrets",
+        "list secrets",
+        "watch secrets",
+        "create secrets",
+        "update secrets",
+        "delete secrets",
+        "list namespaces",
+        "watch namespaces",
+        "watch secretbindings.tidelock.dev",
+        "watch projectenvironments.tidelock.dev",
+        "patch secretbindings.tidelock.dev/status",
+        "patch projectenvironments.tidelock.dev/status",
+        "create events.events.k8s.io",
+    ];
+    let refused = [
+        "create secretbindings.tidelock.dev",
+        "update secretbindings.tidelock.dev",
+        "delete secretbindings.tidelock.dev",
+        "update projectenvironments.tidelock.dev",
+        "get configmaps",
+        "list pods",
+        "create pods",
+        "create serviceaccounts/token",
+        "impersonate users",
+        "patch secrets",
+        "deletecollection secrets",
+        "update namespaces",
+        "get leases.coordination.k8s.io",
+        "bind clusterroles.rbac.authorization.k8s.io",
+        "escalate clusterroles.rbac.authorization.k8s.io",
+    ];
+    for (asked, expected) in allowed.map(|asked| (asked, "yes")).into_iter().chain(refused.map(|asked| (asked, "no"))) {
+        let (verb, resource) = asked.split_once(' ').unwrap();
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let subresource = format!("--subresource={subresource}");
+        let arguments = ["auth", "can-i", verb, resource, &subresource, "--as", &user, "--all-namespaces"];
+        // `can-i` ends with 1 for no, and says it on standard output.
+        let answer = match stage.kubectl(&arguments, b"").await {
+            Ok(answer) => answer,
+            Err(_) => "no".to_owned(),
+        };
+        assert_eq!(answer.trim(), expected, "{asked}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_account_cannot_mint_credentials_nor_take_a_secret_that_is_not_its_own() {
+    let stage = Stage::with_shop("policy").await;
+    let operator = operator_of(&stage).await;
+    let api: Api<Secret> = Api::namespaced(operator, &stage.cluster.namespace);
+    let ours = json!({"app.kubernetes.io/managed-by": "tidelock"});
+    let attempts = [
+        json!({"metadata": {"name": "token", "labels": ours, "annotations": {"kubernetes.io/service-account.name": "default"}},
+               "type": "kubernetes.io/service-account-token"}),
+        json!({"metadata": {"name": "bootstrap", "labels": ours}, "type": "bootstrap.kubernetes.io/token"}),
+        json!({"metadata": {"name": "unlabelled"}, "type": "Opaque"}),
+    ];
+    for attempt in attempts {
+        let secret: Secret = serde_json::from_value(attempt.clone()).unwrap();
+        let refused = crate::harness::wait::try_wait_for("the policy to be in force", crate::stage::SOON, async || {
+            match api.create(&PostParams { dry_run: true, ..PostParams::default() }, &secret).await {
+                Ok(_) => Err("it was accepted".to_owned()),
+                Err(why) => Ok(why.to_string()),
+            }
+        })
+        .await;
+        let refused = refused.unwrap_or_else(|why| panic!("{attempt}: {why}"));
+        assert!(refused.contains("ValidatingAdmissionPolicy") || refused.contains("denied"), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_examples_apply_and_are_delivered() {
+    let stage = Stage::with_shop("examples").await;
+    let dotenv = "DATABASE_URL=postgres://one\nSENTRY_DSN=https://one\nSHARED_KEY=k\n";
+    for environment in ["dev", "staging", "production"] {
+        let import = ["import", "-", "-e", environment, "--follow"];
+        stage.team.run_with(&stage.team.ana, &import, dotenv.as_bytes()).await.expect(0);
+    }
+    // The examples carry no class, so they are for an operator that has none.
+    let _operator = stage.operator_with(&[("TIDELOCK_CLASS", "")]).await;
+    let examples = crate::harness::tools::repository().join("examples");
+    let folder = examples.to_string_lossy();
+    stage.kubectl(&["apply", "-f", &format!("{folder}/namespaces.yaml")], b"").await.unwrap();
+    stage.kubectl(&["apply", "-f", &folder], b"").await.unwrap();
+    for binding in ["shop-dev/shop", "shop-staging/shop-database"] {
+        let (namespace, name) = binding.split_once('/').unwrap();
+        let wait = ["wait", "--for=condition=Ready", "--timeout=20s", "secretbinding", name, "--namespace", namespace];
+        if let Err(why) = stage.kubectl(&wait, b"").await {
+            let told =
+                stage.kubectl(&["get", "secretbinding", name, "--namespace", namespace, "-o", "yaml"], b"").await;
+            panic!("{why:#}: {told:?}");
+        }
+    }
+    let columns = stage.kubectl(&["get", "secretbinding", "shop", "--namespace", "shop-dev"], b"").await.unwrap();
+    let head: Vec<&str> = columns.lines().next().unwrap_or_default().split_whitespace().collect();
+    assert_eq!(head, ["NAME", "SOURCE", "TARGET", "READY", "INSYNC", "REASON", "REVISION", "AGE"], "{columns}");
+    let columns = stage.kubectl(&["get", "projectenvironment", "shop-dev"], b"").await.unwrap();
+    let head: Vec<&str> = columns.lines().next().unwrap_or_default().split_whitespace().collect();
+    let expected = ["NAME", "PROJECT", "ENVIRONMENT", "PRODUCTION", "READY", "INSYNC", "STALE", "MISSING", "AGE"];
+    assert_eq!(head, expected, "{columns}");
+    stage.kubectl(&["delete", "-f", &folder, "--wait=false"], b"").await.unwrap();
+}

@@ -1,0 +1,76 @@
+//! What the operator reads, at the level of the registry.
+
+use tidelock::core::KeyState;
+use tidelock::registry::{ConnectSettings, Fence, Look, Reader, Refusal, SourceName};
+use tokio::sync::mpsc;
+
+use crate::harness::wait_for;
+use crate::stage::{SOON, Team};
+
+fn source(project: &str, environment: &str) -> SourceName {
+    SourceName { project: project.to_owned(), environment: environment.to_owned() }
+}
+
+fn reader(team: &Team) -> Reader {
+    Reader::new(ConnectSettings::new(&team.operator.url), None).unwrap_or_else(|why| panic!("{why}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_look_answers_for_all_sources_in_the_order_asked() {
+    let team = Team::with_shop("look").await;
+    team.done(&team.eve, &["project", "create", "hidden"]).await;
+    let asked = [
+        source("hidden", "dev"),
+        source("shop", "staging"),
+        source("shop", "none"),
+        source("none", "dev"),
+        source("shop", "production"),
+    ];
+    let looks = reader(&team).look(&asked).await.unwrap();
+    assert_eq!(looks[0], Look::Refused(Refusal::ProjectNotVisible));
+    assert!(matches!(looks[1], Look::Found { production: false, .. }), "{looks:?}");
+    assert_eq!(looks[2], Look::Refused(Refusal::EnvironmentNotFound));
+    assert_eq!(looks[3], Look::Refused(Refusal::ProjectNotVisible));
+    assert!(matches!(looks[4], Look::Found { production: true, .. }), "{looks:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_elsewhere_moves_the_projects_revision_and_not_the_environments() {
+    let team = Team::with_shop("fence").await;
+    team.set("dev", "A", "1").await;
+    team.set("staging", "A", "2").await;
+    let reader = reader(&team);
+    let fence = async || match reader.look(&[source("shop", "dev")]).await.unwrap().remove(0) {
+        Look::Found { fence: Fence::Revisions { project, environment, .. }, .. } => (project, environment),
+        other => panic!("{other:?}"),
+    };
+    let before = fence().await;
+    team.set("staging", "A", "3").await;
+    let after = fence().await;
+    assert_eq!(after.0.number, before.0.number + 1);
+    assert_ne!(after.0.token, before.0.token);
+    assert_eq!(after.1, before.1);
+
+    let snapshot = reader.snapshot(&source("shop", "dev")).await.unwrap().unwrap();
+    assert_eq!(snapshot.state_of("A"), Some(KeyState::Stale));
+    assert_eq!(reader.token_of(snapshot.project, after.0.number).await.unwrap(), Some(after.0.token));
+    assert_eq!(reader.token_of(snapshot.project, after.0.number + 1).await.unwrap(), None);
+    assert!(!snapshot.hides_rows());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_is_told_of_a_change_and_of_its_own_beginning() {
+    let team = Team::with_shop("listen").await;
+    let reader = reader(&team);
+    let (sender, mut hints) = mpsc::channel(1);
+    let listener = tokio::spawn(async move { reader.listen(&sender).await });
+    hints.recv().await.expect("a hint when it begins");
+    team.set("dev", "A", "1").await;
+    let mut told = false;
+    wait_for("a hint of the change", SOON, async || {
+        told |= hints.try_recv().is_ok();
+        if told { Ok(()) } else { Err("none".to_owned()) }
+    })
+    .await;
+    listener.abort();
+}
