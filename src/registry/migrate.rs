@@ -135,8 +135,13 @@ async fn make_roles(transaction: &Transaction<'_>) -> Result<(), RegistryError> 
 /// Lets the owner hand functions to the role that looks past row-level security, for this transaction only: a lasting
 /// member of it would see everything. Answers whether the loan has to be given back.
 async fn borrow_definer(transaction: &Transaction<'_>) -> Result<bool, RegistryError> {
+    // From PostgreSQL 16 on, who made a role is a member that may grant it and nothing else; only SET lets it hand
+    // anything over. Before, there is no SET to ask for.
     let member = transaction
-        .simple_query("SELECT pg_has_role(CURRENT_USER, 'tidelock_definer', 'MEMBER')")
+        .simple_query(
+            "SELECT pg_has_role(CURRENT_USER, 'tidelock_definer',
+                CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)",
+        )
         .await
         .map_err(|error| RegistryError::from_driver("migrating the registry", &error))?;
     if first_cell(&member).as_deref() == Some("t") {
