@@ -5,4 +5,5 @@ mod harness;
 mod control_plane;
 mod postgres;
 mod processes;
+mod registry;
 mod wire;
