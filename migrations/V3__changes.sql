@@ -1,7 +1,7 @@
 -- What a write does, whoever writes: the mutex, the revision, times that only grow, change, follow and confirm.
 
 -- The project's mutex for this transaction, and the reason that its audit rows give. First statement of every
--- transaction of ours; one that leaves it out gets the same lock from its first row, and may lose a deadlock.
+-- transaction of ours; what becomes of one that leaves it out is take_mutex's matter.
 CREATE FUNCTION begin_change(project text, reason text) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
@@ -24,7 +24,25 @@ BEGIN
     END IF;
     PERFORM set_config('tidelock.reason', coalesce(begin_change.reason, ''), true);
     PERFORM FROM project_revisions WHERE project_id = found_id FOR NO KEY UPDATE;
+    PERFORM set_config('tidelock.begun', pg_current_xact_id()::text, true);
     RETURN found_id;
+END $$;
+
+-- For statements that nobody announced. By the time a trigger sees a row that row is locked, and whoever holds the mutex
+-- and wants the row waits for one who waits for the mutex. So it is taken before any row is, and as nobody can tell yet
+-- whose rows they will be, for every project that the actor may write, in one order.
+--
+-- The setting is a claim that any login can make; it gains a deadlock.
+CREATE FUNCTION take_mutex() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    IF pg_trigger_depth() = 1 AND current_setting('tidelock.begun', true) IS DISTINCT FROM pg_current_xact_id()::text THEN
+        PERFORM FROM project_revisions
+            WHERE project_id IN (SELECT m.project_id FROM memberships() m WHERE m.role IN ('ADMIN', 'DEVELOPER') AND NOT m.read_only)
+            ORDER BY project_id FOR NO KEY UPDATE;
+        PERFORM set_config('tidelock.begun', pg_current_xact_id()::text, true);
+    END IF;
+    RETURN NULL;
 END $$;
 
 -- One step of the project's revision per transaction that changes anything a reader can see. Returns its time.
@@ -256,6 +274,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE TRIGGER mutex BEFORE INSERT OR UPDATE ON secrets FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON secrets FOR EACH ROW EXECUTE FUNCTION stamp_secret();
 CREATE TRIGGER settle_inserts AFTER INSERT ON secrets REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION settle_secrets();
@@ -279,6 +298,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
+CREATE TRIGGER mutex BEFORE UPDATE ON project_secret_registry FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER stamp BEFORE UPDATE ON project_secret_registry FOR EACH ROW EXECUTE FUNCTION stamp_key();
 
 CREATE FUNCTION settle_key() RETURNS trigger

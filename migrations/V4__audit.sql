@@ -115,6 +115,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
+CREATE TRIGGER mutex BEFORE INSERT OR UPDATE ON environments FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON environments FOR EACH ROW EXECUTE FUNCTION guard_environment();
 
 CREATE FUNCTION audit_environments() RETURNS trigger
@@ -153,6 +154,7 @@ BEGIN
         FROM users u WHERE u.id = member.user_id;
     RETURN NULL;
 END $$;
+CREATE TRIGGER mutex BEFORE INSERT OR UPDATE OR DELETE ON project_members FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON project_members FOR EACH ROW EXECUTE FUNCTION audit_members();
 
 CREATE FUNCTION audit_exemptions() RETURNS trigger
@@ -166,6 +168,7 @@ BEGIN
                 CASE TG_OP WHEN 'DELETE' THEN 'key.unexempt' ELSE 'key.exempt' END, exemption.key_name);
     RETURN NULL;
 END $$;
+CREATE TRIGGER mutex BEFORE INSERT OR UPDATE OR DELETE ON key_exemptions FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON key_exemptions FOR EACH ROW EXECUTE FUNCTION audit_exemptions();
 
 CREATE FUNCTION archive_project(project text, reason text) RETURNS void
