@@ -9,4 +9,5 @@ mod operator;
 mod postgres;
 mod processes;
 mod reader;
+mod registry;
 mod wire;

@@ -19,7 +19,8 @@ BEGIN
         RETURN found_id;
     END IF;
     SELECT id, db_role INTO found_id, found_role FROM users WHERE name = claimed AND disabled_at IS NULL;
-    IF found_role IS DISTINCT FROM session_user::text AND NOT pg_has_role(session_user, 'tidelock_delegate', 'MEMBER') THEN
+    -- USAGE, as whoever made the role is a MEMBER of it from PostgreSQL 16 on.
+    IF found_role IS DISTINCT FROM session_user::text AND NOT pg_has_role(session_user, 'tidelock_delegate', 'USAGE') THEN
         RAISE EXCEPTION 'login % may not act for another user', session_user
             USING ERRCODE = 'TL403', HINT = 'Leave out --user, or have the login granted tidelock_delegate.';
     END IF;

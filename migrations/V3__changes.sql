@@ -1,7 +1,7 @@
 -- What a write does, whoever writes: the mutex, the revision, times that only grow, change, follow and confirm.
 
 -- The project's mutex for this transaction, and the reason that its audit rows give. First statement of every
--- transaction of ours; one that leaves it out gets the same lock from its first row, and may lose a deadlock.
+-- transaction of ours; what becomes of one that leaves it out is take_mutex's matter.
 CREATE FUNCTION begin_change(project text, reason text) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
@@ -24,10 +24,30 @@ BEGIN
     END IF;
     PERFORM set_config('tidelock.reason', coalesce(begin_change.reason, ''), true);
     PERFORM FROM project_revisions WHERE project_id = found_id FOR NO KEY UPDATE;
+    PERFORM set_config('tidelock.begun', pg_current_xact_id()::text, true);
     RETURN found_id;
 END $$;
 
+-- For statements that nobody announced. By the time a trigger sees a row that row is locked, and whoever holds the mutex
+-- and wants the row waits for one who waits for the mutex. So it is taken before any row is, and as nobody can tell yet
+-- whose rows they will be, for every project that the actor may write, in one order.
+--
+-- The setting is a claim that any login can make; it gains a deadlock.
+CREATE FUNCTION take_mutex() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    IF pg_trigger_depth() = 1 AND current_setting('tidelock.begun', true) IS DISTINCT FROM pg_current_xact_id()::text THEN
+        PERFORM FROM project_revisions
+            WHERE project_id IN (SELECT m.project_id FROM memberships() m WHERE m.role IN ('ADMIN', 'DEVELOPER') AND NOT m.read_only)
+            ORDER BY project_id FOR NO KEY UPDATE;
+        PERFORM set_config('tidelock.begun', pg_current_xact_id()::text, true);
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- One step of the project's revision per transaction that changes anything a reader can see. Returns its time.
+--
+-- The clock is read at the statement's start, so that stamp_secret knows the time of a step that is not made yet.
 CREATE FUNCTION step_revision(project uuid) RETURNS timestamptz
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
@@ -38,14 +58,14 @@ BEGIN
         RETURN step.changed_at;
     END IF;
     PERFORM require_actor();
-    IF (SELECT archived_at FROM projects WHERE id = step_revision.project) IS NOT NULL THEN
-        RAISE EXCEPTION 'the project is archived' USING ERRCODE = 'TL403';
+    IF step_revision.project NOT IN (SELECT visible_projects()) THEN
+        RAISE EXCEPTION 'project not found, or you are not a member' USING ERRCODE = 'TL404';
     END IF;
     UPDATE project_revisions r SET revision = r.revision + 1, token = gen_random_uuid(), transaction = pg_current_xact_id(),
-            changed_at = greatest(clock_timestamp(), r.changed_at + interval '1 microsecond')
+            changed_at = greatest(statement_timestamp(), r.changed_at + interval '1 microsecond')
         WHERE r.project_id = step_revision.project RETURNING * INTO step;
-    IF NOT FOUND THEN
-        RAISE EXCEPTION 'project not found, or you are not a member' USING ERRCODE = 'TL404';
+    IF (SELECT archived_at FROM projects WHERE id = step_revision.project) IS NOT NULL THEN
+        RAISE EXCEPTION 'the project is archived' USING ERRCODE = 'TL403';
     END IF;
     INSERT INTO revision_log VALUES (step.project_id, step.revision, step.token, step.changed_at);
     RETURN step.changed_at;
@@ -79,68 +99,84 @@ CREATE FUNCTION stamp_secret() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     step_time timestamptz;
+    closed boolean;
     known project_secret_registry;
     registered boolean;
     change_time timestamptz;
-    answered timestamptz;
+    answered timestamptz := NEW.answers;
     behind boolean;
 BEGIN
-    IF TG_OP = 'UPDATE' THEN
-        IF (NEW.id, NEW.project_id, NEW.environment_id, NEW.key, NEW.created_at)
+    IF TG_OP = 'UPDATE' AND (NEW.id, NEW.project_id, NEW.environment_id, NEW.key, NEW.created_at)
             IS DISTINCT FROM (OLD.id, OLD.project_id, OLD.environment_id, OLD.key, OLD.created_at) THEN
-            RAISE EXCEPTION 'a secret keeps its id, project, environment and key' USING ERRCODE = 'TL422';
-        END IF;
-        IF OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NOT NULL THEN
-            RAISE EXCEPTION 'key % is deleted here; restore it first', OLD.key USING ERRCODE = 'TL422';
-        END IF;
-    ELSIF NEW.deleted_at IS NOT NULL THEN
-        RAISE EXCEPTION 'a secret is not created deleted' USING ERRCODE = 'TL422';
-    END IF;
-    IF EXISTS (SELECT FROM environments WHERE id = NEW.environment_id AND deleted_at IS NOT NULL) THEN
-        RAISE EXCEPTION 'the environment is deleted' USING ERRCODE = 'TL403';
+        RAISE EXCEPTION 'a secret keeps its id, project, environment and key' USING ERRCODE = 'TL422';
     END IF;
 
-    step_time := step_revision(NEW.project_id);
+    -- The lock comes first: what is looked at under it stays so until the commit. The step itself is settle_writes', as
+    -- an INSERT may still come to nothing (ON CONFLICT DO NOTHING).
+    SELECT CASE WHEN r.transaction = pg_current_xact_id() THEN r.changed_at
+                ELSE greatest(statement_timestamp(), r.changed_at + interval '1 microsecond') END
+        INTO step_time FROM project_revisions r WHERE r.project_id = NEW.project_id FOR NO KEY UPDATE;
+    SELECT deleted_at IS NOT NULL INTO closed FROM environments WHERE id = NEW.environment_id;
+    IF TG_OP = 'INSERT' AND (closed OR answered IS NOT NULL OR NEW.deleted_at IS NOT NULL OR NEW.version <> 1)
+            AND NEW.project_id NOT IN (SELECT visible_projects()) THEN
+        -- Refused by row-level security in a moment, in the words that it has for a project that does not exist.
+        RETURN NEW;
+    END IF;
+    IF closed AND NEW.deleted_at IS NULL THEN
+        RAISE EXCEPTION 'the environment is deleted' USING ERRCODE = 'TL403';
+    END IF;
+    IF TG_OP = 'INSERT' AND (NEW.deleted_at IS NOT NULL OR NEW.version <> 1) THEN
+        RAISE EXCEPTION 'a secret is created live, and at version 1' USING ERRCODE = 'TL422';
+    END IF;
+
     SELECT * INTO known FROM project_secret_registry WHERE project_id = NEW.project_id AND key_name = NEW.key;
     registered := FOUND AND known.retired_at IS NULL;
     change_time := greatest(step_time, known.last_updated_at + interval '1 microsecond');
-    answered := NEW.answers;
     NEW.answers := NULL;
-    IF answered > known.last_updated_at OR (answered IS NOT NULL AND NOT registered) THEN
+    IF answered > known.last_updated_at OR NOT isfinite(answered) OR (answered IS NOT NULL AND NOT registered) THEN
         RAISE EXCEPTION 'key % has not changed at %, so nothing can follow that', NEW.key, answered USING ERRCODE = 'TL422';
-    END IF;
-
-    IF TG_OP = 'UPDATE' AND OLD.deleted_at IS NULL AND NEW.deleted_at IS NOT NULL THEN
-        NEW := OLD;
-        NEW.updated_at := change_time;
-        NEW.deleted_at := change_time;
-        RETURN NEW;
-    END IF;
-    IF TG_OP = 'UPDATE' AND OLD.deleted_at IS NULL AND NEW.value_hash = OLD.value_hash THEN
-        -- Confirmed. The stored ciphertext stays.
-        NEW := OLD;
-        NEW.updated_at := greatest(OLD.updated_at, coalesce(answered, known.last_updated_at));
-        RETURN NEW;
     END IF;
 
     IF TG_OP = 'INSERT' THEN
         NEW.created_at := change_time;
         behind := true;
-    ELSIF OLD.deleted_at IS NOT NULL THEN
-        NEW := OLD;
-        NEW.deleted_at := NULL;
-        behind := true;
     ELSE
-        IF NEW.encrypted_value = OLD.encrypted_value THEN
-            RAISE EXCEPTION 'key % has a new value_hash over its old ciphertext', NEW.key USING ERRCODE = 'TL422';
+        -- An independent key's registry time stands still; the row's own does not.
+        change_time := greatest(change_time, OLD.updated_at + interval '1 microsecond');
+        IF OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NOT NULL THEN
+            RAISE EXCEPTION 'key % is deleted here; restore it first', OLD.key USING ERRCODE = 'TL422';
+        ELSIF NEW.deleted_at IS NOT NULL THEN
+            NEW := OLD;
+            NEW.updated_at := change_time;
+            NEW.deleted_at := change_time;
+            RETURN NEW;
+        ELSIF OLD.deleted_at IS NOT NULL THEN
+            IF (NEW.encrypted_value, NEW.value_hash, NEW.version) IS DISTINCT FROM (OLD.encrypted_value, OLD.value_hash, OLD.version) THEN
+                RAISE EXCEPTION 'key % is restored with the value that it had', OLD.key
+                    USING ERRCODE = 'TL422', HINT = 'Restore it first, then write the new value; or insert a new row.';
+            END IF;
+            behind := true;
+        ELSIF NEW.value_hash = OLD.value_hash THEN
+            -- Confirmed. The stored ciphertext stays.
+            NEW := OLD;
+            NEW.updated_at := greatest(OLD.updated_at, coalesce(answered, known.last_updated_at));
+            RETURN NEW;
+        ELSE
+            IF NEW.encrypted_value = OLD.encrypted_value THEN
+                RAISE EXCEPTION 'key % has a new value_hash over its old ciphertext', NEW.key USING ERRCODE = 'TL422';
+            END IF;
+            IF NEW.version = OLD.version THEN
+                NEW.version := OLD.version + 1;
+            ELSIF NEW.version <> OLD.version + 1 THEN
+                RAISE EXCEPTION 'key % is at version %, so the next is %, not %', NEW.key, OLD.version, OLD.version + 1, NEW.version
+                    USING ERRCODE = 'TL409', HINT = 'Somebody else changed it in between. Look again, then repeat.';
+            END IF;
+            behind := OLD.updated_at < known.last_updated_at;
         END IF;
-        IF NEW.version = OLD.version THEN
-            NEW.version := OLD.version + 1;
-        ELSIF NEW.version <> OLD.version + 1 THEN
-            RAISE EXCEPTION 'key % is at version %, so the next is %, not %', NEW.key, OLD.version, OLD.version + 1, NEW.version
+        IF answered < OLD.updated_at THEN
+            RAISE EXCEPTION 'key % was written here at %, after the % that this write answers', OLD.key, OLD.updated_at, answered
                 USING ERRCODE = 'TL409', HINT = 'Somebody else changed it in between. Look again, then repeat.';
         END IF;
-        behind := OLD.updated_at < known.last_updated_at;
     END IF;
 
     IF answered IS NOT NULL THEN
@@ -149,7 +185,8 @@ BEGIN
             SELECT FROM secrets twin
             WHERE twin.project_id = NEW.project_id AND twin.key = NEW.key AND twin.environment_id <> NEW.environment_id
               AND twin.deleted_at IS NULL AND twin.value_hash = NEW.value_hash
-              AND twin.updated_at = known.last_updated_at) THEN
+              AND twin.updated_at = known.last_updated_at
+              AND EXISTS (SELECT FROM environments e WHERE e.id = twin.environment_id AND e.deleted_at IS NULL)) THEN
         NEW.updated_at := known.last_updated_at;
     ELSE
         NEW.updated_at := change_time;
@@ -179,6 +216,8 @@ DECLARE
     torn text;
     wrong record;
 BEGIN
+    PERFORM step_revision(project);
+
     -- Two environments changed to different values in one statement: neither would be the newest.
     SELECT w.key INTO torn FROM unnest(writes) w
         LEFT JOIN project_secret_registry r ON r.project_id = project AND r.key_name = w.key
@@ -256,6 +295,7 @@ BEGIN
     RETURN NULL;
 END $$;
 
+CREATE TRIGGER mutex BEFORE INSERT OR UPDATE ON secrets FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON secrets FOR EACH ROW EXECUTE FUNCTION stamp_secret();
 CREATE TRIGGER settle_inserts AFTER INSERT ON secrets REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION settle_secrets();
@@ -267,11 +307,20 @@ CREATE FUNCTION stamp_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
     -- Written by settle_writes, which has stamped it already.
-    IF NEW.last_updated_at IS DISTINCT FROM OLD.last_updated_at THEN
-        IF NEW.last_updated_at < OLD.last_updated_at THEN
-            RAISE EXCEPTION 'the time of key % cannot go back', OLD.key_name USING ERRCODE = 'TL422';
-        END IF;
+    IF pg_trigger_depth() > 1 AND NEW.last_updated_at > OLD.last_updated_at THEN
         RETURN NEW;
+    END IF;
+    IF (NEW.project_id, NEW.key_name, NEW.last_updated_at, NEW.created_at)
+            IS DISTINCT FROM (OLD.project_id, OLD.key_name, OLD.last_updated_at, OLD.created_at) THEN
+        RAISE EXCEPTION 'key % keeps its project and name, and its times are set by what is written', OLD.key_name
+            USING ERRCODE = 'TL422';
+    END IF;
+    IF (NEW.tracking, NEW.description, NEW.retired_at) IS NOT DISTINCT FROM (OLD.tracking, OLD.description, OLD.retired_at) THEN
+        RETURN NULL;
+    END IF;
+    IF OLD.retired_at IS NOT NULL THEN
+        RAISE EXCEPTION 'key % is retired', OLD.key_name
+            USING ERRCODE = 'TL422', HINT = 'To set it in an environment brings it back.';
     END IF;
     NEW.last_updated_at := greatest(step_revision(NEW.project_id), OLD.last_updated_at + interval '1 microsecond');
     IF NEW.retired_at IS NOT NULL THEN
@@ -279,6 +328,7 @@ BEGIN
     END IF;
     RETURN NEW;
 END $$;
+CREATE TRIGGER mutex BEFORE UPDATE ON project_secret_registry FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER stamp BEFORE UPDATE ON project_secret_registry FOR EACH ROW EXECUTE FUNCTION stamp_key();
 
 CREATE FUNCTION settle_key() RETURNS trigger
@@ -309,19 +359,15 @@ DECLARE
     name text;
 BEGIN
     FOREACH name IN ARRAY ARRAY['users', 'projects', 'project_revisions', 'revision_log', 'environments',
-        'project_secret_registry', 'secrets', 'secret_versions', 'audit_logs', 'audit_seals'] LOOP
+        'project_secret_registry', 'secrets', 'secret_versions', 'encryption_keys', 'project_hash_keys', 'audit_logs',
+        'audit_seals'] LOOP
         EXECUTE format('CREATE TRIGGER refuse_removal BEFORE DELETE OR TRUNCATE ON %I
             FOR EACH STATEMENT EXECUTE FUNCTION refuse_removal()', name);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER refuse_removal', name);
     END LOOP;
-    FOREACH name IN ARRAY ARRAY['project_members', 'key_exemptions'] LOOP
+    FOREACH name IN ARRAY ARRAY['project_members', 'key_exemptions', 'deliveries'] LOOP
         EXECUTE format('CREATE TRIGGER refuse_truncate BEFORE TRUNCATE ON %I
             FOR EACH STATEMENT EXECUTE FUNCTION refuse_removal()', name);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER refuse_truncate', name);
     END LOOP;
 END $$;
-ALTER TABLE secrets ENABLE ALWAYS TRIGGER stamp;
-ALTER TABLE secrets ENABLE ALWAYS TRIGGER settle_inserts;
-ALTER TABLE secrets ENABLE ALWAYS TRIGGER settle_updates;
-ALTER TABLE project_secret_registry ENABLE ALWAYS TRIGGER stamp;
-ALTER TABLE project_secret_registry ENABLE ALWAYS TRIGGER settle;

@@ -89,9 +89,12 @@ BEGIN
         RAISE EXCEPTION 'only a person creates a project, and login % is none', session_user USING ERRCODE = 'TL403';
     END IF;
     PERFORM set_config('tidelock.reason', coalesce(create_project.reason, ''), true);
+    PERFORM set_config('tidelock.begun', pg_current_xact_id()::text, true);
     INSERT INTO projects (name) VALUES (create_project.name) RETURNING id INTO made;
-    INSERT INTO project_revisions (project_id) VALUES (made);
-    PERFORM step_revision(made);
+    WITH first AS (
+        INSERT INTO project_revisions (project_id, revision, transaction, changed_at)
+            VALUES (made, 1, pg_current_xact_id(), statement_timestamp()) RETURNING *)
+    INSERT INTO revision_log SELECT project_id, revision, token, changed_at FROM first;
     INSERT INTO audit_logs (project_id, action, subject) VALUES (made, 'project.create', create_project.name);
     INSERT INTO project_members (project_id, user_id, role) VALUES (made, acting, 'ADMIN');
     RETURN made;
@@ -101,20 +104,29 @@ END $$;
 
 CREATE FUNCTION guard_environment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    step_time timestamptz;
 BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.ring := coalesce(NEW.ring, CASE WHEN NEW.is_production THEN 'production' ELSE 'default' END);
-    ELSIF (NEW.is_production, NEW.ring) IS DISTINCT FROM (OLD.is_production, OLD.ring)
-          AND EXISTS (SELECT FROM secrets WHERE environment_id = OLD.id) THEN
+        PERFORM step_revision(NEW.project_id);
+        RETURN NEW;
+    END IF;
+    IF (NEW.is_production, NEW.ring, NEW.deleted_at) IS NOT DISTINCT FROM (OLD.is_production, OLD.ring, OLD.deleted_at) THEN
+        RETURN NEW;
+    END IF;
+    -- Under the mutex, or a secret could arrive between the look and the commit.
+    step_time := step_revision(NEW.project_id);
+    IF (NEW.is_production, NEW.ring) IS DISTINCT FROM (OLD.is_production, OLD.ring)
+            AND EXISTS (SELECT FROM secrets WHERE environment_id = OLD.id) THEN
         RAISE EXCEPTION 'environment % has held secrets, so it stays % and on ring %', OLD.name,
                 CASE WHEN OLD.is_production THEN 'production' ELSE 'non-production' END, OLD.ring
             USING ERRCODE = 'TL403', HINT = 'Create another environment.';
     END IF;
-    IF TG_OP = 'INSERT' OR (NEW.is_production, NEW.ring, NEW.deleted_at) IS DISTINCT FROM (OLD.is_production, OLD.ring, OLD.deleted_at) THEN
-        PERFORM step_revision(NEW.project_id);
-    END IF;
+    NEW.deleted_at := CASE WHEN NEW.deleted_at IS NOT NULL THEN coalesce(OLD.deleted_at, step_time) END;
     RETURN NEW;
 END $$;
+CREATE TRIGGER mutex BEFORE INSERT OR UPDATE ON environments FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON environments FOR EACH ROW EXECUTE FUNCTION guard_environment();
 
 CREATE FUNCTION audit_environments() RETURNS trigger
@@ -123,7 +135,8 @@ BEGIN
     INSERT INTO audit_logs (project_id, environment_id, action, subject)
         VALUES (NEW.project_id, NEW.id,
                 CASE WHEN TG_OP = 'INSERT' THEN 'environment.create'
-                     WHEN NEW.deleted_at IS NOT NULL THEN 'environment.delete' ELSE 'environment.update' END,
+                     WHEN NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN 'environment.delete'
+                     WHEN NEW.deleted_at IS NULL AND OLD.deleted_at IS NOT NULL THEN 'environment.restore' ELSE 'environment.update' END,
                 NEW.name || CASE WHEN NEW.is_production THEN ' (production)' ELSE '' END || ' on ring ' || NEW.ring);
     RETURN NULL;
 END $$;
@@ -138,10 +151,13 @@ DECLARE
     member project_members := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
 BEGIN
     PERFORM step_revision(member.project_id);
+    IF TG_WHEN = 'BEFORE' THEN
+        RETURN member;
+    END IF;
     IF TG_OP <> 'INSERT' AND NOT EXISTS (
             SELECT FROM project_members m JOIN users u ON u.id = m.user_id
             WHERE m.project_id = member.project_id AND m.role = 'ADMIN' AND NOT m.read_only AND m.only_environments IS NULL
-              AND m.expires_at IS NULL AND u.kind = 'person') THEN
+              AND m.expires_at IS NULL AND u.kind = 'person' AND u.disabled_at IS NULL) THEN
         RAISE EXCEPTION 'a project keeps at least one ADMIN who is a person' USING ERRCODE = 'TL403';
     END IF;
     INSERT INTO audit_logs (project_id, action, subject)
@@ -153,6 +169,9 @@ BEGIN
         FROM users u WHERE u.id = member.user_id;
     RETURN NULL;
 END $$;
+CREATE TRIGGER mutex BEFORE INSERT OR UPDATE OR DELETE ON project_members FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
+-- Whoever takes their own membership away is a member until then.
+CREATE TRIGGER step BEFORE UPDATE OR DELETE ON project_members FOR EACH ROW EXECUTE FUNCTION audit_members();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON project_members FOR EACH ROW EXECUTE FUNCTION audit_members();
 
 CREATE FUNCTION audit_exemptions() RETURNS trigger
@@ -166,7 +185,18 @@ BEGIN
                 CASE TG_OP WHEN 'DELETE' THEN 'key.unexempt' ELSE 'key.exempt' END, exemption.key_name);
     RETURN NULL;
 END $$;
+CREATE TRIGGER mutex BEFORE INSERT OR UPDATE OR DELETE ON key_exemptions FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER audit AFTER INSERT OR UPDATE OR DELETE ON key_exemptions FOR EACH ROW EXECUTE FUNCTION audit_exemptions();
+
+CREATE FUNCTION audit_hash_keys() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    INSERT INTO audit_logs (project_id, action, subject)
+        VALUES (NEW.project_id, 'hashkey.add', NEW.hash_key_id || ' on ring ' || NEW.ring);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER mutex BEFORE INSERT ON project_hash_keys FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
+CREATE TRIGGER audit AFTER INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNCTION audit_hash_keys();
 
 CREATE FUNCTION archive_project(project text, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
@@ -185,7 +215,7 @@ DECLARE
     guard record;
 BEGIN
     FOR guard IN SELECT c.relname, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE c.relnamespace = to_regnamespace(current_schema()) AND NOT t.tgisinternal AND t.tgenabled <> 'A' LOOP
+        WHERE c.relnamespace = to_regnamespace(quote_ident(current_schema())) AND NOT t.tgisinternal AND t.tgenabled <> 'A' LOOP
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER %I', guard.relname, guard.tgname);
     END LOOP;
 END $$;

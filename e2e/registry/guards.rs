@@ -1,0 +1,209 @@
+//! What a login might try to get around the rules.
+
+use super::*;
+
+async fn stocked(what: &str) -> Shop {
+    let shop = Shop::open(what).await;
+    for place in ["dev", "production"] {
+        shop.ana(&begun(&insert(place, "API_KEY", &format!("of {place}"), "NULL"))).await;
+    }
+    shop
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_temporary_table_forges_no_role() {
+    let shop = stocked("forgery").await;
+    let superuser = shop.superuser().await;
+    done(&superuser, &format!("GRANT TEMPORARY ON DATABASE {} TO PUBLIC", shop.database.name)).await;
+    done(
+        &shop.bob,
+        "SET search_path = pg_temp, tidelock;
+         CREATE TEMPORARY TABLE forged AS SELECT * FROM tidelock.project_members;
+         UPDATE forged SET role = 'ADMIN';
+         ALTER TABLE forged RENAME TO project_members;
+         CREATE TEMPORARY TABLE users AS SELECT * FROM tidelock.users;
+         UPDATE users SET db_role = session_user WHERE name = 'ana';
+         CREATE TEMPORARY TABLE environments AS SELECT id, project_id, name, false AS is_production FROM tidelock.environments;
+         GRANT ALL ON ALL TABLES IN SCHEMA pg_temp TO PUBLIC",
+    )
+    .await;
+    assert_eq!(rows(&shop.bob, "SELECT value_hash FROM tidelock.secrets").await, ["h1:hk:of dev"]);
+    assert_eq!(cell(&shop.bob, "SELECT count(*) FROM tidelock.administered_projects()").await, "0");
+    let grab = "UPDATE tidelock.project_members SET role = 'ADMIN'";
+    assert_eq!(run(&shop.bob, grab).await.unwrap(), 0);
+    let write = "UPDATE tidelock.secrets SET deleted_at = now()";
+    assert_eq!(done(&shop.bob, write).await, 1, "his one row, and the trigger is not misled either");
+    let by = "SELECT u.name FROM audit_logs l JOIN users u ON u.id = l.user_id ORDER BY position DESC LIMIT 1";
+    assert_eq!(shop.cell(by).await, "bob");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_role_in_the_session_changes_nobody() {
+    let shop = stocked("set-role").await;
+    // Roles that the login has, and one that it was not given.
+    done(&shop.bob, "SET ROLE tidelock_app").await;
+    assert_eq!(rows(&shop.bob, "SELECT value_hash FROM secrets").await, ["h1:hk:of dev"]);
+    done(&shop.bob, &update("dev", "API_KEY", "still bob", "NULL")).await;
+    done(&shop.bob, "RESET ROLE").await;
+    let by = "SELECT u.name FROM audit_logs l JOIN users u ON u.id = l.user_id ORDER BY position DESC LIMIT 1";
+    assert_eq!(shop.cell(by).await, "bob");
+    let ana = shop.login("ana").role.clone();
+    for role in [ana.as_str(), "tidelock_definer", "tidelock_operator", "tidelock_delegate", "team_owner"] {
+        for sql in [format!("SET ROLE {role}"), format!("SET SESSION AUTHORIZATION {role}")] {
+            let why = refusal(&shop.bob, &sql).await;
+            assert!(is_forbidden(&why), "{sql}: {why}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wants_no_filtering_gets_an_error() {
+    let shop = stocked("row-security").await;
+    for session in [&shop.ana, &shop.bob, &shop.op, &shop.owner] {
+        done(session, "SET row_security = off").await;
+        let why = refusal(session, "SELECT count(*) FROM secrets").await;
+        assert!(is_forbidden(&why), "{why}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_deleted_or_emptied_and_no_login_turns_the_guards_off() {
+    let shop = stocked("guards").await;
+    let superuser = shop.superuser().await;
+    let kept = [
+        "users",
+        "projects",
+        "project_revisions",
+        "revision_log",
+        "environments",
+        "project_secret_registry",
+        "secrets",
+        "secret_versions",
+        "encryption_keys",
+        "project_hash_keys",
+        "audit_logs",
+        "audit_seals",
+    ];
+    for table in kept {
+        for sql in [format!("DELETE FROM {table}"), format!("TRUNCATE {table} CASCADE")] {
+            for session in [&shop.ana, &shop.op] {
+                let why = refusal(session, &sql).await;
+                assert!(is_forbidden(&why), "{sql}: {why}");
+            }
+            for session in [&superuser, &shop.owner] {
+                for preamble in ["", "SET LOCAL session_replication_role = replica; "] {
+                    if !preamble.is_empty() && !std::ptr::eq(session, &raw const superuser) {
+                        continue;
+                    }
+                    let why = refusal(session, &format!("{preamble}{sql}")).await;
+                    assert!(why.starts_with("TL403"), "{sql}: {why}");
+                }
+            }
+        }
+    }
+    for table in ["project_members", "key_exemptions", "deliveries"] {
+        assert!(refusal(&superuser, &format!("TRUNCATE {table}")).await.starts_with("TL403"), "{table}");
+    }
+    for session in [&shop.ana, &shop.bob, &shop.op, &shop.owner] {
+        let why = refusal(session, "SET session_replication_role = replica").await;
+        assert!(is_forbidden(&why), "{why}");
+    }
+    for sql in ["ALTER TABLE secrets DISABLE TRIGGER ALL", "DROP TABLE deliveries", "CREATE TABLE tidelock.mine ()"] {
+        assert!(is_forbidden(&refusal(&shop.ana, sql).await), "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_database_keeps_itself_no_login_writes() {
+    let shop = stocked("kept").await;
+    for sql in [
+        "UPDATE project_revisions SET revision = 0",
+        "INSERT INTO revision_log SELECT id, 99, gen_random_uuid(), now() FROM projects",
+        "UPDATE environments SET live_secrets = 0",
+        "UPDATE environments SET revision = 0",
+        "UPDATE environments SET epoch = 9",
+        "UPDATE project_secret_registry SET last_updated_at = now()",
+        "INSERT INTO project_secret_registry (project_id, key_name, last_updated_at) SELECT id, 'X', now() FROM projects",
+        "INSERT INTO audit_logs (project_id, action) SELECT id, 'nothing' FROM projects",
+        "INSERT INTO projects (name) VALUES ('mine')",
+        "INSERT INTO users (name) VALUES ('mine')",
+        "UPDATE users SET db_role = NULL",
+        "UPDATE encryption_keys SET ring = 'production'",
+        "UPDATE secret_versions SET encrypted_value = 'x'",
+        "SELECT step_revision(id) FROM projects",
+        "SELECT settle_writes(id, '{}') FROM projects",
+    ] {
+        for session in [&shop.ana, &shop.op] {
+            let why = refusal(session, sql).await;
+            assert!(is_forbidden(&why), "{sql}: {why}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_adds_users_and_does_nothing_else() {
+    let shop = stocked("owner").await;
+    for table in
+        ["projects", "secrets", "secret_versions", "environments", "project_members", "audit_logs", "key_exemptions"]
+    {
+        assert_eq!(cell(&shop.owner, &format!("SELECT count(*) FROM {table}")).await, "0", "{table}");
+    }
+    let project = shop.cell("SELECT id FROM projects").await;
+    let owner = "(SELECT id FROM users WHERE kind = 'owner')";
+    for sql in [
+        "SELECT create_project('mine', '')".to_owned(),
+        "SELECT begin_change('shop', '')".to_owned(),
+        format!("INSERT INTO project_members (project_id, user_id, role) VALUES ('{project}', {owner}, 'ADMIN')"),
+        format!("INSERT INTO environments (project_id, name) VALUES ('{project}', 'mine')"),
+    ] {
+        let why = refusal(&shop.owner, &sql).await;
+        assert!(is_forbidden(&why) || why.starts_with("TL40"), "{sql}: {why}");
+    }
+    assert_eq!(run(&shop.owner, "UPDATE secrets SET deleted_at = now()").await.unwrap(), 0);
+    done(&shop.owner, "INSERT INTO users (name, kind) VALUES ('carl', 'person')").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_production_value_under_the_other_rings_key_is_refused() {
+    let shop = stocked("rings").await;
+    let wrong = update("production", "API_KEY", "two", "NULL").replace("key-of-production", "key-of-default");
+    let why = refusal(&shop.ana, &begun(&wrong)).await;
+    assert!(why.starts_with("TL403") && why.contains("ring default"), "{why}");
+    let wrong = insert("dev", "OTHER", "two", "NULL").replace("key-of-default", "key-of-production");
+    let why = refusal(&shop.ana, &begun(&wrong)).await;
+    assert!(why.starts_with("TL403") && why.contains("ring production"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environment_is_production_from_the_start_or_never() {
+    let shop = stocked("production-flag").await;
+    let why =
+        refusal(&shop.ana, &begun("UPDATE environments SET is_production = false WHERE name = 'production'")).await;
+    assert!(why.starts_with("TL403"), "{why}");
+    let second =
+        "INSERT INTO environments (project_id, name, is_production) SELECT id, 'production-2', true FROM projects";
+    assert!(refusal(&shop.ana, &begun(second)).await.starts_with("23505"), "one production environment a project");
+    assert!(is_forbidden(&refusal(&shop.bob, second).await), "production is made by an ADMIN");
+    done(&shop.bob, "INSERT INTO environments (project_id, name) SELECT id, 'dev-bob' FROM projects").await;
+    assert_eq!(run(&shop.bob, "UPDATE environments SET deleted_at = now()").await.unwrap(), 0);
+
+    // Empty, but a secret is on its way while the flag is being moved.
+    let other = shop.another("ana").await;
+    done(&shop.ana, &format!("BEGIN; {}", begun(&insert("staging", "API_KEY", "late", "NULL")))).await;
+    let moving = tokio::spawn(async move {
+        let sql = "UPDATE environments SET is_production = true WHERE name = 'staging'";
+        let gone = "UPDATE environments SET deleted_at = now() WHERE name = 'production'";
+        refusal(&other, &format!("{gone}; {sql}")).await
+    });
+    let waiting =
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let superuser = shop.superuser().await;
+    crate::harness::wait_for("the other session to wait", std::time::Duration::from_secs(20), async || {
+        let count = cell(&superuser, waiting).await;
+        if count == "1" { Ok(()) } else { Err(format!("{count} waiting")) }
+    })
+    .await;
+    shop.ana("COMMIT").await;
+    let why = moving.await.unwrap();
+    assert!(why.starts_with("TL403") && why.contains("has held secrets"), "{why}");
+}

@@ -1,0 +1,237 @@
+//! The registry's rules, in SQL: each test has a database of its own and the logins that a team would have.
+//!
+//! What is shown here holds for whoever writes, so nothing of the program is used but `migrate`.
+
+mod audit;
+mod documents;
+mod guards;
+mod migrations;
+mod revisions;
+mod roles;
+mod sync;
+mod time;
+mod writers;
+
+use tidelock::registry::{ConnectSettings, migrate};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{Client, Error, SimpleQueryMessage};
+
+use crate::harness::TestDatabase;
+use crate::harness::database::{Login, Template};
+
+/// A project `shop` with `dev`, `staging` and `production`, and its people: ana is ADMIN, bob DEVELOPER, vic VIEWER; op is
+/// an operator's service user, eve is in the registry and in no project.
+struct Shop {
+    database: TestDatabase,
+    logins: [Login; 5],
+    /// The login that migrated.
+    owner: Client,
+    ana: Client,
+    bob: Client,
+    vic: Client,
+    op: Client,
+    eve: Client,
+}
+
+impl Shop {
+    async fn open(what: &str) -> Self {
+        let database = TestDatabase::from(&template().await, what).await;
+        let owner = session(&database.owner).await;
+        let mut logins = Vec::new();
+        for who in ["ana", "bob", "vic", "op", "eve"] {
+            let login = database.login(who).await;
+            let (group, kind) = if who == "op" { ("operator", "service") } else { ("app", "person") };
+            done(
+                &owner,
+                &format!(
+                    "GRANT tidelock_{group} TO {role};
+                     INSERT INTO users (name, db_role, kind) VALUES ('{who}', '{role}', '{kind}')",
+                    role = login.role
+                ),
+            )
+            .await;
+            logins.push(login);
+        }
+        let logins: [Login; 5] = logins.try_into().unwrap_or_else(|_| unreachable!());
+        let [ana, bob, vic, op, eve] = &logins;
+        let (ana, bob, vic, op, eve) =
+            tokio::join!(session(ana), session(bob), session(vic), session(op), session(eve));
+        done(&ana, "SELECT create_project('shop', 'a new shop')").await;
+        done(
+            &ana,
+            "SELECT begin_change('shop', 'first steps');
+             INSERT INTO environments (project_id, name, is_production) SELECT id, place, place = 'production'
+                 FROM projects, unnest(ARRAY['dev', 'staging', 'production']) AS place WHERE name = 'shop'",
+        )
+        .await;
+        for (who, membership) in [("bob", "'DEVELOPER', false"), ("vic", "'VIEWER', false"), ("op", "'ADMIN', true")] {
+            done(&ana, &add_member(who, membership)).await;
+        }
+        Self { database, logins, owner, ana, bob, vic, op, eve }
+    }
+
+    /// Another session of one of the team.
+    async fn another(&self, who: &str) -> Client {
+        session(self.login(who)).await
+    }
+
+    fn login(&self, who: &str) -> &Login {
+        let suffix = format!("_{who}");
+        self.logins.iter().find(|login| login.role.ends_with(&suffix)).expect("one of the team")
+    }
+
+    /// The superuser, with the registry's schema in front.
+    async fn superuser(&self) -> Client {
+        let session = self.database.superuser().await;
+        done(&session, "SET search_path = tidelock").await;
+        session
+    }
+
+    /// Where a key stands, as ana sees it: `dev=InSync production=Missing staging=Stale`.
+    async fn states(&self, key: &str) -> String {
+        states(&self.ana, key).await
+    }
+
+    /// Writes as ana.
+    async fn ana(&self, sql: &str) {
+        done(&self.ana, sql).await;
+    }
+
+    /// One cell, as ana sees it.
+    async fn cell(&self, sql: &str) -> String {
+        cell(&self.ana, sql).await
+    }
+}
+
+/// A database that `migrate` has made, as its owner.
+async fn template() -> Template {
+    Template::made_by("registry", async |url| {
+        migrate(&ConnectSettings::new(url)).await?;
+        Ok(())
+    })
+    .await
+    .unwrap()
+}
+
+async fn session(login: &Login) -> Client {
+    let session = login.connect().await;
+    done(&session, "SET search_path = tidelock").await;
+    session
+}
+
+/// Runs statements as psql would: several in one text are one transaction. Answers the rows that the last one touched.
+async fn run(session: &Client, sql: &str) -> Result<u64, Error> {
+    let messages = session.simple_query(sql).await?;
+    Ok(messages
+        .iter()
+        .rev()
+        .find_map(|message| match message {
+            SimpleQueryMessage::CommandComplete(count) => Some(*count),
+            _ => None,
+        })
+        .unwrap_or(0))
+}
+
+/// As [`run`], for what has to succeed.
+async fn done(session: &Client, sql: &str) -> u64 {
+    run(session, sql).await.unwrap_or_else(|why| {
+        let answer = why.as_db_error().map(|answer| (answer.code().code(), answer.message(), answer.where_()));
+        panic!("{answer:?}: {why}: {sql}")
+    })
+}
+
+/// Rows as text, cells parted by a space, NULL as `-`.
+async fn rows(session: &Client, sql: &str) -> Vec<String> {
+    let messages = session.simple_query(sql).await.unwrap_or_else(|why| panic!("{sql}: {why:?}"));
+    messages
+        .iter()
+        .filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => {
+                Some((0..row.len()).map(|cell| row.get(cell).unwrap_or("-")).collect::<Vec<_>>().join(" "))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+/// The first cell of the first row.
+async fn cell(session: &Client, sql: &str) -> String {
+    rows(session, sql).await.into_iter().next().unwrap_or_else(|| panic!("no row: {sql}"))
+}
+
+/// How a statement is refused: its SQLSTATE and message. The session is out of the failed transaction afterwards.
+async fn refusal(session: &Client, sql: &str) -> String {
+    let why = match run(session, sql).await {
+        Ok(count) => panic!("not refused, {count} rows: {sql}"),
+        Err(why) => why,
+    };
+    done(session, "ROLLBACK").await;
+    let answer = why.as_db_error().unwrap_or_else(|| panic!("{sql}: {why:?}"));
+    format!("{} {}", answer.code().code(), answer.message())
+}
+
+/// What a statement hidden or forbidden by row-level security or by missing rights is refused with.
+fn is_forbidden(refusal: &str) -> bool {
+    refusal.starts_with(SqlState::INSUFFICIENT_PRIVILEGE.code())
+}
+
+async fn states(session: &Client, key: &str) -> String {
+    rows(session, &format!("SELECT environment || '=' || state FROM key_states WHERE key_name = '{key}' ORDER BY 1"))
+        .await
+        .join(" ")
+}
+
+/// SQL for an environment's id.
+fn environment(name: &str) -> String {
+    format!(
+        "(SELECT e.id FROM environments e JOIN projects p ON p.id = e.project_id WHERE p.name = 'shop' AND e.name = '{name}')"
+    )
+}
+
+/// SQL for a sealed value: what the database can see of one. Sealed anew each time, as real ones are.
+fn sealed(environment: &str) -> String {
+    let key = if environment == "production" { "key-of-production" } else { "key-of-default" };
+    format!("'t1:{key}:' || gen_random_uuid()")
+}
+
+fn add_member(who: &str, role_and_read_only: &str) -> String {
+    format!(
+        "SELECT begin_change('shop', 'welcome');
+         INSERT INTO project_members (project_id, user_id, role, read_only)
+             SELECT p.id, u.id, {role_and_read_only} FROM projects p, users u WHERE p.name = 'shop' AND u.name = '{who}'"
+    )
+}
+
+/// A row that is not there yet; `answers` is SQL, NULL for a plain write.
+fn insert(place: &str, key: &str, value: &str, answers: &str) -> String {
+    format!(
+        "INSERT INTO secrets (project_id, environment_id, key, encrypted_value, value_hash, answers)
+         SELECT project_id, id, '{key}', {}, 'h1:hk:{value}', {answers} FROM environments WHERE id = {}",
+        sealed(place),
+        environment(place)
+    )
+}
+
+/// Another value in a row that is there.
+fn update(place: &str, key: &str, value: &str, answers: &str) -> String {
+    format!(
+        "UPDATE secrets SET encrypted_value = {}, value_hash = 'h1:hk:{value}', answers = {answers} WHERE {}",
+        sealed(place),
+        live(place, key)
+    )
+}
+
+/// The condition that picks a live row.
+fn live(place: &str, key: &str) -> String {
+    format!("environment_id = {} AND key = '{key}' AND deleted_at IS NULL", environment(place))
+}
+
+/// As a writer of ours does it: the project's mutex first.
+fn begun(sql: &str) -> String {
+    format!("SELECT begin_change('shop', 'a test'); {sql}")
+}
+
+/// SQL for the time that a follow or a confirm answers: the key's newest.
+fn newest(key: &str) -> String {
+    format!("(SELECT last_updated_at FROM project_secret_registry WHERE key_name = '{key}')")
+}

@@ -1,0 +1,220 @@
+//! Many writers at once, in opposite orders: the project's counter row puts them in one order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tokio_postgres::error::SqlState;
+
+use super::*;
+
+const WRITERS: usize = 8;
+const ROUNDS: usize = 1000;
+const KEYS: [&str; 3] = ["API_KEY", "DATABASE_URL", "TOKEN"];
+const PLACES: [&str; 3] = ["dev", "staging", "production"];
+
+/// How a writer goes about its three rows.
+#[derive(Clone, Copy)]
+enum Manner {
+    /// `begin_change` first, three statements, one transaction: as the program does.
+    Begun,
+    /// Each statement a transaction of its own.
+    Alone,
+    /// One transaction, and nobody took the mutex first.
+    Unannounced,
+}
+
+/// Every key in every environment, the numbers of the revisions so far, and the deadlocks.
+async fn stocked(what: &str) -> Shop {
+    let shop = Shop::open(what).await;
+    for key in KEYS {
+        for place in PLACES {
+            shop.ana(&begun(&insert(place, key, &format!("{key} in {place}"), "NULL"))).await;
+        }
+    }
+    shop
+}
+
+/// Lets eight writers loose, in turn in these manners, and a reader that checks each snapshot it gets. Answers the
+/// numbers of transactions committed and of those lost to a deadlock.
+async fn race(shop: &Shop, manners: &[Manner]) -> (u64, u64) {
+    let (committed, lost) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let over = Arc::new(AtomicBool::new(false));
+    let reader = tokio::spawn(read_until(shop.another("ana").await, over.clone()));
+    let mut writers = tokio::task::JoinSet::new();
+    for writer in 0..WRITERS {
+        let session = shop.another("ana").await;
+        let manner = manners[writer % manners.len()];
+        let (committed, lost) = (committed.clone(), lost.clone());
+        writers.spawn(async move {
+            for round in 0..ROUNDS / WRITERS {
+                for sql in statements(writer, round, manner) {
+                    match run(&session, &sql).await {
+                        Ok(_) => committed.fetch_add(1, Ordering::Relaxed),
+                        Err(why)
+                            if why.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED)
+                                && matches!(manner, Manner::Unannounced) =>
+                        {
+                            lost.fetch_add(1, Ordering::Relaxed)
+                        }
+                        Err(why) => panic!("writer {writer}, round {round}: {sql}: {why:?}"),
+                    };
+                }
+            }
+        });
+    }
+    while let Some(writer) = writers.join_next().await {
+        writer.unwrap();
+    }
+    over.store(true, Ordering::Relaxed);
+    let snapshots = reader.await.unwrap();
+    assert!(snapshots > 10, "the reader was there all the time: {snapshots} snapshots");
+    (committed.load(Ordering::Relaxed), lost.load(Ordering::Relaxed))
+}
+
+/// Three rows, each of another key and another environment, every second writer from the other end; now and then one
+/// statement over several rows.
+fn statements(writer: usize, round: usize, manner: Manner) -> Vec<String> {
+    let mut parts: Vec<String> =
+        (0..3).map(|n| update(PLACES[(n + round) % 3], KEYS[n], &format!("{writer}-{round}-{n}"), "NULL")).collect();
+    if round % 5 == 0 {
+        parts[0] = format!(
+            "UPDATE secrets SET encrypted_value = {}, value_hash = 'h1:hk:{writer}-{round}' WHERE key = '{}' AND environment_id <> {}",
+            sealed("dev"),
+            KEYS[0],
+            environment("production")
+        );
+    }
+    if writer % 2 == 1 {
+        parts.reverse();
+    }
+    match manner {
+        Manner::Begun => vec![begun(&parts.join("; "))],
+        Manner::Alone => parts,
+        Manner::Unannounced => vec![parts.join("; ")],
+    }
+}
+
+/// Who has seen revision R has seen all up to R: in each snapshot the log is whole, its times grow, and no row is newer
+/// than the revision says.
+async fn read_until(session: Client, over: Arc<AtomicBool>) -> u64 {
+    let look = "SELECT r.revision, l.last, l.count, l.growing, a.last,
+                    (SELECT count(*) FROM secrets s WHERE s.updated_at > r.changed_at + interval '1 ms')
+         FROM project_revisions r,
+              (SELECT max(revision) AS last, count(*), bool_and(at > before) AS growing
+               FROM (SELECT revision, at, lag(at, 1, '-infinity') OVER (ORDER BY revision) AS before FROM revision_log) x) l,
+              (SELECT max(revision) AS last FROM audit_logs) a";
+    let (mut seen, mut last) = (0, 0_u64);
+    while !over.load(Ordering::Relaxed) {
+        let row = cell_row(&session, look).await;
+        let revision: u64 = row[0].parse().unwrap();
+        assert!(revision >= last, "revisions go forward: {last}, then {row:?}");
+        assert_eq!(row[1..], [row[0].as_str(), &row[0], "t", &row[0], "0"], "{row:?}");
+        (seen, last) = (seen + 1, revision);
+    }
+    seen
+}
+
+async fn cell_row(session: &Client, sql: &str) -> Vec<String> {
+    rows(session, sql).await[0].split(' ').map(str::to_owned).collect()
+}
+
+/// What has to hold after any of it.
+async fn check(shop: &Shop, revisions: u64) {
+    for key in KEYS {
+        let newest = format!(
+            "SELECT count(*) FILTER (WHERE s.updated_at = r.last_updated_at), count(*) FILTER (WHERE s.updated_at > r.last_updated_at),
+                 count(DISTINCT s.value_hash) FILTER (WHERE s.updated_at = r.last_updated_at)
+             FROM secrets s JOIN project_secret_registry r ON r.key_name = s.key WHERE s.key = '{key}'"
+        );
+        let row = cell_row(&shop.ana, &newest).await;
+        assert_eq!(row[1..], ["0", "1"], "{key}: exactly one value is the newest: {row:?}");
+        assert!(row[0] == "1" || key == KEYS[0], "{key}: in exactly one environment: {row:?}");
+    }
+    let falls = "SELECT count(*) FROM (SELECT replaced_at, lag(replaced_at) OVER (PARTITION BY secret_id ORDER BY version) AS before
+                     FROM secret_versions) x WHERE replaced_at <= before";
+    assert_eq!(shop.cell(falls).await, "0", "times of each row grow strictly");
+    let twice = format!(
+        "SELECT count(*) FROM (SELECT s.key, v.replaced_at FROM secret_versions v JOIN secrets s ON s.id = v.secret_id
+         WHERE s.key <> '{}' GROUP BY 1, 2 HAVING count(*) > 1) x",
+        KEYS[0]
+    );
+    assert_eq!(shop.cell(&twice).await, "0", "no two changes of a key have one time");
+    assert_eq!(shop.cell("SELECT revision FROM project_revisions").await, revisions.to_string());
+    assert_eq!(rows(&shop.ana, "SELECT * FROM registry_findings()").await, [""; 0]);
+}
+
+async fn revision(shop: &Shop) -> u64 {
+    shop.cell("SELECT revision FROM project_revisions").await.parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_writers_that_take_the_mutex_first_never_deadlock() {
+    let shop = stocked("writers-begun").await;
+    let before = revision(&shop).await;
+    let (committed, lost) = race(&shop, &[Manner::Begun]).await;
+    assert_eq!((committed, lost), (ROUNDS as u64, 0));
+    check(&shop, before + committed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn eight_people_in_psql_with_single_statements_never_deadlock() {
+    let shop = stocked("writers-alone").await;
+    let before = revision(&shop).await;
+    let (committed, lost) = race(&shop, &[Manner::Alone]).await;
+    assert_eq!((committed, lost), (3 * ROUNDS as u64, 0));
+    check(&shop, before + committed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn people_who_leave_the_mutex_out_break_no_order_and_cost_the_program_nothing() {
+    let shop = stocked("writers-mixed").await;
+    let before = revision(&shop).await;
+    let (committed, lost) =
+        race(&shop, &[Manner::Begun, Manner::Unannounced, Manner::Alone, Manner::Unannounced]).await;
+    println!("{committed} transactions committed, {lost} lost to a deadlock");
+    check(&shop, before + committed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_import_of_ten_thousand_keys_is_one_revision_and_work_in_proportion() {
+    const KEYS: u64 = 10_000;
+    let shop = Shop::open("import").await;
+    let superuser = shop.superuser().await;
+    // Work is counted, not timed; only a superuser may have functions counted, and acts for ana.
+    done(&superuser, "SET track_functions = 'all'; SET tidelock.\"user\" = 'ana'").await;
+    // A plan made for one row is the trap.
+    done(&superuser, &begun(&insert("dev", "FIRST", "one", "NULL"))).await;
+    done(&superuser, &begun(&update("dev", "FIRST", "two", "NULL"))).await;
+
+    let import = format!(
+        "INSERT INTO secrets (project_id, environment_id, key, encrypted_value, value_hash)
+         SELECT project_id, id, 'KEY_' || n, {}, 'h1:hk:' || n FROM environments, generate_series(1, {KEYS}) n WHERE name = 'dev'",
+        sealed("dev")
+    );
+    let change = format!("UPDATE secrets SET encrypted_value = {}, value_hash = value_hash || '-2'", sealed("dev"));
+    let confirm = "UPDATE secrets SET answers = updated_at";
+    for (what, sql) in [("import", import.as_str()), ("change", &change), ("confirm", confirm)] {
+        let before = revision(&shop).await;
+        // What earlier transactions of this session did is counted no more.
+        done(&superuser, "SELECT pg_stat_force_next_flush()").await;
+        done(&superuser, "BEGIN").await;
+        let count = done(&superuser, &begun(sql)).await;
+        assert!(count >= KEYS, "{what}: {count}");
+        let calls = rows(
+            &superuser,
+            "SELECT funcname, calls FROM pg_stat_xact_user_functions
+             WHERE funcname IN ('settle_secrets', 'settle_writes') ORDER BY 1",
+        )
+        .await;
+        assert_eq!(calls, ["settle_secrets 1", "settle_writes 1"], "{what}: once per statement");
+        let work = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_xact_user_tables WHERE schemaname = 'tidelock'";
+        let read: u64 = cell(&superuser, work).await.parse().unwrap();
+        println!("{what}: {read} rows read for {count} written");
+        assert!(read < 60 * count, "{what}: {read} rows read for {count} written: not in proportion");
+        done(&superuser, "COMMIT").await;
+        assert_eq!(revision(&shop).await, before + 1, "{what}");
+    }
+    assert_eq!(shop.cell("SELECT live_secrets FROM environments WHERE name = 'dev'").await, (KEYS + 1).to_string());
+    let audited = format!("SELECT action, count(*) FROM audit_logs WHERE subject LIKE 'KEY%' GROUP BY 1 ORDER BY 1");
+    assert_eq!(rows(&shop.ana, &audited).await, ["secret.confirm 10000", "secret.create 10000", "secret.update 10000"]);
+}
