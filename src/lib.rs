@@ -4,8 +4,8 @@
 //! `registry` and `telemetry`; `cli` uses everything; nothing uses `cli`.
 
 pub mod api;
-pub mod core;
-pub mod api;
+pub mod controller;
 pub mod core;
 pub mod crypto;
 pub mod registry;
+pub mod telemetry;
