@@ -3,7 +3,12 @@
 mod board;
 mod history;
 mod poller;
+mod reader;
 mod registry;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
 mod tracked;
 
 use std::sync::Arc;

@@ -29,8 +29,8 @@ const OUTAGE: (Duration, Duration) = (Duration::from_millis(250), Duration::from
 /// First and longest pause before listening for hints again.
 const LISTEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Most snapshots that are read at once.
-const SNAPSHOTS: usize = 8;
+/// Most snapshots that are read at once: fewer than the pool has connections, so that a look never waits for one.
+const SNAPSHOTS: usize = 4;
 
 /// What the poller is tied to.
 pub struct Wiring {
