@@ -6,11 +6,16 @@
 mod context;
 mod index;
 mod lanes;
+pub mod project_environment;
 pub mod secret_binding;
 pub mod sources;
 mod status;
+mod transitions;
+mod written;
 
 pub use context::{Context, Stores};
 pub use index::BindingIndex;
 pub use lanes::{Lane, Lanes, Pass};
 pub use status::{StatusError, write_status};
+pub use transitions::tell_transitions;
+pub use written::Written;
