@@ -3,7 +3,10 @@
 //! `run` starts it; `context` is what every reconcile is given; `sources` knows where every watched environment stands;
 //! `project_environment` and `secret_binding` each reconcile one kind in four steps: observe, plan, apply, report.
 
+mod client;
 mod context;
+mod deadline;
+mod follow;
 mod index;
 mod lanes;
 pub mod project_environment;
@@ -11,6 +14,7 @@ pub mod secret_binding;
 pub mod sources;
 mod status;
 mod transitions;
+mod triggers;
 mod written;
 
 pub use context::{Context, Stores};
