@@ -4,6 +4,9 @@
 //! `registry` and `telemetry`; `cli` uses everything; nothing uses `cli`.
 
 pub mod api;
+pub mod controller;
 pub mod core;
 pub mod crypto;
 pub mod registry;
+pub mod server;
+pub mod telemetry;

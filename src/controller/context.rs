@@ -1,0 +1,82 @@
+//! What every reconcile is given.
+
+use std::sync::Arc;
+
+use futures::FutureExt;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::Client;
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::{Lookup, Store};
+
+use super::index::BindingIndex;
+use super::lanes::Lanes;
+use super::sources::Sources;
+use crate::api::{ProjectEnvironment, SecretBinding};
+use crate::crypto::Keyring;
+use crate::telemetry::{Events, Metrics};
+
+/// What every reconcile is given; one for the whole operator.
+pub struct Context {
+    /// For requests: each has a time-out. Watches have a client of their own.
+    pub client: Client,
+    /// Where every watched environment stands.
+    pub sources: Sources,
+    /// The rings that the operator holds.
+    pub keyring: Arc<Keyring>,
+    /// What was watched.
+    pub stores: Stores,
+    /// Which bindings write a target or read a source, without walking through all of them.
+    pub index: BindingIndex,
+    /// Who may go first.
+    pub lanes: Lanes,
+    /// For people: what just happened to an object.
+    pub events: Events,
+    /// For machines: how often, how long, how many.
+    pub metrics: Arc<Metrics>,
+    /// Name of this cluster; empty where nobody gave one.
+    pub cluster: String,
+}
+
+/// Caches of what was watched. They may be behind the API server, and never hold a value: a Secret is here as metadata.
+#[derive(Clone)]
+pub struct Stores {
+    /// Every SecretBinding, without managed fields.
+    pub bindings: Store<SecretBinding>,
+    /// Every ProjectEnvironment, without managed fields.
+    pub environments: Store<ProjectEnvironment>,
+    /// Every Secret with the label `app.kubernetes.io/managed-by=tidelock`, as metadata without managed fields.
+    /// One without the label may exist all the same.
+    pub secrets: Store<PartialObjectMeta<Secret>>,
+    /// Every Namespace, as metadata without managed fields; one that is terminating has a deletion time.
+    pub namespaces: Store<PartialObjectMeta<Namespace>>,
+}
+
+impl Stores {
+    /// Comes back once each has everything that there is.
+    pub(super) async fn synced(&self) {
+        // An error means that the watch is gone, and with it the operator: there is nobody to go on for.
+        let all = tokio::try_join!(
+            self.bindings.wait_until_ready(),
+            self.environments.wait_until_ready(),
+            self.secrets.wait_until_ready(),
+            self.namespaces.wait_until_ready(),
+        );
+        if all.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Which do not have everything yet, by resource.
+    pub(super) fn not_synced(&self) -> Vec<&'static str> {
+        fn synced<K: Lookup<DynamicType = ()> + Clone + 'static>(store: &Store<K>) -> bool {
+            store.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok())
+        }
+        let all = [
+            ("secretbindings", synced(&self.bindings)),
+            ("projectenvironments", synced(&self.environments)),
+            ("secrets", synced(&self.secrets)),
+            ("namespaces", synced(&self.namespaces)),
+        ];
+        all.into_iter().filter(|(_, synced)| !synced).map(|(name, _)| name).collect()
+    }
+}
