@@ -5,4 +5,5 @@
 
 pub mod api;
 pub mod core;
+pub mod crypto;
 pub mod registry;

@@ -1,0 +1,211 @@
+//! The keyring on disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use zeroize::Zeroizing;
+
+use super::keyring::Keyring;
+use super::keyring_text::KeyringError;
+
+/// More than a thousand keys. What is larger is another file.
+const LARGEST: usize = 256 * 1024;
+
+/// Why a keyring file could not be read or made. Names the file, never what is in it.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyringFileError {
+    /// The operating system refused.
+    #[error("cannot {action} the keyring {}: {error}", .path.display())]
+    Io {
+        /// `read` or `create`.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// Everyone on the machine can read it or write to it.
+    #[error(
+        "the keyring {} is open to everyone on this machine (mode {mode:04o}): chmod 600 it, or in a pod mount its \
+         Secret with `defaultMode: 0400` and an `fsGroup`", .path.display()
+    )]
+    OpenToAll {
+        /// The file.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// It is not text, or far too long.
+    #[error("{} is not a keyring: create one with `tidelock keyring init`", .path.display())]
+    NotAKeyring {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its text is not a valid keyring.
+    #[error("the keyring {} is not valid: {problem}", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what is wrong.
+        problem: KeyringError,
+    },
+    /// There is a file already; it was left as it is.
+    #[error("{} exists already and is left as it is: name another file for a new keyring", .path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Keyring {
+    /// Reads a keyring file.
+    ///
+    /// A file that others than owner and group can read or write is refused. The group may read it, because that is
+    /// how a Secret mounted with `fsGroup` appears in a pod.
+    pub fn read(path: &Path) -> Result<Self, KeyringFileError> {
+        let failed = |error| KeyringFileError::Io { action: "read", path: path.to_owned(), error };
+        let mut file = File::open(path).map_err(failed)?;
+        // Of the file that is open, not of whatever the path names by now.
+        let metadata = file.metadata().map_err(failed)?;
+        if metadata.is_dir() {
+            return Err(failed(io::ErrorKind::IsADirectory.into()));
+        }
+        let mode = metadata.mode() & 0o7777;
+        if mode & 0o006 != 0 {
+            return Err(KeyringFileError::OpenToAll { path: path.to_owned(), mode });
+        }
+        let bytes = read_at_most(&mut file, LARGEST).map_err(failed)?;
+        let text = bytes.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+        let text = text.ok_or_else(|| KeyringFileError::NotAKeyring { path: path.to_owned() })?;
+        Self::parse(text).map_err(|problem| KeyringFileError::Invalid { path: path.to_owned(), problem })
+    }
+
+    /// Writes the keyring to a new file that only its owner can read, and waits until it is on disk: a value sealed
+    /// under a key that a power cut took is lost.
+    ///
+    /// Never overwrites: a keyring that is gone takes every value with it.
+    pub fn create(&self, path: &Path) -> Result<(), KeyringFileError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => KeyringFileError::Exists { path: path.to_owned() },
+            _ => KeyringFileError::Io { action: "create", path: path.to_owned(), error },
+        };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+        let written = file
+            .write_all(self.to_text().as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| File::open(directory_of(path))?.sync_all());
+        written.map_err(|error| {
+            // Half a keyring helps nobody, and would be in the way of the next attempt. Where even this fails, the
+            // first error is the one to tell.
+            let _ = fs::remove_file(path);
+            failed(error)
+        })
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// All that there is to read, `None` where it is more than `limit`.
+///
+/// Into one allocation, which is wiped; a buffer that grows would leave copies of the keys behind.
+fn read_at_most(file: &mut File, limit: usize) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
+    let mut bytes = Zeroizing::new(vec![0; limit + 1]);
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read(&mut bytes[length..]) {
+            Ok(0) => {
+                bytes.truncate(length);
+                return Ok(Some(bytes));
+            }
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn keyring() -> Keyring {
+        Keyring::generate(&["default".parse().unwrap(), "production".parse().unwrap()])
+    }
+
+    fn error(path: &Path) -> KeyringFileError {
+        Keyring::read(path).err().expect("reading it should fail")
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_keyring_that_was_created_reads_back_and_is_its_owners_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidelock.keyring");
+        let keyring = keyring();
+        keyring.create(&path).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o600);
+        assert_eq!(*Keyring::read(&path).ok().unwrap().to_text(), *keyring.to_text());
+    }
+
+    #[test]
+    fn a_file_that_is_there_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidelock.keyring");
+        fs::write(&path, "precious").unwrap();
+        let refused = keyring().create(&path).unwrap_err();
+        assert!(matches!(&refused, KeyringFileError::Exists { path: named } if *named == path), "{refused}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+    }
+
+    #[test]
+    fn a_file_open_to_everyone_is_refused_with_the_remedy_and_one_open_to_its_group_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidelock.keyring");
+        keyring().create(&path).unwrap();
+        for mode in [0o644, 0o604, 0o602, 0o666] {
+            chmod(&path, mode);
+            let message = error(&path).to_string();
+            assert!(message.contains(&format!("(mode {mode:04o}): chmod 600 it")), "{message}");
+        }
+        for mode in [0o400, 0o440, 0o600, 0o640] {
+            chmod(&path, mode);
+            assert!(Keyring::read(&path).is_ok(), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_the_file_the_ring_and_the_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidelock.keyring");
+        assert!(error(&path).to_string().starts_with(&format!("cannot read the keyring {}: No such", path.display())));
+
+        keyring().create(&path).unwrap();
+        let text = fs::read_to_string(&path).unwrap().replace("primary", "first");
+        fs::write(&path, text).unwrap();
+        let expected =
+            format!("the keyring {} is not valid: line 10, ring default: a key has a state, ", path.display());
+        assert!(error(&path).to_string().starts_with(&expected), "{}", error(&path));
+    }
+
+    #[test]
+    fn what_is_no_keyring_at_all_is_refused_before_it_is_parsed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tidelock.keyring");
+        for content in [vec![b'#'; LARGEST + 1], vec![0xff; 10]] {
+            fs::write(&path, content).unwrap();
+            chmod(&path, 0o600);
+            assert!(matches!(error(&path), KeyringFileError::NotAKeyring { .. }));
+        }
+        assert!(matches!(error(directory.path()), KeyringFileError::Io { action: "read", .. }));
+    }
+}
