@@ -1,0 +1,3 @@
+//! The operator.
+
+pub mod secret_binding;
