@@ -1,1 +1,8 @@
-//! End-to-end tests.
+//! The tests on real parts: a Kubernetes API server, and PostgreSQL.
+
+mod harness;
+
+mod control_plane;
+mod postgres;
+mod processes;
+mod wire;

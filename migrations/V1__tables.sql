@@ -7,14 +7,15 @@ CREATE TYPE project_role AS ENUM ('ADMIN', 'DEVELOPER', 'VIEWER');
 CREATE TYPE user_kind AS ENUM ('person', 'service', 'owner');
 CREATE TYPE key_tracking AS ENUM ('tracked', 'independent');
 
--- The oldest program that this schema still serves, as reader and as writer, in numbers of migrations known to it.
--- A migration that only adds leaves these alone, so that one migration never stops a fleet.
+-- The newest migration applied, and the oldest program that this schema still serves as reader and as writer, by the
+-- newest migration that it knows. A migration that only adds leaves the floor alone, so that it never stops a fleet.
 CREATE TABLE schema_floor (
     only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    version       integer NOT NULL,
     oldest_reader integer NOT NULL,
     oldest_writer integer NOT NULL
 );
-INSERT INTO schema_floor (oldest_reader, oldest_writer) VALUES (1, 1);
+INSERT INTO schema_floor (version, oldest_reader, oldest_writer) VALUES (1, 1, 1);
 
 CREATE TABLE users (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),

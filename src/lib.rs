@@ -8,3 +8,4 @@ pub mod controller;
 pub mod core;
 pub mod crypto;
 pub mod registry;
+pub mod telemetry;

@@ -3,7 +3,7 @@
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::reason::{ConditionType, Outlook, Standing};
+use super::condition_type::{ConditionType, Outlook, Standing};
 use super::schema::MESSAGE_MAX;
 use super::verdict::Verdict;
 

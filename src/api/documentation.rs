@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use super::reason::{ConditionType, Entry, Outlook, Standing, TABLE};
+use super::condition_type::{ConditionType, Outlook, Standing};
+use super::reason::{Entry, TABLE};
 
 const INTRODUCTION: &str = "\
 <!-- Generated from src/api/reason.rs by `make crds`: change that instead. -->

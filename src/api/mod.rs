@@ -2,9 +2,12 @@
 //!
 //! Types, pure functions and generated files; no client, no clock.
 
+mod condition_type;
 mod conditions;
 pub mod crds;
 mod documentation;
+#[cfg(test)]
+mod examples;
 #[cfg(test)]
 mod generated;
 mod grants;
@@ -13,8 +16,10 @@ mod project_environment;
 mod reason;
 mod schema;
 mod secret_binding;
+mod secret_binding_status;
 mod verdict;
 
+pub use condition_type::{ConditionType, Outlook, Standing};
 pub use conditions::{conditions, differs, find};
 pub use documentation::conditions_page;
 pub use grants::{Granted, Grants, InvalidGrant};
@@ -22,9 +27,10 @@ pub use project_environment::{
     Grant, KeyCounts, KeyGrant, NamespaceGrant, OUT_OF_SYNC_MAX, OnRevoke, OutOfSyncKey, OutOfSyncPolicy,
     ProjectEnvironment, ProjectEnvironmentSpec, ProjectEnvironmentStatus,
 };
-pub use reason::{ConditionType, Entry, Outlook, Reason, Standing, TABLE};
+pub use reason::{Entry, Reason, TABLE};
 pub use secret_binding::{
-    DataEntry, RemoteRef, STALE_AFTER, SecretBinding, SecretBindingSpec, SecretBindingStatus, Selection, SourceKind,
-    SourceRef, Target, Template, TemplateMetadata, WrittenTarget,
+    DataEntry, RemoteRef, STALE_AFTER, SecretBinding, SecretBindingSpec, Selection, SourceKind, SourceRef, Target,
+    Template, TemplateMetadata,
 };
+pub use secret_binding_status::{SecretBindingStatus, WrittenTarget};
 pub use verdict::{Verdict, list_keys};

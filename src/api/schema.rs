@@ -84,7 +84,12 @@ pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
 
 /// Labels for a target.
 pub(super) fn template_labels(_: &mut SchemaGenerator) -> Schema {
-    template_map("labels", labels(64, 63))
+    let mut schema = template_map("labels", labels(64, 63));
+    rules(&mut schema).push(json!({
+        "rule": "self.all(name, !format.labelValue().validate(self[name]).hasValue())",
+        "message": "a label's value has at most 63 letters, digits, '-', '_' and '.', and starts and ends with a letter or digit",
+    }));
+    schema
 }
 
 /// Annotations for a target.
@@ -100,15 +105,26 @@ fn labels(max_properties: usize, max_length: usize) -> Value {
     })
 }
 
-/// A map whose names must not be those of [`super::names::is_reserved`].
+/// A map whose names are qualified, and not those of [`super::names::is_reserved`].
 fn template_map(what: &str, mut map: Value) -> Schema {
-    map["x-kubernetes-validations"] = json!([{
-        "rule": "self.all(name, !name.startsWith('tidelock.dev/') && !name.startsWith('argocd.argoproj.io/') \
-                 && !(name in ['app.kubernetes.io/instance', 'app.kubernetes.io/managed-by']))",
-        "message": format!(
-            "{what} tidelock.dev/*, argocd.argoproj.io/*, app.kubernetes.io/instance and \
-             app.kubernetes.io/managed-by are reserved"
-        ),
-    }]);
+    map["x-kubernetes-validations"] = json!([
+        {
+            "rule": "self.all(name, !name.startsWith('tidelock.dev/') && !name.startsWith('argocd.argoproj.io/') \
+                     && !(name in ['app.kubernetes.io/instance', 'app.kubernetes.io/managed-by']))",
+            "message": format!(
+                "{what} tidelock.dev/*, argocd.argoproj.io/*, app.kubernetes.io/instance and \
+                 app.kubernetes.io/managed-by are reserved"
+            ),
+        },
+        {
+            "rule": "self.all(name, !format.qualifiedName().validate(name).hasValue())",
+            "message": format!("names of {what} are like example.com/name: a domain, where given, and at most 63 characters"),
+        },
+    ]);
     Schema::try_from(map).expect("an object is a schema")
+}
+
+fn rules(schema: &mut Schema) -> &mut Vec<Value> {
+    let rules = schema.ensure_object().entry("x-kubernetes-validations").or_insert_with(|| json!([]));
+    rules.as_array_mut().expect("rules are a list")
 }

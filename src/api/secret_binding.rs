@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, ResourceExt};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::OutOfSyncPolicy;
 use super::schema;
+use super::{OutOfSyncPolicy, SecretBindingStatus};
 
 /// How long a binding stands on its last word while the database is away, where `staleAfter` is absent.
 pub const STALE_AFTER: Duration = Duration::from_mins(10);
@@ -62,7 +61,6 @@ pub struct SecretBindingSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 2, max = 32),
-        regex(pattern = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$"),
         extend("x-kubernetes-validations" = [{
             "rule": "duration(self) >= duration('1s') && duration(self) <= duration('720h')",
             "message": "give a duration from 1s to 720h, such as 10m",
@@ -252,65 +250,53 @@ impl SecretBinding {
     }
 }
 
-/// What the operator last did for the binding.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretBindingStatus {
-    /// Ready, ResolvedRefs, Delivered, InSync, and Reconciling or Stalled while they are true.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(schema_with = "schema::conditions")]
-    pub conditions: Vec<Condition>,
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
 
-    /// The generation of the spec that was last looked at; -1 before the first look.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
+    fn binding(spec: Value) -> SecretBinding {
+        let spec = serde_json::from_value(spec).expect("a spec");
+        SecretBinding::new("app", spec)
+    }
 
-    /// The last revision that changed what this binding delivers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub revision: Option<i64>,
+    #[test]
+    fn what_is_absent_means_the_default() {
+        let binding = binding(json!({"sourceRef": {"name": "shop-dev"}}));
+        assert_eq!(binding.target_name(), "app");
+        assert_eq!(binding.spec.source_kind(), SourceKind::ProjectEnvironment);
+        assert_eq!(binding.spec.selection(), Selection::Every);
+        assert_eq!(binding.spec.target_type(), "Opaque");
+        assert_eq!(binding.spec.out_of_sync_policy(), OutOfSyncPolicy::Report);
+        assert_eq!(binding.spec.stale_after(), Duration::from_mins(10));
+        assert!(!binding.spec.is_immutable() && !binding.spec.is_suspended());
+        assert_eq!(binding.spec.target_metadata(), None);
+    }
 
-    /// The project's revision that InSync was last said at.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub registry_revision: Option<i64>,
+    #[test]
+    fn what_is_absent_is_not_written_either() {
+        let spec = json!({"sourceRef": {"name": "shop-dev"}});
+        assert_eq!(serde_json::to_value(&binding(spec.clone()).spec).expect("JSON"), spec);
+    }
 
-    /// The Secret as it was last written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub target: Option<WrittenTarget>,
+    #[test]
+    fn what_is_given_counts() {
+        let binding = binding(json!({
+            "sourceRef": {"name": "shop-dev"},
+            "target": {"name": "db", "immutable": true, "template": {"type": "example.com/db"}},
+            "data": [{"secretKey": "url", "remoteRef": {"key": "DATABASE_URL"}}],
+            "staleAfter": "1h30m",
+        }));
+        assert_eq!(binding.target_name(), "db");
+        assert_eq!(binding.spec.target_type(), "example.com/db");
+        assert!(binding.spec.is_immutable());
+        assert_eq!(binding.spec.stale_after(), Duration::from_mins(90));
+        assert!(matches!(binding.spec.selection(), Selection::Named([entry]) if !entry.is_optional()));
+    }
 
-    /// When the content last changed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub last_sync_time: Option<Time>,
-
-    /// The value of the annotation tidelock.dev/sync that was last answered.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 253))]
-    pub last_handled_sync: Option<String>,
-}
-
-/// A Secret as the operator wrote it.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct WrittenTarget {
-    /// Name of the Secret.
-    #[schemars(length(max = 253))]
-    pub name: String,
-
-    /// Its uid.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub uid: Option<String>,
-
-    /// Its resourceVersion when it was written; any other one makes the operator read it again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 63))]
-    pub resource_version: Option<String>,
-
-    /// Keyed digest over everything that the Secret was made from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 128))]
-    pub inputs: Option<String>,
-
-    /// How many keys it has.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub keys: Option<i64>,
+    #[test]
+    fn an_empty_list_of_keys_is_not_every_key() {
+        let binding = binding(json!({"sourceRef": {"name": "shop-dev"}, "data": []}));
+        assert_eq!(binding.spec.selection(), Selection::Named(&[]));
+    }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use super::OutOfSyncPolicy;
-use super::reason::{ConditionType, Reason, Standing};
+use super::condition_type::{ConditionType, Standing};
+use super::reason::Reason;
 use crate::core::KeyState;
 
 /// Most keys that a message names.

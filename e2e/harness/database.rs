@@ -1,0 +1,180 @@
+//! A test's own database, and the logins of a team: an owner, people, an operator.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use tokio::sync::Mutex;
+use tokio_postgres::Client;
+
+use super::postgres::{OWNER, connect};
+use super::{Postgres, unique_name};
+
+/// A login: a role of its own, and nobody's superuser.
+#[derive(Clone)]
+pub(crate) struct Login {
+    /// The role, which no other test has: roles belong to the server, not to a database.
+    pub(crate) role: String,
+    /// By which it reaches the test's database; holds the password.
+    pub(crate) url: String,
+}
+
+impl Login {
+    /// A session of this login in the test's database.
+    pub(crate) async fn connect(&self) -> Client {
+        connect(&self.url).await.unwrap_or_else(|why| panic!("connecting as {}: {why:#}", self.role))
+    }
+}
+
+/// A database that tests' databases are copies of.
+#[derive(Clone)]
+pub(crate) struct Template {
+    postgres: Arc<Postgres>,
+    database: String,
+}
+
+/// A database of a test's own. It is dropped, sessions and all, when this is.
+pub(crate) struct TestDatabase {
+    postgres: Arc<Postgres>,
+    /// Its name.
+    pub(crate) name: String,
+    /// What the names of its logins begin with.
+    prefix: String,
+    /// Who owns it and may make roles; the same login for all databases of a server.
+    pub(crate) owner: Login,
+}
+
+impl Template {
+    /// The template called `name`: an empty database which `fill` has worked on, as its owner, once per run.
+    ///
+    /// `fill` gets the owner's URL, and its sessions are ended when it is done. Where it fails, every test that asks for
+    /// this template tries again.
+    pub(crate) async fn made_by(name: &str, fill: impl AsyncFnOnce(&str) -> Result<()>) -> Result<Self> {
+        Self::made_on(Postgres::shared().await, name, fill).await
+    }
+
+    /// As [`Template::made_by`], on a server of one's own.
+    pub(crate) async fn made_on(
+        postgres: Arc<Postgres>,
+        name: &str,
+        fill: impl AsyncFnOnce(&str) -> Result<()>,
+    ) -> Result<Self> {
+        static MADE: Mutex<Option<HashMap<(u16, String), Template>>> = Mutex::const_new(None);
+        let mut made = MADE.lock().await;
+        let made = made.get_or_insert_default();
+        let key = (postgres.port(), name.to_owned());
+        if let Some(template) = made.get(&key) {
+            return Ok(template.clone());
+        }
+        let database = format!("template_{name}");
+        let owner = postgres.owner_url(&database).await?;
+        let admin = postgres.superuser("postgres").await?;
+        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
+        create_database(&admin, &database, "template0").await?;
+        fill(&owner).await.with_context(|| format!("filling the template {name}"))?;
+        // Nobody may be in a database while it is copied.
+        admin
+            .batch_execute(&format!(
+                "ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false;
+                 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{database}'"
+            ))
+            .await?;
+        let template = Self { postgres, database };
+        made.insert(key, template.clone());
+        Ok(template)
+    }
+}
+
+impl TestDatabase {
+    /// An empty database for the test that calls itself `what`.
+    pub(crate) async fn empty(what: &str) -> Self {
+        Self::empty_on(Postgres::shared().await, what).await
+    }
+
+    /// An empty database on a server of one's own.
+    pub(crate) async fn empty_on(postgres: Arc<Postgres>, what: &str) -> Self {
+        Self::copy_of(postgres, "template0", what).await
+    }
+
+    /// A copy of a template, on the template's server, for the test that calls itself `what`.
+    pub(crate) async fn from(template: &Template, what: &str) -> Self {
+        Self::copy_of(template.postgres.clone(), &template.database, what).await
+    }
+
+    /// An empty database with just this name, whose logins are called as they are asked for: for the demo, which people
+    /// read, and which has a server of its own.
+    pub(crate) async fn named(postgres: Arc<Postgres>, name: &str) -> Self {
+        Self::make(postgres, "template0", name.to_owned(), String::new()).await
+    }
+
+    async fn copy_of(postgres: Arc<Postgres>, source: &str, what: &str) -> Self {
+        let name = unique_name(what).replace('-', "_");
+        let number = name.split('_').next().unwrap_or_default();
+        let prefix = format!("{number}_");
+        Self::make(postgres, source, name, prefix).await
+    }
+
+    async fn make(postgres: Arc<Postgres>, source: &str, name: String, prefix: String) -> Self {
+        let made = async {
+            let url = postgres.owner_url(&name).await?;
+            let admin = postgres.superuser("postgres").await?;
+            create_database(&admin, &name, source).await?;
+            anyhow::Ok(Login { role: OWNER.to_owned(), url })
+        };
+        let owner = made.await.unwrap_or_else(|why| panic!("making the database {name}: {why:#}"));
+        Self { postgres, name, prefix, owner }
+    }
+
+    /// Makes a login for one of the team, `ana` say, whose role is `t17_ana`. It has no rights but to connect.
+    pub(crate) async fn login(&self, who: &str) -> Login {
+        let role = format!("{}{who}", self.prefix);
+        let password = self.postgres.make_role(&role, "").await.unwrap_or_else(|why| panic!("{why:#}"));
+        let url = self.postgres.url(&role, &password, &self.name);
+        Login { role, url }
+    }
+
+    /// A session of the superuser in this database: for arranging what no login may do, and for looking.
+    pub(crate) async fn superuser(&self) -> Client {
+        self.postgres
+            .superuser(&self.name)
+            .await
+            .unwrap_or_else(|why| panic!("connecting to {} as superuser: {why:#}", self.name))
+    }
+
+    /// The URL of the superuser, for what has to be shown to refuse one.
+    pub(crate) fn superuser_url(&self) -> String {
+        self.postgres.superuser_url(&self.name)
+    }
+
+    /// The server that it is on.
+    pub(crate) fn postgres(&self) -> &Postgres {
+        &self.postgres
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        let (postgres, name) = (self.postgres.clone(), self.name.clone());
+        // The test's runtime is about to end, so a thread does it. What is left when the process ends goes with its
+        // server, so nobody waits for this.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(async {
+                let admin = postgres.superuser("postgres").await?;
+                admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?;
+                anyhow::Ok(())
+            })
+        });
+    }
+}
+
+/// Copies of one template cannot be made at the same time.
+async fn create_database(admin: &Client, name: &str, source: &str) -> Result<()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+    let _turn = ONE_AT_A_TIME.lock().await;
+    admin
+        // Copying files needs a checkpoint, which is nothing without fsync, and a sixth of the default's time.
+        .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {source} OWNER {OWNER} STRATEGY file_copy"))
+        .await
+        .with_context(|| format!("creating the database {name} from {source}"))
+}

@@ -1,0 +1,250 @@
+//! A PostgreSQL server on loopback.
+//!
+//! Logins need their passwords (SCRAM), so that nobody is somebody else by accident. The superuser arranges databases and
+//! logins and looks at what the server knows; what is tested never runs as it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, ensure};
+use tokio_postgres::{Client, NoTls};
+
+use super::processes::{Server, Spec, unprivileged_user};
+use super::{RunDir, ports, tools};
+
+/// The superuser's login.
+const SUPERUSER: &str = "harness";
+
+/// The login that owns every database.
+pub(crate) const OWNER: &str = "team_owner";
+
+/// What differs from the defaults. `synchronous_commit` stays on: the registry insists on it.
+const SETTINGS: &[(&str, &str)] = &[
+    ("listen_addresses", "127.0.0.1"),
+    ("unix_socket_directories", ""),
+    // Many tests at once, each with pools of its own.
+    ("max_connections", "500"),
+    // Nothing here has to survive a power cut; a crash of the server alone loses nothing all the same.
+    ("fsync", "off"),
+    ("full_page_writes", "off"),
+    ("max_wal_size", "4GB"),
+    ("autovacuum_naptime", "10s"),
+    // A test looks for values in this log: it has to hold every statement, with its parameters.
+    ("log_statement", "all"),
+    ("log_line_prefix", "%m [%p] %u@%d "),
+    ("log_timezone", "UTC"),
+];
+
+/// A server. It ends when this is dropped, or with the process.
+pub(crate) struct Postgres {
+    bin: PathBuf,
+    data: PathBuf,
+    name: String,
+    port: u16,
+    password: String,
+    run: &'static RunDir,
+    /// None while it is stopped.
+    server: Mutex<Option<Server>>,
+    /// The password of [`Postgres::owner`], once there is one.
+    owner: tokio::sync::OnceCell<String>,
+}
+
+impl Postgres {
+    /// The one that all tests of this process share, started by the first that asks. It is not to be stopped: who wants
+    /// to stop one has [`Postgres::start`].
+    ///
+    /// # Panics
+    ///
+    /// Where it cannot be started; every test that asks is told the same reason.
+    pub(crate) async fn shared() -> Arc<Self> {
+        static SHARED: OnceLock<Result<Arc<Postgres>, String>> = OnceLock::new();
+        // Starting blocks for seconds, and must not stop when the test that was first gives up.
+        let started = tokio::task::spawn_blocking(|| {
+            SHARED.get_or_init(|| Self::start("postgres").map_err(|why| format!("{why:#}"))).clone()
+        });
+        match started.await {
+            Ok(Ok(postgres)) => postgres,
+            Ok(Err(why)) => panic!("PostgreSQL did not start: {why}"),
+            Err(why) => panic!("PostgreSQL did not start: {why}"),
+        }
+    }
+
+    /// Makes and starts a server, with its files in the folder `name` of the run. Blocks until it answers.
+    pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
+        let run = RunDir::shared().map_err(|why| anyhow!(why))?;
+        let folder = run.for_unprivileged(name)?;
+        let postgres = Self {
+            bin: tools::postgres_bin()?,
+            data: folder.join("data"),
+            name: name.to_owned(),
+            port: ports::free_port(),
+            password: uuid::Uuid::new_v4().simple().to_string(),
+            run,
+            server: Mutex::default(),
+            owner: tokio::sync::OnceCell::new(),
+        };
+        postgres.make_data(&folder)?;
+        postgres.start_again()?;
+        Ok(Arc::new(postgres))
+    }
+
+    fn make_data(&self, folder: &Path) -> Result<()> {
+        let password = folder.join("password");
+        fs::write(&password, &self.password)?;
+        let mut command = match unprivileged_user() {
+            Some(user) => {
+                std::os::unix::fs::chown(&password, Some(user.uid), Some(user.gid))?;
+                let mut command = Command::new("setpriv");
+                command
+                    .args(["--reuid", &user.uid.to_string()])
+                    .args(["--regid", &user.gid.to_string(), "--clear-groups", "--"])
+                    .arg(self.bin.join("initdb"));
+                command
+            }
+            None => Command::new(self.bin.join("initdb")),
+        };
+        command
+            .arg(format!("--pgdata={}", self.data.display()))
+            .arg(format!("--pwfile={}", password.display()))
+            .args(["--username", SUPERUSER, "--auth=scram-sha-256", "--no-sync"])
+            .args(["--encoding=UTF8", "--no-locale"])
+            .stdin(Stdio::null())
+            .current_dir("/");
+        let output = command.output().context("running initdb")?;
+        fs::remove_file(&password)?;
+        ensure!(
+            output.status.success(),
+            "initdb failed ({}):\n{}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(())
+    }
+
+    /// Starts it on the data and the port that it had. Blocks until it answers.
+    pub(crate) fn start_again(&self) -> Result<()> {
+        let mut arguments = vec![format!("-D{}", self.data.display()), format!("-p{}", self.port)];
+        arguments.extend(SETTINGS.iter().map(|(name, value)| format!("-c{name}={value}")));
+        let mut server = Spec {
+            name: &self.name,
+            program: self.bin.join("postgres"),
+            arguments,
+            unprivileged: true,
+            // At once, but with its shared memory released, which SIGKILL would leave behind.
+            dies_by: "QUIT",
+        }
+        .start(self.run)?;
+        // A runtime of its own: the caller may be in one, or in none.
+        let answered = std::thread::scope(|scope| {
+            let server = &mut server;
+            scope
+                .spawn(|| {
+                    tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build()?
+                        .block_on(self.wait_until_it_answers(server))
+                })
+                .join()
+                .map_err(|_| anyhow!("the thread that waits for PostgreSQL panicked"))?
+        });
+        answered?;
+        *self.lock() = Some(server);
+        Ok(())
+    }
+
+    async fn wait_until_it_answers(&self, server: &mut Server) -> Result<()> {
+        let url = self.superuser_url("postgres");
+        let look = async || {
+            let answer = tokio_postgres::connect(&url, NoTls).await;
+            answer.map(drop).map_err(|why| why.to_string())
+        };
+        server.wait_until("its first answer", Duration::from_mins(1), look).await
+    }
+
+    /// Stops it as an administrator would (fast): sessions are ended, data is written.
+    pub(crate) fn stop(&self) -> Result<()> {
+        self.end("INT")
+    }
+
+    /// Ends it as a crash would; what was committed is recovered at the next start.
+    pub(crate) fn crash(&self) -> Result<()> {
+        self.end("QUIT")
+    }
+
+    fn end(&self, signal: &str) -> Result<()> {
+        let mut server = self.lock().take().context("PostgreSQL is stopped already")?;
+        server.end(signal, Duration::from_secs(30))?;
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Server>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The process id of the server, if it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.lock().as_ref().map(Server::pid)
+    }
+
+    /// The port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// What the server logs, all statements with their parameters among it.
+    pub(crate) fn statement_log(&self) -> PathBuf {
+        self.run.path().join(format!("{}.log", self.name))
+    }
+
+    /// `psql`, where the PostgreSQL at hand has one.
+    pub(crate) fn psql(&self) -> Option<PathBuf> {
+        Some(self.bin.join("psql")).filter(|path| path.exists())
+    }
+
+    /// The URL by which `role` reaches a database.
+    pub(crate) fn url(&self, role: &str, password: &str, database: &str) -> String {
+        format!("postgres://{role}:{password}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// The URL by which the superuser reaches a database.
+    pub(crate) fn superuser_url(&self, database: &str) -> String {
+        self.url(SUPERUSER, &self.password, database)
+    }
+
+    /// Makes a login that owns nothing and may do nothing but connect, unless `rights` says so (`CREATEROLE`).
+    pub(crate) async fn make_role(&self, role: &str, rights: &str) -> Result<String> {
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        let admin = self.superuser("postgres").await?;
+        admin
+            .batch_execute(&format!("CREATE ROLE {role} LOGIN {rights} PASSWORD '{password}'"))
+            .await
+            .with_context(|| format!("making the role {role}"))?;
+        Ok(password)
+    }
+
+    /// The URL by which the owner of all databases reaches one of them: a login that may make roles, as whoever runs
+    /// migrations has to, and is neither superuser nor allowed to make databases.
+    ///
+    /// One login for all tests of a server, because a copy of a template keeps its objects' owner.
+    pub(crate) async fn owner_url(&self, database: &str) -> Result<String> {
+        let password = self.owner.get_or_try_init(|| self.make_role(OWNER, "CREATEROLE")).await?;
+        Ok(self.url(OWNER, password, database))
+    }
+
+    /// A session of the superuser in a database.
+    pub(crate) async fn superuser(&self, database: &str) -> Result<Client> {
+        connect(&self.superuser_url(database)).await
+    }
+}
+
+/// A session in the runtime of the caller, which ends when the client is dropped.
+pub(crate) async fn connect(url: &str) -> Result<Client> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    // It fails when the server goes; whoever uses the client is told then.
+    tokio::spawn(connection);
+    Ok(client)
+}

@@ -1,0 +1,46 @@
+//! What the sources ask of the registry.
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use crate::core::{EnvironmentId, ProjectId};
+use crate::registry::{Look, Refusal, RegistryError, Snapshot, SourceName};
+
+/// Longest that any question to the database may take.
+pub const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A pending answer of the registry.
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
+
+/// The questions that the operator has for the registry: the seam at which tests put a scripted one.
+pub trait Registry: Send + Sync + 'static {
+    /// Whether this login may serve an operator: `Refused` for a superuser, the owner, or one with BYPASSRLS.
+    fn check_login(&self) -> Answer<'_, ()>;
+    /// Where the environments stand; one round trip, answers in the order of the question.
+    fn look<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<Look>>;
+    /// Everything about one environment.
+    fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>>;
+    /// The token of a revision in the project's log.
+    fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>>;
+    /// Whether the registry proves that the environment was deleted.
+    fn environment_was_deleted(&self, id: EnvironmentId) -> Answer<'_, bool>;
+    /// Sends a hint for each notification, until the connection breaks; comes back with the reason.
+    fn listen(&self, hints: mpsc::Sender<()>) -> BoxFuture<'_, RegistryError>;
+}
+
+/// The answer, or that there was none within [`DATABASE_TIMEOUT`].
+pub(super) async fn in_time<T>(
+    attempt: &str,
+    answer: impl Future<Output = Result<T, RegistryError>>,
+) -> Result<T, RegistryError> {
+    tokio::time::timeout(DATABASE_TIMEOUT, answer).await.unwrap_or_else(|_| {
+        Err(RegistryError::Unavailable {
+            attempt: attempt.to_owned(),
+            cause: format!("no answer within {} s", DATABASE_TIMEOUT.as_secs()),
+        })
+    })
+}

@@ -1,0 +1,207 @@
+//! The poller against a registry by script, with the clock stopped: time passes only where a test lets it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, advance, timeout};
+use uuid::Uuid;
+
+use super::scripted::{Scripted, source};
+use super::{Fault, SourceState};
+use crate::core::ProjectId;
+use crate::registry::{Fence, Refusal, RegistryError};
+
+const PROJECT: ProjectId = ProjectId(Uuid::nil());
+
+/// The project's revision that a state was read at.
+fn revision(state: &SourceState) -> Option<i64> {
+    match state.snapshot()?.fence {
+        Fence::Revisions { project, .. } => Some(project.number),
+        Fence::Digest { .. } => None,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_known_before_the_first_look_and_everything_after_it() {
+    let registry = Scripted::new();
+    let (sources, mut changes) = registry.start(&["dev", "staging"]);
+    assert!(matches!(sources.state(&source("dev")), SourceState::Pending));
+    let woken = [changes.recv().await, changes.recv().await];
+    assert_eq!(woken, [Some(source("dev")), Some(source("staging"))]);
+    assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
+    assert_eq!(registry.with(|script| (script.looks, script.snapshots)), (1, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unchanged_fence_costs_no_snapshot_and_wakes_nobody() {
+    let registry = Scripted::new();
+    let (sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    assert!(timeout(Duration::from_secs(10), changes.recv()).await.is_err());
+    let (looks, snapshots) = registry.with(|script| (script.looks, script.snapshots));
+    assert!((16..=26).contains(&looks), "{looks} looks in 10 s");
+    assert_eq!(snapshots, 1);
+    registry.change();
+    changes.recv().await;
+    assert_eq!(revision(&sources.state(&source("dev"))), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_leads_to_a_look_at_once() {
+    let registry = Scripted::new();
+    let (_sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    advance(Duration::from_millis(50)).await;
+    registry.change();
+    let before = Instant::now();
+    let hints = registry.hints.lock().unwrap().clone().expect("the poller listens");
+    hints.send(()).await.unwrap();
+    changes.recv().await;
+    assert!(before.elapsed() < Duration::from_millis(25), "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_began_before_the_call_is_no_answer() {
+    let registry = Scripted::new();
+    let hold = Arc::new(Notify::new());
+    registry.with(|script| script.hold = Some(Arc::clone(&hold)));
+    let (sources, _changes) = registry.start(&["dev"]);
+    while registry.with(|script| script.looks) == 0 {
+        tokio::task::yield_now().await;
+    }
+    // The look has begun, and has seen revision 1.
+    let asked = tokio::spawn({
+        let sources = sources.clone();
+        async move { sources.look_again(&source("dev")).await }
+    });
+    tokio::task::yield_now().await;
+    registry.change();
+    registry.with(|script| script.hold = None);
+    hold.notify_one();
+    assert_eq!(revision(&asked.await.unwrap()), Some(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_at_the_same_time_share_one_look() {
+    let registry = Scripted::new();
+    let (sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    let before = registry.with(|script| script.looks);
+    let dev = source("dev");
+    let asked = futures::future::join_all((0..100).map(|_| sources.look_again(&dev)));
+    assert!(asked.await.iter().all(|state| matches!(state, SourceState::Ready(_))));
+    assert_eq!(registry.with(|script| script.looks), before + 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_watched_is_looked_at_for_whoever_asks_and_then_forgotten() {
+    let registry = Scripted::new();
+    let (sources, _changes) = registry.start(&["dev"]);
+    assert!(matches!(sources.look_again(&source("other")).await, SourceState::Ready(_)));
+    sources.look_again(&source("dev")).await;
+    assert!(matches!(sources.state(&source("other")), SourceState::Pending));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_said_at_once_and_keeps_its_beginning_until_it_is_over() {
+    let registry = Scripted::new();
+    let (sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    registry.with(|script| script.away = true);
+    changes.recv().await;
+    let SourceState::Unavailable { since, cause, fault: Fault::Away, last: Some(_) } = sources.state(&source("dev"))
+    else {
+        panic!("{:?}", sources.state(&source("dev")));
+    };
+    assert_eq!(cause, "asking: the database is unavailable: connection refused");
+    let looks = registry.with(|script| script.looks);
+    assert!(timeout(Duration::from_secs(60), changes.recv()).await.is_err(), "nothing new was said");
+    assert_eq!(registry.with(|script| script.looks), looks, "the login is checked before anything is read");
+    let SourceState::Unavailable { since: still, .. } = sources.look_again(&source("dev")).await else {
+        panic!("{:?}", sources.state(&source("dev")));
+    };
+    assert_eq!(still, since);
+
+    registry.with(|script| script.away = false);
+    let before = Instant::now();
+    changes.recv().await;
+    assert!(before.elapsed() <= Duration::from_millis(2_400), "{:?}", before.elapsed());
+    assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
+    assert_eq!(registry.with(|script| script.snapshots), 1, "the same token means the same content");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_that_cannot_be_read_marks_only_itself() {
+    let registry = Scripted::new();
+    registry.with(|script| script.unreadable.insert(source("dev")));
+    let (sources, mut changes) = registry.start(&["dev", "staging"]);
+    changes.recv().await;
+    changes.recv().await;
+    assert!(matches!(
+        sources.state(&source("dev")),
+        SourceState::Unavailable { fault: Fault::Refused, last: None, .. }
+    ));
+    assert!(matches!(sources.state(&source("staging")), SourceState::Ready(_)));
+    registry.with(|script| script.unreadable.clear());
+    assert!(matches!(sources.look_again(&source("dev")).await, SourceState::Ready(_)), "no pause for who asks");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_forgets_what_was_read() {
+    let registry = Scripted::new();
+    let (sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    registry.with(|script| script.refused.insert(source("dev"), Refusal::EnvironmentNotFound));
+    changes.recv().await;
+    let state = sources.state(&source("dev"));
+    assert!(matches!(state, SourceState::Refused { refusal: Refusal::EnvironmentNotFound }), "{state:?}");
+    registry.with(|script| script.refused.clear());
+    changes.recv().await;
+    assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_may_not_serve_ends_the_poller_before_anything_is_read() {
+    let registry = Scripted::new();
+    registry.with(|script| (script.away, script.login_refused) = (true, true));
+    let (_sources, poller, _changes) = registry.poller(&["dev"]);
+    let running = tokio::spawn(poller.run());
+    advance(Duration::from_secs(5)).await;
+    assert!(!running.is_finished(), "a database that is away refuses nobody");
+    registry.with(|script| script.away = false);
+    assert!(matches!(running.await.unwrap(), RegistryError::Refused { .. }));
+    assert_eq!(registry.with(|script| script.looks), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_are_asked_for_once_while_the_history_only_grows() {
+    let registry = Scripted::new();
+    let (sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    let first = registry.with(|script| script.log[0]);
+    assert_eq!(sources.token_of(PROJECT, 1).await.unwrap(), Some(first));
+    assert_eq!(registry.with(|script| script.token_questions), 0, "the look had it");
+    registry.change();
+    changes.recv().await;
+    for _ in 0..100 {
+        assert_eq!(sources.token_of(PROJECT, 1).await.unwrap(), Some(first));
+    }
+    assert_eq!(registry.with(|script| script.token_questions), 1, "whether the log has only grown");
+    assert_eq!(sources.token_of(PROJECT, 3).await.unwrap(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_history_is_not_answered_from_memory() {
+    let registry = Scripted::new();
+    registry.change();
+    let (sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    let lost = sources.token_of(PROJECT, 2).await.unwrap().expect("it is the newest");
+    // A restore to revision 1, and another revision 2.
+    registry.with(|script| script.log.pop());
+    registry.change();
+    changes.recv().await;
+    let token = sources.token_of(PROJECT, 2).await.unwrap();
+    assert!(token.is_some() && token != Some(lost));
+}

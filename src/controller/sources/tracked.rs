@@ -1,0 +1,128 @@
+//! One environment, as the poller knows it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::{Fault, SourceState};
+use crate::registry::{Look, RegistryError, Snapshot};
+
+/// First and longest pause before an environment whose snapshot failed is read again.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+
+/// One environment, as the poller knows it.
+#[derive(Debug, Default)]
+pub(super) struct Tracked {
+    /// The newest look at it.
+    pub(super) look: u64,
+    /// What that look found.
+    pub(super) found: Option<Look>,
+    /// What was read last.
+    pub(super) snapshot: Option<Arc<Snapshot>>,
+    /// Whether a snapshot is being read.
+    pub(super) reading: bool,
+    trouble: Option<Trouble>,
+}
+
+/// Why the last attempt to read it failed.
+#[derive(Debug, Clone)]
+struct Trouble {
+    since: Timestamp,
+    cause: String,
+    fault: Fault,
+    /// How often in a row reading it failed; 0 where only the look at all failed.
+    failures: u32,
+    not_before: Instant,
+}
+
+/// What to do after a look.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// This is how it stands.
+    Say(SourceState),
+    /// It changed, or was never read: read it.
+    Read,
+    /// It is being read: the answer comes with that.
+    Wait,
+}
+
+impl Tracked {
+    /// Takes a look's answer in.
+    pub(super) fn looked(&mut self, look: u64, found: Look, awaited: bool) -> Next {
+        self.look = look;
+        if let Look::Refused(refusal) = found {
+            self.found = Some(found);
+            self.snapshot = None;
+            self.trouble = None;
+            return Next::Say(SourceState::Refused { refusal });
+        }
+        self.found = Some(found);
+        if self.reading {
+            return Next::Wait;
+        }
+        if self.is_current() {
+            self.trouble = None;
+            return Next::Say(self.state());
+        }
+        let resting =
+            self.trouble.as_ref().is_some_and(|trouble| trouble.failures > 0 && trouble.not_before > Instant::now());
+        if resting && !awaited { Next::Say(self.state()) } else { Next::Read }
+    }
+
+    /// Takes a snapshot in.
+    pub(super) fn read(&mut self, snapshot: Arc<Snapshot>) {
+        self.reading = false;
+        self.trouble = None;
+        self.snapshot = Some(snapshot);
+    }
+
+    /// Takes in that the registry did not answer, about this environment (`alone`) or at all. The first word about an
+    /// outage stands until it is over or of another kind: `since` is when it began.
+    pub(super) fn failed(&mut self, error: &RegistryError, now: Timestamp, alone: bool) {
+        let fault = Fault::of(error);
+        let failures = self.trouble.as_ref().map_or(0, |trouble| trouble.failures) + u32::from(alone);
+        let pause = backoff(RETRY, failures);
+        let (since, cause) = match self.trouble.take() {
+            Some(before) if before.fault == fault => (before.since, before.cause),
+            Some(before) => (before.since, error.to_string()),
+            None => (now, error.to_string()),
+        };
+        self.trouble = Some(Trouble { since, cause, fault, failures, not_before: Instant::now() + pause });
+    }
+
+    /// Whether the last attempt failed.
+    pub(super) const fn is_troubled(&self) -> bool {
+        self.trouble.is_some()
+    }
+
+    /// How it stands.
+    pub(super) fn state(&self) -> SourceState {
+        match (&self.trouble, &self.snapshot) {
+            (Some(trouble), last) => SourceState::Unavailable {
+                since: trouble.since,
+                cause: trouble.cause.clone(),
+                fault: trouble.fault,
+                last: last.clone(),
+            },
+            (None, Some(snapshot)) => SourceState::Ready(Arc::clone(snapshot)),
+            (None, None) => SourceState::Pending,
+        }
+    }
+
+    /// Whether what was read last is what the newest look found.
+    pub(super) fn is_current(&self) -> bool {
+        match (&self.found, &self.snapshot) {
+            (Some(Look::Found { environment, fence, production }), Some(snapshot)) => {
+                *environment == snapshot.environment && *fence == snapshot.fence && *production == snapshot.production
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The pause after so many failures in a row: the first, doubled with each, up to the longest.
+pub(super) fn backoff((first, longest): (Duration, Duration), failures: u32) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest)
+}

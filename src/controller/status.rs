@@ -1,0 +1,56 @@
+//! Writing `status`: one request, whole, and never over an answer that was not seen.
+
+use std::fmt::Debug;
+
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use crate::api::names::FIELD_MANAGER;
+
+/// Why a status was not written.
+#[derive(Debug, thiserror::Error)]
+pub enum StatusError {
+    /// The object moved on since it was read, or is gone: its next event leads to another look.
+    #[error("the status of {object} was not written: the object has changed since it was read")]
+    Moved {
+        /// Kind and name.
+        object: String,
+    },
+    /// The API server refused, or could not be reached.
+    #[error("the status of {object} could not be written: {cause}")]
+    Request {
+        /// Kind and name.
+        object: String,
+        /// The API server's answer.
+        cause: Box<kube::Error>,
+    },
+}
+
+/// Replaces the status of an object, if the object is still the one that was read: one with the same
+/// `resourceVersion`. Gives back the object as it is then.
+pub async fn write_status<K, S>(api: &Api<K>, read: &K, status: &S) -> Result<K, StatusError>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    S: Serialize + Sync,
+{
+    let name = read.name_any();
+    let object = format!("{} {name}", K::kind(&()));
+    // A JSON patch replaces the whole of status, where a merge patch would leave what is no longer said. Writing the
+    // resourceVersion that was read makes the API server answer 409 where it is another one by now.
+    let patch = json!([
+        {"op": "add", "path": "/metadata/resourceVersion", "value": read.resource_version()},
+        {"op": "add", "path": "/status", "value": status},
+    ]);
+    let request = match serde_json::from_value(patch) {
+        Ok(patch) => Patch::<()>::Json(patch),
+        Err(cause) => return Err(StatusError::Request { object, cause: Box::new(kube::Error::SerdeError(cause)) }),
+    };
+    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+    api.patch_status(&name, &parameters, &request).await.map_err(|cause| match cause {
+        kube::Error::Api(answer) if matches!(answer.code, 404 | 409) => StatusError::Moved { object },
+        cause => StatusError::Request { object, cause: Box::new(cause) },
+    })
+}

@@ -1,0 +1,213 @@
+//! What can be counted. No label ever has a value of a secret, a key or an object's name: each comes from a closed
+//! list, so that a large cluster has as many series as a small one.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
+
+/// Bounds of the sync latency's buckets, in seconds.
+const LATENCY: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
+
+/// Bounds of a reconcile's duration, in seconds.
+const DURATION: [f64; 10] = [0.000_1, 0.001, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
+
+/// How a reconcile or a question to the registry ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum ReconcileResult {
+    /// To its end.
+    Ok,
+    /// With an error.
+    Error,
+    /// Not within its time.
+    Timeout,
+}
+
+/// What was asked of the API server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Verb {
+    /// A new object.
+    Create,
+    /// A whole object in place of another.
+    Update,
+    /// A part of an object.
+    Patch,
+    /// No object any more.
+    Delete,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reconciled {
+    kind: &'static str,
+    result: ReconcileResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfKind {
+    kind: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Written {
+    resource: &'static str,
+    verb: Verb,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Asked {
+    result: ReconcileResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WithReason {
+    kind: &'static str,
+    reason: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InState {
+    state: &'static str,
+}
+
+/// The operator's metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    reconciles: Family<Reconciled, Counter>,
+    durations: Family<OfKind, Histogram>,
+    writes: Family<Written, Counter>,
+    looks: Family<Asked, Counter>,
+    snapshots: Family<Asked, Counter>,
+    sources: Family<InState, Gauge>,
+    latency: Histogram,
+    objects: Family<WithReason, Gauge>,
+    events_dropped: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut registry = Registry::with_prefix("tidelock");
+        let durations = Family::<OfKind, Histogram>::new_with_constructor(|| Histogram::new(DURATION));
+        let metrics = Self {
+            registry: Registry::default(),
+            reconciles: Family::default(),
+            durations,
+            writes: Family::default(),
+            looks: Family::default(),
+            snapshots: Family::default(),
+            sources: Family::default(),
+            latency: Histogram::new(LATENCY),
+            objects: Family::default(),
+            events_dropped: Counter::default(),
+        };
+        registry.register("build", "The running build", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
+        registry.register("reconciles", "Reconciles by kind and how they ended", metrics.reconciles.clone());
+        registry.register(
+            "reconcile_duration_seconds",
+            "From the start of a reconcile to its end, waiting included",
+            metrics.durations.clone(),
+        );
+        registry.register("api_writes", "Requests that write to the API server", metrics.writes.clone());
+        registry.register("looks", "Polls of the registry for all watched environments", metrics.looks.clone());
+        registry.register("snapshots", "Environments read whole from the registry", metrics.snapshots.clone());
+        registry.register("sources", "Watched environments by state", metrics.sources.clone());
+        registry.register(
+            "sync_latency_seconds",
+            "From a change in the registry to the Secret that has it",
+            metrics.latency.clone(),
+        );
+        registry.register("objects", "Objects by kind and reason of their condition Ready", metrics.objects.clone());
+        registry.register("events_dropped", "Events that were not sent", metrics.events_dropped.clone());
+        Self { registry, ..metrics }
+    }
+}
+
+impl Metrics {
+    /// A reconcile of an object of that kind ended.
+    pub fn reconciled(&self, kind: &'static str, result: ReconcileResult, took: Duration) {
+        self.reconciles.get_or_create(&Reconciled { kind, result }).inc();
+        self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
+    }
+
+    /// A request that writes was sent; `resource` in plural, as in a path, such as `secrets` or
+    /// `secretbindings/status`.
+    pub fn wrote(&self, resource: &'static str, verb: Verb) {
+        self.writes.get_or_create(&Written { resource, verb }).inc();
+    }
+
+    /// A poll ended.
+    pub fn looked(&self, result: ReconcileResult) {
+        self.looks.get_or_create(&Asked { result }).inc();
+    }
+
+    /// A snapshot was read, or not.
+    pub fn read(&self, result: ReconcileResult) {
+        self.snapshots.get_or_create(&Asked { result }).inc();
+    }
+
+    /// A Secret was written that long after the change in the registry that it delivers.
+    pub fn synced(&self, latency: Duration) {
+        self.latency.observe(latency.as_secs_f64());
+    }
+
+    /// An Event was not sent.
+    pub fn event_dropped(&self) {
+        self.events_dropped.inc();
+    }
+
+    /// How many sources are in each state; whoever asks for the metrics counts.
+    pub fn set_sources(&self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
+        self.sources.clear();
+        for (state, count) in counts {
+            self.sources.get_or_create(&InState { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// How many objects of which kind have which reason at `Ready`; whoever asks for the metrics counts.
+    pub fn set_objects(&self, counts: impl IntoIterator<Item = ((&'static str, String), usize)>) {
+        self.objects.clear();
+        for ((kind, reason), count) in counts {
+            let labels = WithReason { kind, reason };
+            self.objects.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Everything in the OpenMetrics text format.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let mut out = String::new();
+        match text::encode(&mut out, &self.registry) {
+            Ok(()) => out,
+            Err(error) => format!("# metrics could not be written: {error}\n# EOF\n"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_counted_is_printed() {
+        let metrics = Metrics::default();
+        metrics.reconciled("SecretBinding", ReconcileResult::Ok, Duration::from_millis(2));
+        metrics.wrote("secrets", Verb::Create);
+        metrics.synced(Duration::from_millis(30));
+        metrics.set_objects([(("SecretBinding", "Ready".to_owned()), 3)]);
+        let text = metrics.to_text();
+        for line in [
+            "tidelock_reconciles_total{kind=\"SecretBinding\",result=\"Ok\"} 1",
+            "tidelock_api_writes_total{resource=\"secrets\",verb=\"Create\"} 1",
+            "tidelock_sync_latency_seconds_bucket{le=\"0.05\"} 1",
+            "tidelock_objects{kind=\"SecretBinding\",reason=\"Ready\"} 3",
+            concat!("tidelock_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}
