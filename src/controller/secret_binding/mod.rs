@@ -5,7 +5,9 @@ mod fingerprint;
 #[cfg(test)]
 mod fixtures;
 mod history;
+mod observed;
 mod ownership;
+mod plan;
 mod provenance;
 mod removal;
 mod state;

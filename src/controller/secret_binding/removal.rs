@@ -4,10 +4,11 @@
 //! where the source says so. Anything else (an error, zero rows, a row that vanished) keeps all that is there.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use super::content::Picked;
 use super::provenance::{DeliveredRow, Provenance, ShortDigest, digest_of_key, digest_of_row};
-use crate::api::{OnRevoke, Selection};
+use crate::api::{OnRevoke, Reason, Selection, list_keys};
 use crate::registry::{Fence, Snapshot};
 
 /// Fewest delivered keys for which losing most of them at once is suspicious.
@@ -77,6 +78,47 @@ pub enum Hold {
     },
     /// Nothing was delivered yet, and what would be may lack hidden rows.
     Incomplete,
+}
+
+impl Hold {
+    /// What a condition says of it.
+    #[must_use]
+    pub const fn reason(&self) -> Reason {
+        match self {
+            Self::Unproven { hidden: true, .. } | Self::Incomplete => Reason::RowsMayBeHidden,
+            Self::Unproven { hidden: false, .. } | Self::Unreadable { .. } => Reason::RemovalUnproven,
+            Self::Mass { .. } => Reason::MassRemoval,
+            Self::Withdrawn { .. } => Reason::NotGranted,
+        }
+    }
+
+    /// Whether a look at the Secret itself could say more about which keys.
+    #[must_use]
+    pub const fn lacks_names(&self) -> bool {
+        matches!(self, Self::Unproven { nameless: 1.., .. } | Self::Unreadable { .. })
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unproven { keys, nameless, hidden } => {
+                let more = match (keys.is_empty(), nameless) {
+                    (_, 0) => String::new(),
+                    (true, count) => format!("{count} whose names nobody knows any more"),
+                    (false, count) => format!(" and {count} whose names nobody knows any more"),
+                };
+                let why = if *hidden { "rows may be hidden" } else { "nothing proves that it was meant" };
+                write!(f, "keys are gone and {why}: {}{more}", list_keys(keys))
+            }
+            Self::Mass { removed, delivered } => write!(f, "{removed} of {delivered} keys were removed at once"),
+            Self::Withdrawn { keys } => write!(f, "no longer granted, and retained: {}", list_keys(keys)),
+            Self::Unreadable { keys } => {
+                write!(f, "the Secret no longer says what it was made from, and would lose: {}", list_keys(keys))
+            }
+            Self::Incomplete => f.write_str("rows may be hidden, so that the Secret might lack keys"),
+        }
+    }
 }
 
 /// On what a key leaves.
