@@ -9,37 +9,41 @@ use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify}
 use crate::registry::{SecretRow, Snapshot};
 
 /// Most bytes that the values of a Secret may have together.
-pub const VALUES_MAX: usize = 1_048_576;
+pub(super) const VALUES_MAX: usize = 1_048_576;
 
 /// Longest name of a key in a Secret, in bytes.
 const SECRET_KEY_MAX: usize = 253;
 
 /// A key that is to be delivered.
 #[derive(Debug, Clone, Copy)]
-pub struct Picked<'a> {
+pub(super) struct Picked<'a> {
     /// Its name in the Secret.
-    pub secret_key: &'a str,
+    pub(super) secret_key: &'a str,
     /// Its name in the registry.
-    pub key: &'a str,
+    pub(super) key: &'a str,
     /// Its row, sealed.
-    pub row: &'a SecretRow,
+    pub(super) row: &'a SecretRow,
 }
 
 /// What a binding selects, and what of it is there.
 #[derive(Debug, Default)]
-pub struct Selected<'a> {
+pub(super) struct Selected<'a> {
     /// The keys to deliver, in the order of their names in the Secret.
-    pub picked: Vec<Picked<'a>>,
+    pub(super) picked: Vec<Picked<'a>>,
     /// Keys that are named, not optional, and not there.
-    pub missing: Vec<&'a str>,
+    pub(super) missing: Vec<&'a str>,
     /// Keys that are named and not granted.
-    pub ungranted: Vec<&'a str>,
+    pub(super) ungranted: Vec<&'a str>,
     /// Every key that counts for the registry comparison, with its state, in order.
-    pub states: BTreeMap<&'a str, KeyState>,
+    pub(super) states: BTreeMap<&'a str, KeyState>,
 }
 
 /// Selects what a binding asks for from what it may have. Opens nothing.
-pub fn select<'a>(selection: Selection<'a>, is_granted: impl Fn(&str) -> bool, snapshot: &'a Snapshot) -> Selected<'a> {
+pub(super) fn select<'a>(
+    selection: Selection<'a>,
+    is_granted: impl Fn(&str) -> bool,
+    snapshot: &'a Snapshot,
+) -> Selected<'a> {
     let mut selected = Selected::default();
     match selection {
         Selection::Every => {
@@ -69,7 +73,7 @@ pub fn select<'a>(selection: Selection<'a>, is_granted: impl Fn(&str) -> bool, s
 
 /// Why there is no content. Names keys, never values.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ContentError {
+pub(super) enum ContentError {
     /// A name that Kubernetes does not take for a key of a Secret.
     #[error("not valid as names of keys in a Secret: {}; give each a name with spec.data[].secretKey", list_keys(.keys))]
     KeyNameInvalid {
@@ -116,29 +120,29 @@ pub enum ContentError {
 
 /// The data of a Secret, opened. Wiped when dropped; its `Debug` shows how many values there are, and none of them.
 #[derive(Default)]
-pub struct Values(BTreeMap<String, SecretValue>);
+pub(super) struct Values(BTreeMap<String, SecretValue>);
 
 impl Values {
     /// The values by their names in the Secret.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &SecretValue)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &SecretValue)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
     /// The value of that name.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&SecretValue> {
+    pub(super) fn get(&self, name: &str) -> Option<&SecretValue> {
         self.0.get(name)
     }
 
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
@@ -156,7 +160,7 @@ impl fmt::Debug for Values {
 }
 
 /// Whether the names can be those of a Secret's keys.
-pub fn check_names(picked: &[Picked]) -> Result<(), ContentError> {
+pub(super) fn check_names(picked: &[Picked]) -> Result<(), ContentError> {
     let invalid = picked.iter().filter(|key| !is_secret_key(key.secret_key));
     let keys: Vec<String> = invalid.map(|key| key.secret_key.to_owned()).collect();
     if !keys.is_empty() {
@@ -177,7 +181,7 @@ fn is_secret_key(name: &str) -> bool {
 }
 
 /// Opens what was picked, and nothing else, and checks each value against its hash.
-pub fn open(picked: &[Picked], snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
+pub(super) fn open(picked: &[Picked], snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
     let hash_keys = open_hash_keys(snapshot, keyring);
     let ring: Option<RingName> = snapshot.ring.as_deref().and_then(|ring| ring.parse().ok());
     let mut failures = Failures::default();

@@ -21,7 +21,7 @@ const PURPOSE: &str = "inputs";
 ///
 /// Where `previous` still says the same, it is given back, though its encryption key may no longer be the primary one.
 #[must_use]
-pub fn inputs(
+pub(super) fn inputs(
     keyring: &Keyring,
     binding: &SecretBinding,
     snapshot: &Snapshot,

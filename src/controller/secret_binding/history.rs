@@ -8,7 +8,7 @@ use crate::registry::{Fence, Snapshot};
 
 /// Whether the database's history is the one that was delivered from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum History {
+pub(super) enum History {
     /// It is, or there is nothing to compare.
     Continues,
     /// It is another one.
@@ -27,7 +27,7 @@ pub enum History {
 
 /// What has to be looked up to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inquiry {
+pub(super) enum Inquiry {
     /// Nothing.
     Settled(History),
     /// The token that the project's log has for the delivered revision.
@@ -41,7 +41,7 @@ pub enum Inquiry {
 
 /// What has to be looked up to know whether the history goes on.
 #[must_use]
-pub fn inquire(origin: Option<&Origin>, snapshot: &Snapshot) -> Inquiry {
+pub(super) fn inquire(origin: Option<&Origin>, snapshot: &Snapshot) -> Inquiry {
     let continues = Inquiry::Settled(History::Continues);
     let diverged = |delivered, how: String| Inquiry::Settled(History::Diverged { delivered, how });
     let Some(origin) = origin.filter(|origin| origin.environment == snapshot.environment) else { return continues };
@@ -71,7 +71,7 @@ pub fn inquire(origin: Option<&Origin>, snapshot: &Snapshot) -> Inquiry {
 
 /// Compares what was delivered with the token that the log has for that revision; `None`: the log does not have it.
 #[must_use]
-pub fn compare(delivered: Position, logged: Option<Uuid>) -> History {
+pub(super) fn compare(delivered: Position, logged: Option<Uuid>) -> History {
     let how = match logged {
         Some(token) if token == delivered.token => return History::Continues,
         Some(_) => "the database has another revision of that number",

@@ -16,51 +16,51 @@ use crate::controller::sources::SourceState;
 
 /// Everything that a plan is made from.
 #[derive(Debug)]
-pub struct Observed {
+pub(super) struct Observed {
     /// When it was read.
-    pub now: Timestamp,
+    pub(super) now: Timestamp,
     /// The binding.
-    pub binding: Arc<SecretBinding>,
+    pub(super) binding: Arc<SecretBinding>,
     /// Whether another binding of that name exists by now: this one is gone.
-    pub superseded: bool,
+    pub(super) superseded: bool,
     /// Its namespace, where the cache has it already.
-    pub namespace: Option<Arc<PartialObjectMeta<Namespace>>>,
+    pub(super) namespace: Option<Arc<PartialObjectMeta<Namespace>>>,
     /// Its source, if there is one.
-    pub source: Option<Source>,
+    pub(super) source: Option<Source>,
     /// Its target.
-    pub target: TargetSeen,
+    pub(super) target: TargetSeen,
     /// Secrets that this binding controls under other names: its target was renamed.
-    pub strays: Vec<ObjectMeta>,
+    pub(super) strays: Vec<ObjectMeta>,
     /// An older binding that wants the same target.
-    pub elder: Option<String>,
+    pub(super) elder: Option<String>,
     /// What was delivered before, according to the Secret.
-    pub baseline: Baseline,
+    pub(super) baseline: Baseline,
     /// Whether the database's history is the one that was delivered from.
-    pub history: History,
+    pub(super) history: History,
     /// Whether the environment that was delivered from was deleted on purpose.
-    pub environment_was_deleted: bool,
+    pub(super) environment_was_deleted: bool,
 }
 
 /// A source, and where its environment stands.
 #[derive(Debug)]
-pub struct Source {
+pub(super) struct Source {
     /// The custom resource.
-    pub environment: Arc<ProjectEnvironment>,
+    pub(super) environment: Arc<ProjectEnvironment>,
     /// What was read of it.
-    pub state: SourceState,
+    pub(super) state: SourceState,
 }
 
 impl Source {
     /// Project and environment, for messages.
     #[must_use]
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{}/{}", self.environment.spec.project, self.environment.spec.environment)
     }
 }
 
 /// What is known of the target.
 #[derive(Debug)]
-pub enum TargetSeen {
+pub(super) enum TargetSeen {
     /// It is not there, as far as is known; to create it is the proof.
     Absent,
     /// It is as the status says that it was written: same uid, same resourceVersion.
@@ -74,7 +74,7 @@ pub enum TargetSeen {
 impl TargetSeen {
     /// Its metadata, where it is there and known.
     #[must_use]
-    pub const fn metadata(&self) -> Option<&ObjectMeta> {
+    pub(super) const fn metadata(&self) -> Option<&ObjectMeta> {
         match self {
             Self::AsWritten(metadata) => Some(metadata),
             Self::Whole(whole) => Some(&whole.0.metadata),
@@ -84,7 +84,7 @@ impl TargetSeen {
 
     /// Its type, where it was read.
     #[must_use]
-    pub fn type_(&self) -> Option<&str> {
+    pub(super) fn type_(&self) -> Option<&str> {
         match self {
             Self::Whole(whole) => Some(whole.type_()),
             Self::Absent | Self::AsWritten(_) | Self::Unread => None,
@@ -93,14 +93,14 @@ impl TargetSeen {
 
     /// What it is to the binding; `None` where nothing is there or known.
     #[must_use]
-    pub fn ownership(&self, binding: &SecretBinding) -> Option<Ownership> {
+    pub(super) fn ownership(&self, binding: &SecretBinding) -> Option<Ownership> {
         self.metadata().map(|metadata| ownership(binding, metadata, self.type_()))
     }
 }
 
 /// What was delivered before, according to the Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Baseline {
+pub(super) enum Baseline {
     /// Nothing.
     Nothing,
     /// This.
@@ -113,7 +113,7 @@ impl Baseline {
     /// From the target if it is ours, else from a Secret that this binding wrote under another name: a renamed target
     /// must not lose what an unchanged one would keep.
     #[must_use]
-    pub fn of(binding: &SecretBinding, target: &TargetSeen, strays: &[ObjectMeta]) -> Self {
+    pub(super) fn of(binding: &SecretBinding, target: &TargetSeen, strays: &[ObjectMeta]) -> Self {
         let read = |metadata: &ObjectMeta| match metadata.annotations.as_ref().map(Provenance::read) {
             Some(Ok(provenance)) => Self::Known(provenance),
             _ => Self::Unreadable,
@@ -126,7 +126,7 @@ impl Baseline {
 
     /// What it is, if it is known.
     #[must_use]
-    pub const fn provenance(&self) -> Option<&Provenance> {
+    pub(super) const fn provenance(&self) -> Option<&Provenance> {
         match self {
             Self::Known(provenance) => Some(provenance),
             Self::Nothing | Self::Unreadable => None,

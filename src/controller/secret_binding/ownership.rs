@@ -8,7 +8,7 @@ use crate::api::names::{ADOPT, CREDENTIAL_MINTING_TYPES};
 
 /// What a Secret is to a binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ownership {
+pub(super) enum Ownership {
     /// Controlled by this very binding.
     Ours,
     /// Controlled by an earlier binding of this name, which is gone: there is never more than one of a name.
@@ -29,7 +29,7 @@ pub enum Ownership {
 
 /// What a Secret is to a binding. `type_` is the Secret's type, where that is known.
 #[must_use]
-pub fn ownership(binding: &SecretBinding, secret: &ObjectMeta, type_: Option<&str>) -> Ownership {
+pub(super) fn ownership(binding: &SecretBinding, secret: &ObjectMeta, type_: Option<&str>) -> Ownership {
     if let Some(type_) = type_.filter(|type_| CREDENTIAL_MINTING_TYPES.contains(type_)) {
         return Ownership::Foreign { who: format!("the control plane, by its type {type_}") };
     }
@@ -49,7 +49,7 @@ pub fn ownership(binding: &SecretBinding, secret: &ObjectMeta, type_: Option<&st
 /// The owner reference that says "ours". It does not block the owner's deletion: to ask for that needs a right on the
 /// binding's finalizers wherever owner references are checked, and nothing here has to happen first.
 #[must_use]
-pub fn controller_reference(binding: &SecretBinding) -> OwnerReference {
+pub(super) fn controller_reference(binding: &SecretBinding) -> OwnerReference {
     OwnerReference {
         api_version: SecretBinding::api_version(&()).into_owned(),
         kind: SecretBinding::kind(&()).into_owned(),
@@ -68,7 +68,7 @@ fn is_binding(owner: &OwnerReference) -> bool {
 
 /// Of two bindings that both want a target that neither owns, whether the first may have it: the older one may.
 #[must_use]
-pub fn goes_first(binding: &SecretBinding, rival: &SecretBinding) -> bool {
+pub(super) fn goes_first(binding: &SecretBinding, rival: &SecretBinding) -> bool {
     let age = |binding: &SecretBinding| {
         (binding.metadata.creation_timestamp.as_ref().map(|time| time.0), binding.metadata.uid.clone())
     };

@@ -10,6 +10,7 @@ mod tests;
 
 use std::time::Duration;
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::observed::{Observed, Source, TargetSeen};
@@ -19,21 +20,22 @@ use super::target::Whole;
 use crate::api::names::{CREDENTIAL_MINTING_TYPES, is_reserved};
 use crate::api::{ConditionType, Grants, OnRevoke, Reason, SecretBindingSpec, SecretBindingStatus, find};
 use crate::controller::sources::SourceState;
+use crate::core::RegistryTime;
 use crate::crypto::Keyring;
 use crate::registry::Refusal;
 
-pub use compose::compose;
-pub use resolve::Intent;
+pub(super) use compose::compose;
+pub(super) use resolve::Intent;
 
 /// When to look again at a target that belongs to somebody else: its owner's end sends no event.
-pub const BLOCKED: Duration = Duration::from_secs(5);
+pub(super) const BLOCKED: Duration = Duration::from_secs(5);
 
 /// When to look again at something that a cache will have in a moment.
 const SOON: Duration = Duration::from_secs(1);
 
 /// What the first stage comes to.
 #[derive(Debug)]
-pub enum Decision<'o> {
+pub(super) enum Decision<'o> {
     /// Nothing can be said until the target was read.
     Read,
     /// All is said.
@@ -44,26 +46,28 @@ pub enum Decision<'o> {
 
 /// What is to be done.
 #[derive(Debug, Default)]
-pub struct Plan {
+pub(super) struct Plan {
     /// To the Secret.
-    pub action: Action,
+    pub(super) action: Action,
     /// Secrets of this binding under earlier names, to be deleted once the action has succeeded.
-    pub strays: Vec<Doomed>,
+    pub(super) strays: Vec<Doomed>,
     /// What the status is to say; `None` leaves it as it is.
-    pub state: Option<BindingState>,
+    pub(super) state: Option<BindingState>,
     /// What the Secret then holds, where it holds what it should.
-    pub delivery: Option<Delivery>,
+    pub(super) delivery: Option<Delivery>,
     /// The project's revision that `InSync` rests on.
-    pub registry_revision: Option<i64>,
+    pub(super) registry_revision: Option<i64>,
+    /// When the newest value of those that the Secret is made from was written.
+    pub(super) newest: Option<RegistryTime>,
     /// What a person should be told happened.
-    pub notice: Option<Notice>,
+    pub(super) notice: Option<Notice>,
     /// When to look again although nothing has changed.
-    pub requeue: Option<Duration>,
+    pub(super) requeue: Option<Duration>,
 }
 
 /// What is to be done to the Secret.
 #[derive(Debug, Default)]
-pub enum Action {
+pub(super) enum Action {
     /// Nothing.
     #[default]
     Keep,
@@ -77,31 +81,31 @@ pub enum Action {
 
 /// A Secret to delete, as it was seen: both are preconditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doomed {
+pub(super) struct Doomed {
     /// Its name.
-    pub name: String,
+    pub(super) name: String,
     /// The uid that it must have.
-    pub uid: Option<String>,
+    pub(super) uid: Option<String>,
     /// The resourceVersion that it must have.
-    pub resource_version: Option<String>,
+    pub(super) resource_version: Option<String>,
 }
 
 /// What a Secret holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
+pub(super) struct Delivery {
     /// The fingerprint of what it was made from.
-    pub inputs: Option<String>,
+    pub(super) inputs: Option<String>,
     /// How many keys.
-    pub keys: usize,
+    pub(super) keys: usize,
     /// The environment's revision at which that content came to be.
-    pub revision: Option<i64>,
+    pub(super) revision: Option<i64>,
     /// The Secret's uid and resourceVersion, where it is kept as it is.
-    pub kept: Option<(Option<String>, Option<String>)>,
+    pub(super) kept: Option<(Option<String>, Option<String>)>,
 }
 
 /// What a person should be told happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Notice {
+pub(super) enum Notice {
     /// Somebody changed or deleted the Secret, and it was put right.
     Repaired {
         /// What was different.
@@ -129,16 +133,21 @@ impl Plan {
         Self { requeue: Some(requeue), ..self }
     }
 
+    /// Whether a person asked to leave everything as it is.
+    pub(super) const fn is_suspended(&self) -> bool {
+        matches!(self.state, Some(BindingState::Suspended { .. }))
+    }
+
     /// Whether it asks for no request but perhaps that of a status.
     #[must_use]
-    pub fn touches_no_secret(&self) -> bool {
+    pub(super) fn touches_no_secret(&self) -> bool {
         matches!(self.action, Action::Keep) && self.strays.is_empty()
     }
 }
 
 /// The first stage: everything that can be said without opening a value.
 #[must_use]
-pub fn decide<'o>(seen: &'o Observed, keyring: &Keyring) -> Decision<'o> {
+pub(super) fn decide<'o>(seen: &'o Observed, keyring: &Keyring) -> Decision<'o> {
     let binding = &*seen.binding;
     if seen.superseded || binding.metadata.deletion_timestamp.is_some() {
         return Decision::Settled(Plan::nothing());
@@ -271,8 +280,8 @@ fn has_said(status: &SecretBindingStatus, generation: Option<i64>) -> bool {
     status.observed_generation == generation && ready.is_some_and(|ready| ready.reason != Reason::Pending.as_str())
 }
 
-impl From<&k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta> for Doomed {
-    fn from(metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta) -> Self {
+impl From<&ObjectMeta> for Doomed {
+    fn from(metadata: &ObjectMeta) -> Self {
         Self {
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone(),

@@ -22,69 +22,69 @@ use crate::registry::{Fence, Snapshot};
 const DIGEST_LEN: usize = 8;
 
 /// The digest of a key's name, or of a row's id.
-pub type ShortDigest = [u8; DIGEST_LEN];
+pub(super) type ShortDigest = [u8; DIGEST_LEN];
 
 /// Where the data came from, as the annotation `tidelock.dev/source` has it, in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Origin {
+pub(super) struct Origin {
     /// Kind and name of the source that the binding named then.
-    pub source: String,
+    pub(super) source: String,
     /// The project.
-    pub project: ProjectId,
+    pub(super) project: ProjectId,
     /// The environment.
-    pub environment: EnvironmentId,
+    pub(super) environment: EnvironmentId,
     /// Where in the project's history; absent where the tables are someone else's.
     #[serde(flatten)]
-    pub at: Option<Position>,
+    pub(super) at: Option<Position>,
     /// Generation of the binding.
-    pub generation: i64,
+    pub(super) generation: i64,
     /// Names of the labels that the binding's template set, so that they can be taken off again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub labels: Vec<String>,
+    pub(super) labels: Vec<String>,
     /// Names of the annotations that the binding's template set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub annotations: Vec<String>,
+    pub(super) annotations: Vec<String>,
 }
 
 /// A point in a project's history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+pub(super) struct Position {
     /// The environment's epoch.
-    pub epoch: i64,
+    pub(super) epoch: i64,
     /// The revision at which the environment's values last changed.
-    pub revision: i64,
+    pub(super) revision: i64,
     /// That revision's token.
-    pub token: Uuid,
+    pub(super) token: Uuid,
 }
 
 /// Which row a key of the Secret was delivered from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DeliveredRow {
+pub(super) struct DeliveredRow {
     /// Of the key's name in the registry.
-    pub key: ShortDigest,
+    pub(super) key: ShortDigest,
     /// Of `secrets.id`.
-    pub row: ShortDigest,
+    pub(super) row: ShortDigest,
 }
 
 /// All that a Secret of ours says about where its data came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Provenance {
+pub(super) struct Provenance {
     /// Where from.
-    pub origin: Origin,
+    pub(super) origin: Origin,
     /// One for each key of the Secret, in the order of their names.
-    pub rows: Vec<DeliveredRow>,
+    pub(super) rows: Vec<DeliveredRow>,
 }
 
 /// The annotations are not as we write them: somebody edited or cut them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the annotations {SOURCE} and {ROWS} are missing or were altered")]
-pub struct Unreadable;
+pub(super) struct Unreadable;
 
 impl Provenance {
     /// What is delivered now.
     #[must_use]
-    pub fn of(binding: &SecretBinding, snapshot: &Snapshot, picked: &[Picked]) -> Self {
+    pub(super) fn of(binding: &SecretBinding, snapshot: &Snapshot, picked: &[Picked]) -> Self {
         let metadata = binding.spec.target_metadata();
         let names =
             |map: Option<&BTreeMap<String, String>>| map.into_iter().flat_map(BTreeMap::keys).cloned().collect();
@@ -103,7 +103,7 @@ impl Provenance {
     }
 
     /// Reads what a Secret's annotations say.
-    pub fn read(annotations: &BTreeMap<String, String>) -> Result<Self, Unreadable> {
+    pub(super) fn read(annotations: &BTreeMap<String, String>) -> Result<Self, Unreadable> {
         let text = |name: &str| annotations.get(name).ok_or(Unreadable);
         let origin = serde_json::from_str(text(SOURCE)?).map_err(|_| Unreadable)?;
         let bytes = STANDARD_NO_PAD.decode(text(ROWS)?).map_err(|_| Unreadable)?;
@@ -120,7 +120,7 @@ impl Provenance {
 
     /// The two annotations.
     #[must_use]
-    pub fn annotations(&self) -> [(&'static str, String); 2] {
+    pub(super) fn annotations(&self) -> [(&'static str, String); 2] {
         let rows: Vec<u8> = self.rows.iter().flat_map(|row| row.key.into_iter().chain(row.row)).collect();
         // Names and numbers alone: it cannot fail.
         let origin = serde_json::to_string(&self.origin).unwrap_or_default();
@@ -130,7 +130,7 @@ impl Provenance {
     /// Whether a Secret that says this still says what it would be given as `wanted`. A revision or generation that
     /// moved without touching the content is no reason to write.
     #[must_use]
-    pub fn stands_for(&self, wanted: &Self) -> bool {
+    pub(super) fn stands_for(&self, wanted: &Self) -> bool {
         let (ours, theirs) = (&self.origin, &wanted.origin);
         let epoch = |origin: &Origin| origin.at.map(|at| at.epoch);
         self.rows == wanted.rows
@@ -143,7 +143,7 @@ impl Provenance {
 impl Position {
     /// Where a snapshot stands; `None` for someone else's tables.
     #[must_use]
-    pub fn of(fence: Fence) -> Option<Self> {
+    pub(super) fn of(fence: Fence) -> Option<Self> {
         match fence {
             Fence::Revisions { epoch, environment, .. } => {
                 Some(Self { epoch, revision: environment.number, token: environment.token })
@@ -155,19 +155,19 @@ impl Position {
 
 /// Kind and name of the source that a binding names.
 #[must_use]
-pub fn source_of(binding: &SecretBinding) -> String {
+pub(super) fn source_of(binding: &SecretBinding) -> String {
     format!("{:?}/{}", binding.spec.source_kind(), binding.spec.source_ref.name)
 }
 
 /// The digest of a key's name in the registry.
 #[must_use]
-pub fn digest_of_key(key: &str) -> ShortDigest {
+pub(super) fn digest_of_key(key: &str) -> ShortDigest {
     short(&Sha256::digest(key.as_bytes()))
 }
 
 /// The digest of a row's id.
 #[must_use]
-pub fn digest_of_row(row: SecretId) -> ShortDigest {
+pub(super) fn digest_of_row(row: SecretId) -> ShortDigest {
     short(&Sha256::digest(row.0.as_bytes()))
 }
 

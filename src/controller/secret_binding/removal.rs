@@ -16,7 +16,7 @@ const MASS_FROM: usize = 10;
 
 /// What the Secret has.
 #[derive(Debug, Clone, Copy)]
-pub enum Delivered<'a> {
+pub(super) enum Delivered<'a> {
     /// There is none yet, or none of ours.
     Nothing,
     /// What it says about itself.
@@ -26,30 +26,30 @@ pub enum Delivered<'a> {
 }
 
 /// All that the question depends on.
-pub struct Question<'a, G: Fn(&str) -> bool> {
+pub(super) struct Question<'a, G: Fn(&str) -> bool> {
     /// What the Secret has.
-    pub delivered: Delivered<'a>,
+    pub(super) delivered: Delivered<'a>,
     /// The names of its keys, in order, where it was read whole.
-    pub names: Option<Vec<&'a str>>,
+    pub(super) names: Option<Vec<&'a str>>,
     /// What it would have.
-    pub picked: &'a [Picked<'a>],
+    pub(super) picked: &'a [Picked<'a>],
     /// What the spec asks for.
-    pub selection: Selection<'a>,
+    pub(super) selection: Selection<'a>,
     /// The source that the spec names.
-    pub source: &'a str,
+    pub(super) source: &'a str,
     /// What was read.
-    pub snapshot: &'a Snapshot,
+    pub(super) snapshot: &'a Snapshot,
     /// Whether the environment that was delivered from is another one than the snapshot's, and was deleted on purpose.
-    pub environment_was_deleted: bool,
+    pub(super) environment_was_deleted: bool,
     /// What the namespace was granted.
-    pub is_granted: G,
+    pub(super) is_granted: G,
     /// What happens to what is no longer granted.
-    pub on_revoke: OnRevoke,
+    pub(super) on_revoke: OnRevoke,
 }
 
 /// What keeps the Secret as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hold {
+pub(super) enum Hold {
     /// Keys would leave without proof.
     Unproven {
         /// Those whose names are known.
@@ -83,7 +83,7 @@ pub enum Hold {
 impl Hold {
     /// What a condition says of it.
     #[must_use]
-    pub const fn reason(&self) -> Reason {
+    pub(super) const fn reason(&self) -> Reason {
         match self {
             Self::Unproven { hidden: true, .. } | Self::Incomplete => Reason::RowsMayBeHidden,
             Self::Unproven { hidden: false, .. } | Self::Unreadable { .. } => Reason::RemovalUnproven,
@@ -94,7 +94,7 @@ impl Hold {
 
     /// Whether a look at the Secret itself could say more about which keys.
     #[must_use]
-    pub const fn lacks_names(&self) -> bool {
+    pub(super) const fn lacks_names(&self) -> bool {
         matches!(self, Self::Unproven { nameless: 1.., .. } | Self::Unreadable { .. })
     }
 }
@@ -134,7 +134,7 @@ enum Proof {
 }
 
 /// Whether the Secret may become what was picked. A person's release overrides the answer.
-pub fn judge<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
+pub(super) fn judge<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
     match question.delivered {
         Delivered::Nothing if question.selection == Selection::Every && question.snapshot.hides_rows() => {
             Err(Hold::Incomplete)
@@ -244,7 +244,7 @@ impl<'a> Evidence<'a> {
 /// What a person writes as `tidelock.dev/release-removal` to let go of what is held at this point: the environment's
 /// revision, or, in someone else's tables, the digest of its rows.
 #[must_use]
-pub fn release_text(snapshot: &Snapshot) -> String {
+pub(super) fn release_text(snapshot: &Snapshot) -> String {
     match snapshot.fence {
         Fence::Revisions { environment, .. } => environment.number.to_string(),
         Fence::Digest { environment, .. } => environment.to_string(),

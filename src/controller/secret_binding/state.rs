@@ -4,7 +4,7 @@ use crate::api::{ConditionType, OutOfSyncPolicy, Reason, Verdict};
 
 /// What one look at a binding amounts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BindingState {
+pub(super) enum BindingState {
     /// A person asked to leave everything as it is, here or on the source.
     Suspended {
         /// Who was asked.
@@ -62,7 +62,7 @@ pub enum BindingState {
 impl BindingState {
     /// What it says about each condition.
     #[must_use]
-    pub fn verdicts(&self, policy: OutOfSyncPolicy) -> [Verdict; 4] {
+    pub(super) fn verdicts(&self, policy: OutOfSyncPolicy) -> [Verdict; 4] {
         use ConditionType::{Delivered, InSync, ResolvedRefs};
         let all = |reason, message: &str| {
             [ResolvedRefs, Delivered, InSync].map(|condition| Verdict::new(condition, reason, message))
@@ -108,7 +108,7 @@ impl BindingState {
     /// needs none. Suspended is no answer, as nobody looks, and neither is a database that is away: a gate that waits
     /// for the answer must not pass on what was known before.
     #[must_use]
-    pub const fn answers_sync(&self) -> bool {
+    pub(super) const fn answers_sync(&self) -> bool {
         !matches!(self, Self::Suspended { .. } | Self::DatabaseUnavailable { .. })
     }
 }

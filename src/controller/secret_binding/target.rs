@@ -28,7 +28,7 @@ const KEY_COST: usize = 24;
 
 /// A Secret with its data. Its `Debug` shows none of it.
 #[derive(Clone)]
-pub struct Whole(pub Secret);
+pub(super) struct Whole(pub(super) Secret);
 
 impl fmt::Debug for Whole {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -39,57 +39,57 @@ impl fmt::Debug for Whole {
 
 impl Whole {
     /// The names of its keys, in order.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.0.data.iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
     /// Its type; absent: `Opaque`.
     #[must_use]
-    pub fn type_(&self) -> &str {
+    pub(super) fn type_(&self) -> &str {
         self.0.type_.as_deref().unwrap_or("Opaque")
     }
 
     /// Whether its data can no longer change.
     #[must_use]
-    pub fn is_immutable(&self) -> bool {
+    pub(super) fn is_immutable(&self) -> bool {
         self.0.immutable.unwrap_or_default()
     }
 }
 
 /// What the Secret is to be.
 #[derive(Debug)]
-pub struct Desired<'a> {
+pub(super) struct Desired<'a> {
     /// Whose it is to be.
-    pub binding: &'a SecretBinding,
+    pub(super) binding: &'a SecretBinding,
     /// Its data.
-    pub values: Values,
+    pub(super) values: Values,
     /// What it is to say about itself.
-    pub provenance: Provenance,
+    pub(super) provenance: Provenance,
 }
 
 /// How a Secret differs from what it is to be.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Differences {
+pub(super) struct Differences {
     /// Keys with another value.
-    pub changed: Vec<String>,
+    pub(super) changed: Vec<String>,
     /// Keys that it does not have.
-    pub lacking: Vec<String>,
+    pub(super) lacking: Vec<String>,
     /// Keys that it should not have.
-    pub extra: Vec<String>,
+    pub(super) extra: Vec<String>,
     /// Labels, annotations, owner and other metadata that are not as they should be.
-    pub metadata: Vec<String>,
+    pub(super) metadata: Vec<String>,
 }
 
 impl Differences {
     /// Whether there are none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.metadata.is_empty() && !self.touch_data()
     }
 
     /// Whether the data differs.
     #[must_use]
-    pub fn touch_data(&self) -> bool {
+    pub(super) fn touch_data(&self) -> bool {
         !(self.changed.is_empty() && self.lacking.is_empty() && self.extra.is_empty())
     }
 }
@@ -114,7 +114,7 @@ impl fmt::Display for Differences {
 /// The Secret would be larger than Kubernetes takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the Secret would have {bytes} bytes of {what}; Kubernetes takes {limit}")]
-pub struct TooLarge {
+pub(super) struct TooLarge {
     what: &'static str,
     bytes: usize,
     limit: usize,
@@ -123,7 +123,7 @@ pub struct TooLarge {
 impl Desired<'_> {
     /// How a Secret differs from this. What other people set is no difference.
     #[must_use]
-    pub fn differences(&self, current: &Whole) -> Differences {
+    pub(super) fn differences(&self, current: &Whole) -> Differences {
         let mut differences = Differences::default();
         let empty = BTreeMap::new();
         let data = current.0.data.as_ref().unwrap_or(&empty);
@@ -187,7 +187,7 @@ impl Desired<'_> {
 
     /// The object to write: new, or over one with this metadata, whose uid and resourceVersion it then carries as its
     /// precondition. A data key is ours alone; other people's labels, annotations and finalizers stay.
-    pub fn build(&self, over: Option<&ObjectMeta>) -> Result<Whole, TooLarge> {
+    pub(super) fn build(&self, over: Option<&ObjectMeta>) -> Result<Whole, TooLarge> {
         let mut metadata = over.cloned().unwrap_or_else(|| ObjectMeta {
             name: Some(self.binding.target_name()),
             namespace: self.binding.namespace(),

@@ -6,14 +6,14 @@ use super::super::content::{ContentError, Values};
 use super::super::observed::Observed;
 use super::super::ownership::Ownership;
 use super::super::state::BindingState;
-use super::super::target::{Desired, Differences, Whole};
+use super::super::target::{Desired, Differences, TooLarge, Whole};
 use super::resolve::{Base, Intent, delivered, registry_revision, revision_of};
-use super::{Action, Delivery, Doomed, Notice, Plan};
+use super::{Action, BLOCKED, Delivery, Doomed, Notice, Plan};
 use crate::api::Reason;
 
 /// The second stage: compares what was opened with what is there.
 #[must_use]
-pub fn compose(seen: &Observed, intent: Intent, opened: Result<Values, ContentError>) -> Plan {
+pub(in super::super) fn compose(seen: &Observed, intent: Intent, opened: Result<Values, ContentError>) -> Plan {
     let registry_revision = registry_revision(intent.snapshot);
     let refuse = |reason, message, intent: Intent| {
         let state = BindingState::Undelivered { reason, message, in_sync: intent.in_sync };
@@ -32,7 +32,9 @@ pub fn compose(seen: &Observed, intent: Intent, opened: Result<Values, ContentEr
     if let (Base::Whole(whole), Some(differences)) = (&intent.base, &differences)
         && let Some(message) = immutable(binding.spec.target_type(), whole, differences)
     {
-        return refuse(Reason::TargetImmutable, message, intent);
+        // One that is not ours yet sends no event when it is deleted.
+        let requeue = (intent.ownership == Some(Ownership::Adoptable)).then_some(BLOCKED);
+        return Plan { requeue, ..refuse(Reason::TargetImmutable, message, intent) };
     }
     let action = match act(&desired, &intent.base, differences.as_ref()) {
         Ok(action) => action,
@@ -51,6 +53,7 @@ pub fn compose(seen: &Observed, intent: Intent, opened: Result<Values, ContentEr
             _ => None,
         },
     };
+    let newest = intent.picked.iter().map(|key| key.row.updated_at).max();
     let notice = notice(seen, &intent, &action, differences.as_ref());
     let state = intent
         .shortfall
@@ -60,16 +63,13 @@ pub fn compose(seen: &Observed, intent: Intent, opened: Result<Values, ContentEr
         strays: seen.strays.iter().map(Doomed::from).collect(),
         delivery: Some(delivery),
         registry_revision,
+        newest,
         notice,
         ..Plan::say(state)
     }
 }
 
-fn act(
-    desired: &Desired,
-    base: &Base,
-    differences: Option<&Differences>,
-) -> Result<Action, super::super::target::TooLarge> {
+fn act(desired: &Desired, base: &Base, differences: Option<&Differences>) -> Result<Action, TooLarge> {
     match base {
         Base::Nothing => desired.build(None).map(Action::Create),
         Base::AsWritten(metadata) => desired.build(Some(metadata)).map(Action::Replace),

@@ -25,11 +25,11 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the second stage goes on from.
 #[derive(Debug)]
-pub struct Intent<'o> {
+pub(in super::super) struct Intent<'o> {
     /// What was read.
-    pub snapshot: &'o Snapshot,
+    pub(in super::super) snapshot: &'o Snapshot,
     /// What is to be opened.
-    pub picked: Vec<Picked<'o>>,
+    pub(in super::super) picked: Vec<Picked<'o>>,
     pub(super) base: Base<'o>,
     pub(super) provenance: Provenance,
     pub(super) inputs: Option<String>,
