@@ -1,19 +1,211 @@
 //! SecretBinding: keys of a source, delivered into one Secret.
+//!
+//! [`reconcile`] lists the steps; each is a file. What can lose or leak a value is decided by pure functions, which
+//! have the tests: whose a Secret is (`ownership`), what may leave it (`removal`), whether the database is the one that
+//! was delivered from (`history`), what goes into it (`content`, `target`), and whether anything changed at all
+//! (`fingerprint`).
+
+mod apply;
+mod content;
+mod fingerprint;
+#[cfg(test)]
+mod fixtures;
+mod history;
+mod observe;
+mod observed;
+mod ownership;
+mod plan;
+mod provenance;
+mod removal;
+mod report;
+mod state;
+mod target;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 
-use super::Context;
-use crate::api::SecretBinding;
+use self::apply::ApplyError;
+use self::observe::{Depth, environment_of, source_name};
+use self::observed::Observed;
+use self::plan::{Decision, Plan};
+use self::state::BindingState;
+use super::sources::SourceState;
+use super::{Context, Lane, StatusError};
+use crate::api::names::sync_nonce;
+use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, find};
+use crate::registry::SourceName;
+
+pub use self::observe::ObserveError;
+
+/// How long the steps of one reconcile may take together, waiting for their turn not counted.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How often a Secret that somebody else writes at the same time is looked at again, before others get their turn.
+const ATTEMPTS: usize = 4;
+
+/// When to go on where somebody else wrote at the same time.
+const RACED: Duration = Duration::from_secs(1);
+
+/// When to try again what the API server refused: what it lacked may come without an event.
+const REFUSED: Duration = Duration::from_secs(60);
+
+/// When to look again for an answer to `tidelock.dev/sync` that could not be given yet.
+const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
-#[error("not yet")]
-pub struct BindingError;
+pub enum BindingError {
+    /// Something could not be read.
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    /// The status could not be written.
+    #[error(transparent)]
+    Report(#[from] StatusError),
+    /// It took too long.
+    #[error("not done within {} s", DEADLINE.as_secs())]
+    Deadline,
+}
 
 /// Brings one binding's Secret and status up to date.
-#[expect(clippy::unused_async, reason = "the steps follow")]
-pub async fn reconcile(_binding: Arc<SecretBinding>, _context: Arc<Context>) -> Result<Action, BindingError> {
-    Ok(Action::await_change())
+pub async fn reconcile(binding: Arc<SecretBinding>, context: Arc<Context>) -> Result<Action, BindingError> {
+    // 1. A glance at the caches: mostly there is nothing to do.
+    let lane = match glance(&observe::observe(&binding, &context, Depth::Caches).await?, &context) {
+        Glance::Rest(action) => return Ok(action),
+        Glance::Go(lane) => lane,
+    };
+    // 2. Wait for a turn. Who waited looks again, at the binding, too.
+    let _pass = context.lanes.enter(lane, &name_of_source(&binding, &context)).await;
+    let Some(binding) = context.stores.bindings.get(&ObjectRef::from_obj(&*binding)) else {
+        return Ok(Action::await_change());
+    };
+    match tokio::time::timeout(DEADLINE, steps(&binding, &context)).await.unwrap_or(Err(BindingError::Deadline)) {
+        // Its own next event leads to another look.
+        Err(BindingError::Report(StatusError::Moved { .. })) => Ok(Action::requeue(RACED)),
+        done => done,
+    }
+}
+
+async fn steps(binding: &Arc<SecretBinding>, context: &Context) -> Result<Action, BindingError> {
+    // 3. Where a person asked to look now: look, and know whether that was answered.
+    let answered = answer_sync(binding, context).await;
+
+    let mut depth = Depth::Caches;
+    for _ in 0..ATTEMPTS {
+        // 4. Read everything.
+        let seen = observe::observe(binding, context, depth).await?;
+        // 5. Decide; open values only if need be.
+        let mut plan = match plan::decide(&seen, &context.keyring) {
+            Decision::Read => {
+                depth = Depth::Whole;
+                continue;
+            }
+            Decision::Settled(plan) => plan,
+            Decision::Open(intent) => {
+                let opened = content::open(&intent.picked, intent.snapshot, &context.keyring);
+                plan::compose(&seen, *intent, opened)
+            }
+        };
+        // 6. Write the Secret.
+        let written = match apply::apply(binding, &context.client, &context.metrics, &mut plan).await {
+            Ok(written) => written,
+            Err(ApplyError::Raced { .. }) => {
+                depth = Depth::Whole;
+                continue;
+            }
+            Err(ApplyError::Terminating) => return Ok(Action::await_change()),
+            Err(error) => {
+                plan = not_written(plan, &error);
+                None
+            }
+        };
+        // 7. Say so.
+        report::report(binding, context, &plan, written.as_ref(), answered.as_deref()).await?;
+        let waits = is_unanswered(binding) && answered.is_none();
+        return Ok(requeue(&plan, waits));
+    }
+    Ok(Action::requeue(RACED))
+}
+
+/// What a glance at the caches comes to.
+enum Glance {
+    /// There is nothing to do.
+    Rest(Action),
+    /// There is, in this lane.
+    Go(Lane),
+}
+
+fn glance(seen: &Observed, context: &Context) -> Glance {
+    let binding = &seen.binding;
+    let plan = match plan::decide(seen, &context.keyring) {
+        Decision::Settled(plan) => plan,
+        Decision::Read | Decision::Open(_) => return Glance::Go(Lane::Urgent),
+    };
+    if !plan.touches_no_secret() || (is_unanswered(binding) && !plan.is_suspended()) {
+        return Glance::Go(Lane::Urgent);
+    }
+    let Some(next) = report::next_status(binding, &plan, None, None, seen.now) else {
+        return Glance::Rest(requeue(&plan, false));
+    };
+    let ready = |conditions| find(conditions, ConditionType::Ready).map(|ready| ready.status.clone());
+    let is_change = binding.status.as_ref().is_none_or(|status| {
+        status.observed_generation != next.observed_generation || ready(&status.conditions) != ready(&next.conditions)
+    });
+    Glance::Go(if is_change { Lane::Urgent } else { Lane::Bulk })
+}
+
+fn requeue(plan: &Plan, is_unanswered: bool) -> Action {
+    let unanswered = (is_unanswered && !plan.is_suspended()).then_some(UNANSWERED);
+    match plan.requeue.into_iter().chain(unanswered).min() {
+        Some(after) => Action::requeue(after),
+        None => Action::await_change(),
+    }
+}
+
+fn name_of_source(binding: &SecretBinding, context: &Context) -> SourceName {
+    let environment = environment_of(binding, context);
+    let none = || SourceName { project: String::new(), environment: binding.spec.source_ref.name.clone() };
+    environment.map_or_else(none, |environment| source_name(&environment))
+}
+
+/// Whether a person asked to look now and has no answer yet.
+fn is_unanswered(binding: &SecretBinding) -> bool {
+    let handled = binding.status.as_ref().and_then(|status| status.last_handled_sync.as_deref());
+    sync_nonce(&binding.metadata).is_some_and(|nonce| handled != Some(nonce))
+}
+
+/// Looks at the database for a person who asked to, with a look that begins after the question was seen. Gives back
+/// the nonce that may be answered now: a database that did not answer, or a source that nobody looks at, gives none.
+async fn answer_sync(binding: &SecretBinding, context: &Context) -> Option<String> {
+    let nonce = sync_nonce(&binding.metadata).filter(|_| is_unanswered(binding))?.to_owned();
+    let Some(environment) = environment_of(binding, context) else { return Some(nonce) };
+    let is_suspended = |environment: &ProjectEnvironment| environment.spec.is_suspended();
+    if binding.spec.is_suspended() || is_suspended(&environment) {
+        return None;
+    }
+    match context.sources.look_again(&source_name(&environment)).await {
+        SourceState::Ready(_) | SourceState::Refused { .. } => Some(nonce),
+        SourceState::Pending | SourceState::Unavailable { .. } => None,
+    }
+}
+
+/// What is to be said where the API server did not take the Secret.
+fn not_written(plan: Plan, error: &ApplyError) -> Plan {
+    let (reason, requeue) = match error {
+        ApplyError::Immutable { .. } => (Reason::TargetImmutable, REFUSED),
+        ApplyError::TooLarge { .. } => (Reason::TargetTooLarge, REFUSED),
+        ApplyError::Refused { .. } => (Reason::WriteRefused, REFUSED),
+        ApplyError::Failed { .. } | ApplyError::Raced { .. } | ApplyError::Terminating => (Reason::WriteFailed, RACED),
+    };
+    let message = error.to_string();
+    let state = match plan.state {
+        Some(BindingState::Delivered { in_sync, .. }) => BindingState::Undelivered { reason, message, in_sync },
+        // A revoked key or Secret that could not be taken away.
+        _ => {
+            BindingState::Unresolved { reason: Reason::NotGranted, message: format!("not granted any more: {message}") }
+        }
+    };
+    Plan { state: Some(state), registry_revision: plan.registry_revision, requeue: Some(requeue), ..Plan::default() }
 }

@@ -1,0 +1,202 @@
+//! Reads everything that a plan needs: from caches where they will do, from the API server where they will not.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::runtime::reflector::ObjectRef;
+use kube::{Api, ResourceExt};
+
+use super::apply::words_of;
+use super::history::{self, History, Inquiry};
+use super::observed::{Baseline, Observed, Source, TargetSeen};
+use super::ownership::{Ownership, goes_first, ownership};
+use super::target::Whole;
+use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, find};
+use crate::controller::Context;
+use crate::controller::sources::SourceState;
+use crate::registry::{Snapshot, SourceName};
+
+/// How closely to look at the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// At what was watched.
+    Caches,
+    /// At the Secret itself.
+    Whole,
+}
+
+/// Why something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ObserveError {
+    /// The target.
+    #[error("cannot read Secret {namespace}/{name}: {cause}")]
+    Target {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The API server's answer.
+        cause: String,
+    },
+    /// The binding itself, to see whether it is still the one of that name.
+    #[error("cannot read SecretBinding {namespace}/{name}: {cause}")]
+    Binding {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// The API server's answer.
+        cause: String,
+    },
+}
+
+/// Reads everything that a plan needs.
+pub(super) async fn observe(
+    binding: &Arc<SecretBinding>,
+    context: &Context,
+    depth: Depth,
+) -> Result<Observed, ObserveError> {
+    let namespace = binding.namespace().unwrap_or_default();
+    let target = match depth {
+        Depth::Caches => from_caches(binding, context, &namespace),
+        Depth::Whole => read_whole(binding, context, &namespace).await?,
+    };
+    let superseded =
+        target.ownership(binding) == Some(Ownership::ReBorn) && is_superseded(binding, context, &namespace).await?;
+    let source = source_of(binding, context);
+    let strays = strays(binding, context, &namespace);
+    let baseline = Baseline::of(binding, &target, &strays);
+    let (history, environment_was_deleted) = match source.as_ref().map(|source| &source.state) {
+        Some(SourceState::Ready(snapshot)) => ask(&baseline, snapshot, context).await,
+        _ => (History::Continues, false),
+    };
+    Ok(Observed {
+        now: Timestamp::now(),
+        superseded,
+        namespace: context.stores.namespaces.get(&ObjectRef::new(&namespace)),
+        source,
+        elder: elder(binding, context, &namespace),
+        target,
+        strays,
+        baseline,
+        history,
+        environment_was_deleted,
+        binding: Arc::clone(binding),
+    })
+}
+
+/// The name under which the sources know what the binding reads.
+#[must_use]
+pub(super) fn source_name(environment: &ProjectEnvironment) -> SourceName {
+    let spec = &environment.spec;
+    SourceName { project: spec.project.clone(), environment: spec.environment.clone() }
+}
+
+/// The source of a binding, where it exists.
+pub(super) fn environment_of(binding: &SecretBinding, context: &Context) -> Option<Arc<ProjectEnvironment>> {
+    context.stores.environments.get(&ObjectRef::new(&binding.spec.source_ref.name))
+}
+
+fn source_of(binding: &SecretBinding, context: &Context) -> Option<Source> {
+    let environment = environment_of(binding, context)?;
+    let state = context.sources.state(&source_name(&environment));
+    Some(Source { environment, state })
+}
+
+fn from_caches(binding: &SecretBinding, context: &Context, namespace: &str) -> TargetSeen {
+    let name = binding.target_name();
+    let cached = context.stores.secrets.get(&ObjectRef::new(&name).within(namespace));
+    let status = binding.status.as_ref();
+    let written = status.and_then(|status| status.target.as_ref()).filter(|target| target.name == name);
+    match (cached, written) {
+        (Some(cached), Some(written))
+            if written.uid == cached.metadata.uid && written.resource_version == cached.metadata.resource_version =>
+        {
+            TargetSeen::AsWritten(cached.metadata.clone())
+        }
+        // The cache has only what bears our label: what it lacks may be there all the same.
+        (None, None) if !was_blocked(binding) => TargetSeen::Absent,
+        _ => TargetSeen::Unread,
+    }
+}
+
+/// Whether somebody else had the target when it was last looked at.
+fn was_blocked(binding: &SecretBinding) -> bool {
+    let status = binding.status.as_ref();
+    let delivered = status.and_then(|status| find(&status.conditions, ConditionType::Delivered));
+    let blocked = [Reason::TargetForeign, Reason::TargetTaken, Reason::TargetImmutable, Reason::WriteFailed];
+    delivered.is_some_and(|delivered| blocked.iter().any(|reason| reason.as_str() == delivered.reason))
+}
+
+async fn read_whole(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<TargetSeen, ObserveError> {
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
+    let name = binding.target_name();
+    match secrets.get_opt(&name).await {
+        Ok(Some(secret)) => Ok(TargetSeen::Whole(Whole(secret))),
+        Ok(None) => Ok(TargetSeen::Absent),
+        Err(error) => Err(ObserveError::Target { namespace: namespace.to_owned(), name, cause: words_of(&error) }),
+    }
+}
+
+/// Before a Secret of an earlier binding of this name is taken over: is it this one that came later? The cache may be
+/// behind, and a Secret given to a binding that is gone would be collected with it.
+async fn is_superseded(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<bool, ObserveError> {
+    let bindings: Api<SecretBinding> = Api::namespaced(context.client.clone(), namespace);
+    let name = binding.name_any();
+    match bindings.get_metadata_opt(&name).await {
+        Ok(found) => Ok(found.is_none_or(|found| found.metadata.uid != binding.metadata.uid)),
+        Err(error) => Err(ObserveError::Binding { namespace: namespace.to_owned(), name, cause: words_of(&error) }),
+    }
+}
+
+/// Secrets that this binding controls under other names. All Secrets are only walked through when the spec is new or
+/// the target was renamed: nothing else makes one.
+fn strays(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<ObjectMeta> {
+    let name = binding.target_name();
+    let status = binding.status.as_ref();
+    let renamed = status.and_then(|status| status.target.as_ref()).is_some_and(|target| target.name != name);
+    let is_new = status.is_none_or(|status| status.observed_generation != binding.metadata.generation);
+    if !renamed && !is_new {
+        return Vec::new();
+    }
+    let is_stray = |metadata: &ObjectMeta| {
+        metadata.namespace.as_deref() == Some(namespace)
+            && metadata.name.as_ref() != Some(&name)
+            && metadata.deletion_timestamp.is_none()
+            && ownership(binding, metadata, None) == Ownership::Ours
+    };
+    let found = context.stores.secrets.state_filter(|secret| is_stray(&secret.metadata));
+    found.iter().map(|secret| secret.metadata.clone()).collect()
+}
+
+/// An older binding that wants the same target and is not about to go.
+fn elder(binding: &SecretBinding, context: &Context, namespace: &str) -> Option<String> {
+    let name = binding.target_name();
+    let rivals = context.index.of_target(namespace, &name);
+    let rivals = rivals.iter().filter(|rival| rival.name != binding.name_any());
+    let mut rivals = rivals.filter_map(|rival| context.stores.bindings.get(rival));
+    let elder = rivals.find(|rival| {
+        rival.target_name() == name && rival.metadata.deletion_timestamp.is_none() && goes_first(rival, binding)
+    });
+    elder.map(|elder| elder.name_any())
+}
+
+/// What only the database knows about what was delivered.
+async fn ask(baseline: &Baseline, snapshot: &Snapshot, context: &Context) -> (History, bool) {
+    let origin = baseline.provenance().map(|provenance| &provenance.origin);
+    let history = match history::inquire(origin, snapshot) {
+        Inquiry::Settled(history) => history,
+        Inquiry::TokenOf { project, delivered } => match context.sources.token_of(project, delivered.revision).await {
+            Ok(logged) => history::compare(delivered, logged),
+            Err(error) => History::Unknown { cause: error.to_string() },
+        },
+    };
+    let moved_from = origin.map(|origin| origin.environment).filter(|delivered| *delivered != snapshot.environment);
+    let Some(delivered) = moved_from else { return (history, false) };
+    match context.sources.environment_was_deleted(delivered).await {
+        Ok(deleted) => (history, deleted),
+        Err(error) => (History::Unknown { cause: error.to_string() }, false),
+    }
+}

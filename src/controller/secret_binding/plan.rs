@@ -1,0 +1,291 @@
+//! Decides, purely: what a binding's Secret should become, and what its status should say.
+//!
+//! In two stages, so that values are opened only where a write may be needed: [`decide`] looks at everything but
+//! values, [`compose`] compares what was opened with the Secret that is there.
+
+mod compose;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use super::observed::{Observed, Source, TargetSeen};
+use super::ownership::Ownership;
+use super::state::BindingState;
+use super::target::Whole;
+use crate::api::names::{CREDENTIAL_MINTING_TYPES, is_reserved};
+use crate::api::{ConditionType, Grants, OnRevoke, Reason, SecretBindingSpec, SecretBindingStatus, find};
+use crate::controller::sources::SourceState;
+use crate::core::RegistryTime;
+use crate::crypto::Keyring;
+use crate::registry::Refusal;
+
+pub(super) use compose::compose;
+pub(super) use resolve::Intent;
+
+/// When to look again at a target that belongs to somebody else: its owner's end sends no event.
+pub(super) const BLOCKED: Duration = Duration::from_secs(5);
+
+/// When to look again at something that a cache will have in a moment.
+const SOON: Duration = Duration::from_secs(1);
+
+/// What the first stage comes to.
+#[derive(Debug)]
+pub(super) enum Decision<'o> {
+    /// Nothing can be said until the target was read.
+    Read,
+    /// All is said.
+    Settled(Plan),
+    /// The values have to be opened.
+    Open(Box<Intent<'o>>),
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// To the Secret.
+    pub(super) action: Action,
+    /// Secrets of this binding under earlier names, to be deleted once the action has succeeded.
+    pub(super) strays: Vec<Doomed>,
+    /// What the status is to say; `None` leaves it as it is.
+    pub(super) state: Option<BindingState>,
+    /// What the Secret then holds, where it holds what it should.
+    pub(super) delivery: Option<Delivery>,
+    /// The project's revision that `InSync` rests on.
+    pub(super) registry_revision: Option<i64>,
+    /// When the newest value of those that the Secret is made from was written.
+    pub(super) newest: Option<RegistryTime>,
+    /// What a person should be told happened.
+    pub(super) notice: Option<Notice>,
+    /// When to look again although nothing has changed.
+    pub(super) requeue: Option<Duration>,
+}
+
+/// What is to be done to the Secret.
+#[derive(Debug, Default)]
+pub(super) enum Action {
+    /// Nothing.
+    #[default]
+    Keep,
+    /// Create it. It must not exist.
+    Create(Whole),
+    /// Replace it. It carries the uid and the resourceVersion that it must have.
+    Replace(Whole),
+    /// Delete it.
+    Delete(Doomed),
+}
+
+/// A Secret to delete, as it was seen: both are preconditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Doomed {
+    /// Its name.
+    pub(super) name: String,
+    /// The uid that it must have.
+    pub(super) uid: Option<String>,
+    /// The resourceVersion that it must have.
+    pub(super) resource_version: Option<String>,
+}
+
+/// What a Secret holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Delivery {
+    /// The fingerprint of what it was made from.
+    pub(super) inputs: Option<String>,
+    /// How many keys.
+    pub(super) keys: usize,
+    /// The environment's revision at which that content came to be.
+    pub(super) revision: Option<i64>,
+    /// The Secret's uid and resourceVersion, where it is kept as it is.
+    pub(super) kept: Option<(Option<String>, Option<String>)>,
+}
+
+/// What a person should be told happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// Somebody changed or deleted the Secret, and it was put right.
+    Repaired {
+        /// What was different.
+        what: String,
+    },
+    /// A Secret that was handed over, or that an earlier binding of the name left, is now this binding's.
+    Adopted {
+        /// From whom.
+        what: String,
+    },
+}
+
+impl Plan {
+    /// Nothing is written at all.
+    fn nothing() -> Self {
+        Self::default()
+    }
+
+    /// Only the status is written.
+    fn say(state: BindingState) -> Self {
+        Self { state: Some(state), ..Self::default() }
+    }
+
+    fn again_after(self, requeue: Duration) -> Self {
+        Self { requeue: Some(requeue), ..self }
+    }
+
+    /// Whether a person asked to leave everything as it is.
+    pub(super) const fn is_suspended(&self) -> bool {
+        matches!(self.state, Some(BindingState::Suspended { .. }))
+    }
+
+    /// Whether it asks for no request but perhaps that of a status.
+    #[must_use]
+    pub(super) fn touches_no_secret(&self) -> bool {
+        matches!(self.action, Action::Keep) && self.strays.is_empty()
+    }
+}
+
+/// The first stage: everything that can be said without opening a value.
+#[must_use]
+pub(super) fn decide<'o>(seen: &'o Observed, keyring: &Keyring) -> Decision<'o> {
+    let binding = &*seen.binding;
+    if seen.superseded || binding.metadata.deletion_timestamp.is_some() {
+        return Decision::Settled(Plan::nothing());
+    }
+    let Some(namespace) = &seen.namespace else {
+        return Decision::Settled(Plan::nothing().again_after(SOON));
+    };
+    if namespace.metadata.deletion_timestamp.is_some() {
+        return Decision::Settled(Plan::nothing());
+    }
+    let say = |state| Decision::Settled(Plan::say(state));
+    if binding.spec.is_suspended() {
+        return say(BindingState::Suspended { message: "spec.suspend is true".to_owned() });
+    }
+    if let Err(message) = check_spec(&binding.spec) {
+        return say(BindingState::InvalidSpec { message });
+    }
+    let Some(source) = &seen.source else { return say(source_not_found(&binding.spec)) };
+    if source.environment.spec.is_suspended() {
+        let message = format!("spec.suspend is true on ProjectEnvironment {}", source.environment.name_any());
+        return say(BindingState::Suspended { message });
+    }
+    let grants = match Grants::new(&source.environment.spec.grants) {
+        Ok(grants) => grants,
+        Err(error) => return say(not_ready(source, &error.to_string())),
+    };
+    let Some(granted) = grants.to_namespace(&namespace.name_any(), namespace.labels()) else {
+        return not_granted(seen, source);
+    };
+    match &source.state {
+        SourceState::Pending => Decision::Settled(Plan::nothing()),
+        SourceState::Refused { refusal } => say(not_ready(source, words_of(*refusal))),
+        SourceState::Unavailable { since, cause, .. } => away(seen, *since, cause),
+        SourceState::Ready(snapshot) => resolve::resolve(seen, source, snapshot, |key| granted.covers(key), keyring),
+    }
+}
+
+/// What the schema refuses as well; the definitions in the cluster may be older ones.
+fn check_spec(spec: &SecretBindingSpec) -> Result<(), String> {
+    let type_ = spec.target_type();
+    if CREDENTIAL_MINTING_TYPES.contains(&type_) {
+        return Err(format!("spec.target.template.type is {type_}, which makes the control plane mint a credential"));
+    }
+    let metadata = spec.target_metadata();
+    let names = metadata.into_iter().flat_map(|metadata| metadata.labels.keys().chain(metadata.annotations.keys()));
+    match names.into_iter().find(|name| is_reserved(name)) {
+        Some(name) => Err(format!("spec.target.template.metadata sets {name}, which is reserved")),
+        None => Ok(()),
+    }
+}
+
+fn source_not_found(spec: &SecretBindingSpec) -> BindingState {
+    let message = format!("there is no {:?} {}", spec.source_kind(), spec.source_ref.name);
+    BindingState::Unresolved { reason: Reason::SourceNotFound, message }
+}
+
+fn not_ready(source: &Source, why: &str) -> BindingState {
+    let message = format!("ProjectEnvironment {} is not ready: {why}", source.environment.name_any());
+    BindingState::Unresolved { reason: Reason::SourceNotReady, message }
+}
+
+fn words_of(refusal: Refusal) -> &'static str {
+    let reason = match refusal {
+        Refusal::ProjectNotVisible => Reason::ProjectNotVisible,
+        Refusal::EnvironmentNotFound => Reason::EnvironmentNotFound,
+        Refusal::EnvironmentDeleted => Reason::EnvironmentDeleted,
+        Refusal::ProductionNotPermitted => Reason::ProductionNotPermitted,
+        Refusal::EnvironmentNotPermitted => Reason::EnvironmentNotPermitted,
+    };
+    reason.entry().meaning
+}
+
+/// No grant covers the namespace. It needs no database: a withdrawal must work while that is away, too.
+fn not_granted<'o>(seen: &'o Observed, source: &Source) -> Decision<'o> {
+    let (namespace, name) = (seen.binding.namespace().unwrap_or_default(), source.environment.name_any());
+    let message = format!("ProjectEnvironment {name} grants nothing to namespace {namespace}");
+    let retained = || {
+        Decision::Settled(Plan::say(BindingState::Unresolved { reason: Reason::NotGranted, message: message.clone() }))
+    };
+    if source.environment.spec.on_revoke() == OnRevoke::Retain {
+        return retained();
+    }
+    if matches!(seen.target, TargetSeen::Unread) {
+        return Decision::Read;
+    }
+    let target = match seen.target.ownership(&seen.binding) {
+        Some(Ownership::Ours | Ownership::ReBorn) => seen.target.metadata().map(Doomed::from),
+        _ => None,
+    };
+    let strays: Vec<Doomed> = seen.strays.iter().map(Doomed::from).collect();
+    let before = seen.binding.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Delivered));
+    let was_revoked = before.is_some_and(|condition| condition.reason == Reason::Revoked.as_str());
+    if target.is_none() && strays.is_empty() && !was_revoked {
+        return retained();
+    }
+    let message = format!("{message}, and says onRevoke: Delete; Secret {} was deleted", seen.binding.target_name());
+    let action = target.map_or(Action::Keep, Action::Delete);
+    Decision::Settled(Plan { action, strays, ..Plan::say(BindingState::Revoked { message }) })
+}
+
+/// The database is away. The binding stands on its last word until `staleAfter`, so that a fail-over rewrites nothing;
+/// unless it never had one, or what it would say is not true any more.
+fn away<'o>(seen: &'o Observed, since: jiff::Timestamp, cause: &str) -> Decision<'o> {
+    let binding = &*seen.binding;
+    let unavailable = |what: &str| {
+        let message = format!("{what}since {since:.0}: {cause}");
+        Decision::Settled(Plan::say(BindingState::DatabaseUnavailable { message }))
+    };
+    let said = binding.status.as_ref().filter(|status| has_said(status, binding.metadata.generation));
+    let Some(status) = said else { return unavailable("the database is away ") };
+    if status.target.as_ref().is_some_and(|target| target.name == binding.target_name()) {
+        match seen.target {
+            TargetSeen::Unread => return Decision::Read,
+            TargetSeen::Absent => {
+                return unavailable("the Secret is gone and cannot be made anew: the database is away ");
+            }
+            TargetSeen::AsWritten(_) | TargetSeen::Whole(_) => {}
+        }
+    }
+    let waited = Duration::try_from(seen.now.duration_since(since)).unwrap_or_default();
+    match binding.spec.stale_after().checked_sub(waited).filter(|left| !left.is_zero()) {
+        Some(left) => Decision::Settled(Plan::nothing().again_after(left)),
+        None => unavailable("the database is away "),
+    }
+}
+
+/// Whether the status says something about this generation.
+fn has_said(status: &SecretBindingStatus, generation: Option<i64>) -> bool {
+    let ready = find(&status.conditions, ConditionType::Ready);
+    status.observed_generation == generation && ready.is_some_and(|ready| ready.reason != Reason::Pending.as_str())
+}
+
+impl From<&ObjectMeta> for Doomed {
+    fn from(metadata: &ObjectMeta) -> Self {
+        Self {
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone(),
+            resource_version: metadata.resource_version.clone(),
+        }
+    }
+}
