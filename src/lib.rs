@@ -4,6 +4,7 @@
 //! `registry` and `telemetry`; `cli` uses everything; nothing uses `cli`.
 
 pub mod api;
+pub mod cli;
 pub mod controller;
 pub mod core;
 pub mod crypto;

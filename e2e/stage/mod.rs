@@ -71,7 +71,7 @@ impl Stage {
         let chart = tools::repository().join("charts/tidelock");
         let rendered = Command::new(tools::tool("helm")?)
             .args(["template", namespace, &chart.to_string_lossy(), "--namespace", namespace])
-            .args(["--set", &format!("fullnameOverride={namespace},crds.install=false,replicas=0")])
+            .args(["--set", &format!("serviceAccount.name={namespace},crds.install=false,replicas=0")])
             .args(["--set", "database.existingSecret=tidelock-database,keyring.existingSecret=tidelock-keyring"])
             .output()
             .await

@@ -1,0 +1,54 @@
+//! `tidelock controller`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use super::context::Context;
+use super::error::{Answer, CliError};
+use crate::controller::{self, Config};
+use crate::telemetry::{LogFormat, init_logs};
+
+/// Run the operator
+#[derive(Args)]
+#[command(after_help = "Example: tidelock controller --cluster eu-1 --listen 0.0.0.0:8080")]
+pub(super) struct Controller {
+    /// Where /livez, /readyz and /metrics answer
+    #[arg(long, env = "TIDELOCK_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+
+    /// What this cluster is called in the registry
+    #[arg(long, env = "TIDELOCK_CLUSTER", value_name = "NAME")]
+    cluster: Option<String>,
+
+    /// Where to LISTEN for hints, where the database URL leads to a pooler
+    #[arg(long, env = "TIDELOCK_LISTEN_URL", hide_env_values = true, value_name = "URL")]
+    listen_url: Option<String>,
+
+    /// Which of several operators of a cluster this is: it works on objects with this label tidelock.dev/class only
+    #[arg(long, env = "TIDELOCK_CLASS", value_name = "NAME")]
+    class: Option<String>,
+
+    /// How many objects are worked on at once because they are new or changed
+    #[arg(long, env = "TIDELOCK_CONCURRENCY", value_name = "COUNT", default_value_t = controller::URGENT)]
+    concurrency: usize,
+}
+
+impl Controller {
+    pub(super) async fn run(self, context: &Context) -> Result<Answer, CliError> {
+        init_logs(LogFormat::Auto).map_err(|error| CliError::Failed(format!("cannot set up logging: {error}")))?;
+        // An empty variable, as a chart may set it, is as good as none.
+        let named = |name: Option<String>| name.filter(|name| !name.is_empty());
+        let config = Config {
+            listen_url: named(self.listen_url),
+            http: self.listen,
+            cluster: self.cluster.unwrap_or_default(),
+            class: named(self.class),
+            urgent: self.concurrency,
+            ..Config::new(context.settings()?, context.keyring_path()?)
+        };
+        controller::run(config).await.map(|()| Answer::Done).map_err(|error| {
+            if error.is_refused() { CliError::Refused(error.to_string()) } else { CliError::Failed(error.to_string()) }
+        })
+    }
+}

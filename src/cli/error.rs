@@ -1,0 +1,130 @@
+//! How a command ends: the one place that knows exit codes.
+
+use crate::crypto::{KeyringFileError, OpenError};
+use crate::registry::{RegistryError, ValueError};
+
+/// Wrong usage.
+pub(super) const USAGE: u8 = 2;
+
+/// What a verb that got through has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// Done.
+    Done,
+    /// Done, and the answer is "differs" or "behind".
+    Differs,
+}
+
+impl Answer {
+    pub(super) const fn exit_code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Differs => 3,
+        }
+    }
+
+    /// [`Answer::Differs`] where something does.
+    pub(super) const fn differs_if(differs: bool) -> Self {
+        if differs { Self::Differs } else { Self::Done }
+    }
+}
+
+/// Why a verb did not get through. Its text names no value.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CliError {
+    /// Something outside failed.
+    #[error("{0}")]
+    Failed(String),
+    /// The command was not used as it wants to be.
+    #[error("{0}")]
+    Usage(String),
+    /// A rule of the command's own says no.
+    #[error("{0}")]
+    Refused(String),
+    /// What was named is not there.
+    #[error("{0}")]
+    NotFound(String),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    #[error(transparent)]
+    Value(#[from] ValueError),
+    #[error("{}", keyring_text(.0))]
+    Keyring(#[from] KeyringFileError),
+}
+
+impl CliError {
+    pub(super) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed(_) => 1,
+            Self::Usage(_) => USAGE,
+            Self::Refused(_) => 4,
+            Self::NotFound(_) => 5,
+            Self::Registry(error) | Self::Value(ValueError::Registry(error)) => of_registry(error),
+            Self::Value(ValueError::Seal { .. }) => 4,
+            Self::Value(ValueError::Open { error, .. }) => of_opening(error),
+            Self::Value(ValueError::HashMismatch { .. }) => 6,
+            Self::Keyring(KeyringFileError::Exists { .. } | KeyringFileError::OpenToAll { .. }) => 4,
+            Self::Keyring(_) => 1,
+        }
+    }
+}
+
+fn of_registry(error: &RegistryError) -> u8 {
+    match error {
+        RegistryError::Invalid(_) => USAGE,
+        RegistryError::Refused { .. } => 4,
+        RegistryError::NotFound(_) => 5,
+        RegistryError::Unavailable { .. }
+        | RegistryError::Conflict(_)
+        | RegistryError::Schema(_)
+        | RegistryError::Inconsistent { .. }
+        | RegistryError::Database { .. } => 1,
+    }
+}
+
+fn of_opening(error: &OpenError) -> u8 {
+    match error {
+        OpenError::NotOurs | OpenError::UnknownVersion(_) => 1,
+        OpenError::KeyNotHeld { .. } => 4,
+        OpenError::Tampered => 6,
+    }
+}
+
+fn keyring_text(error: &KeyringFileError) -> String {
+    match error {
+        KeyringFileError::Io { action: "read", error: io, .. } if io.kind() == std::io::ErrorKind::NotFound => {
+            format!("{error}; make one with `tidelock keyring init`, or name yours with --keyring FILE")
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_of_error_has_the_exit_code_that_the_help_says() {
+        let refused = || RegistryError::Refused { message: String::new(), hint: None };
+        let open = |error| CliError::from(ValueError::Open { what: String::new(), error });
+        let mismatch = CliError::from(ValueError::HashMismatch { what: String::new() });
+        let key = "0192d5f0-5a3e-4c1b-8f21-9d7c1a2b3c4d".parse().unwrap();
+        for (error, code) in [
+            (CliError::Failed(String::new()), 1),
+            (CliError::Usage(String::new()), 2),
+            (CliError::Refused(String::new()), 4),
+            (RegistryError::Invalid(String::new()).into(), 2),
+            (RegistryError::NotFound(String::new()).into(), 5),
+            (RegistryError::Conflict(String::new()).into(), 1),
+            (refused().into(), 4),
+            (ValueError::from(refused()).into(), 4),
+            (open(OpenError::KeyNotHeld { key, ring: None }), 4),
+            (open(OpenError::Tampered), 6),
+            (mismatch, 6),
+        ] {
+            assert_eq!(error.exit_code(), code, "{error:?}");
+        }
+        assert_eq!(Answer::differs_if(true).exit_code(), 3);
+        assert_eq!(Answer::differs_if(false).exit_code(), 0);
+    }
+}

@@ -1,0 +1,123 @@
+//! `tidelock import`.
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use crate::core::{KeyName, SecretValue};
+use crate::registry::{Environment, Manner, Session, Write};
+
+use super::context::Context;
+use super::dotenv;
+use super::error::{Answer, CliError};
+use super::options::Reason;
+use super::output::{Line, Output, enumerate, plain};
+use super::secret::behind_elsewhere;
+use super::value_input::{read_file, read_stdin};
+
+/// Room for some ten thousand keys.
+const LARGEST_FILE: usize = 32 * 1024 * 1024;
+
+/// Set all secrets of a file in one transaction; keys that the file does not have stay as they are
+#[derive(Args)]
+#[command(after_help = "Example: tidelock import dev.env -p shop -e dev --dry-run")]
+pub(super) struct Import {
+    /// The file; `-` or nothing: standard input
+    file: Option<PathBuf>,
+    /// How it is written
+    #[arg(long, value_enum, default_value = "dotenv")]
+    format: FileFormat,
+    /// Only catch up with what changed elsewhere: no other environment becomes stale
+    #[arg(long)]
+    follow: bool,
+    /// Only say what it would do
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    reason: Reason,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum FileFormat {
+    Dotenv,
+}
+
+impl Import {
+    pub(super) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        let keyring = context.keyring()?;
+        let mut session = context.session().await?;
+        let environment = context.environment_to_write(&mut session).await?;
+        // Before the file is read: what changes from here on was not looked at.
+        let seen = session.look(&environment, &[]).await?;
+        let values = self.values(output)?;
+        let manner = Manner { follow: self.follow, seen: &seen, dry_run: self.dry_run, reason: &self.reason.reason };
+        let written = session.write_values(&keyring, &environment, &values, manner).await?;
+        report(&written, self.dry_run, &environment, output)?;
+        if !self.dry_run {
+            advise(&mut session, context, &environment, written, output).await?;
+        }
+        Ok(Answer::Done)
+    }
+
+    fn values(&self, output: &Output) -> Result<Vec<(KeyName, SecretValue)>, CliError> {
+        let file = self.file.as_deref().filter(|file| *file != Path::new("-"));
+        let text = match file {
+            Some(file) => read_file(file, LARGEST_FILE)?,
+            None if io::stdin().is_terminal() => {
+                return Err(CliError::Usage("name a file, or pipe one to standard input".to_owned()));
+            }
+            None => read_stdin(LARGEST_FILE)?,
+        };
+        let FileFormat::Dotenv = self.format;
+        let name = file.map_or("standard input".to_owned(), |file| file.display().to_string());
+        let found = dotenv::parse(&text).map_err(|error| CliError::Usage(format!("{name}, {error}")))?;
+        let expandable: Vec<&str> =
+            found.iter().filter(|found| found.expandable).map(|found| found.key.as_str()).collect();
+        if !expandable.is_empty() {
+            output.note(&format!(
+                "taken as written, though some programs would expand the $ in it: {}",
+                enumerate(&expandable)
+            ));
+        }
+        Ok(found.into_iter().map(|found| (found.key, found.value)).collect())
+    }
+}
+
+fn report(
+    written: &[(String, Write)],
+    dry_run: bool,
+    environment: &Environment,
+    output: &Output,
+) -> Result<(), CliError> {
+    let counted = [Write::Created, Write::Changed, Write::Followed, Write::Confirmed, Write::Unchanged]
+        .map(|write| written.iter().filter(|(_, other)| *other == write).count());
+    let [created, changed, followed, confirmed, unchanged] = counted;
+    let done = if dry_run { "would be imported" } else { "imported" };
+    output.note(&format!("{} keys {done} into {}", written.len(), environment.name));
+    if output.is_json() {
+        return output.json(&json!({
+            "environment": environment.name, "dryRun": dry_run, "created": created, "changed": changed,
+            "followed": followed, "confirmed": confirmed, "unchanged": unchanged,
+        }));
+    }
+    let line = Line { cells: counted.map(plain).to_vec(), json: json!(null) };
+    output.list(&["CREATED", "CHANGED", "FOLLOWED", "CONFIRMED", "UNCHANGED"], [line])
+}
+
+async fn advise(
+    session: &mut Session,
+    context: &Context,
+    environment: &Environment,
+    written: Vec<(String, Write)>,
+    output: &Output,
+) -> Result<(), CliError> {
+    let changed: Vec<String> = written
+        .into_iter()
+        .filter(|(_, write)| matches!(write, Write::Created | Write::Changed))
+        .map(|(key, _)| key)
+        .collect();
+    behind_elsewhere(session, context, environment, &changed).await?.summarise(output);
+    Ok(())
+}

@@ -1,0 +1,122 @@
+//! `tidelock key`.
+
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+
+use crate::core::KeyName;
+use crate::registry::Tracking;
+
+use super::context::Context;
+use super::error::{Answer, CliError};
+use super::options::RequiredReason;
+use super::output::{Line, Output, enumerate, plain, time_cell, time_json};
+
+/// The master list of a project's keys
+#[derive(Subcommand)]
+pub(super) enum KeyVerb {
+    /// List the keys of a project
+    #[command(after_help = "Example: tidelock key list -p shop")]
+    List {
+        /// Retired keys, too
+        #[arg(long)]
+        retired: bool,
+    },
+    /// Say what a key is for, or whether environments follow each other in it; each of them then has to look
+    #[command(
+        after_help = "Example: tidelock key define HOSTNAME --tracking independent --reason 'differs everywhere'"
+    )]
+    Define {
+        /// The key
+        key: KeyName,
+        /// What it is for
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+        /// Whether a change in one environment makes the others stale
+        #[arg(long, value_enum)]
+        tracking: Option<TrackingName>,
+        #[command(flatten)]
+        reason: RequiredReason,
+    },
+    /// End a key in the whole project: every secret of that name is deleted, and can be restored
+    #[command(after_help = "Example: tidelock key retire LEGACY_TOKEN --reason 'no longer read by anything'")]
+    Retire {
+        /// The key
+        key: KeyName,
+        #[command(flatten)]
+        reason: RequiredReason,
+    },
+    /// Declare that an environment does not need keys
+    #[command(after_help = "Example: tidelock key exempt STRIPE_KEY -e dev --reason 'payments are stubbed'")]
+    Exempt {
+        /// The keys
+        #[arg(required = true, value_name = "KEY")]
+        keys: Vec<KeyName>,
+        /// Take the declaration back
+        #[arg(long)]
+        undo: bool,
+        #[command(flatten)]
+        reason: RequiredReason,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum TrackingName {
+    Tracked,
+    Independent,
+}
+
+impl KeyVerb {
+    pub(super) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        match self {
+            Self::List { retired } => list(retired, context, output).await?,
+            Self::Define { key, description, tracking, reason } => {
+                if description.is_none() && tracking.is_none() {
+                    return Err(CliError::Usage("say --description TEXT, --tracking HOW, or both".to_owned()));
+                }
+                let tracking = tracking.map(|tracking| match tracking {
+                    TrackingName::Tracked => Tracking::Tracked,
+                    TrackingName::Independent => Tracking::Independent,
+                });
+                let (project, mut session) = (context.project()?, context.session().await?);
+                session.define_key(project, &key, description.as_deref(), tracking, &reason.reason).await?;
+                output.note(&format!("defined {key}"));
+            }
+            Self::Retire { key, reason } => {
+                context.session().await?.retire_key(context.project()?, &key, &reason.reason).await?;
+                output.note(&format!("retired {key}; every secret of that name is deleted"));
+            }
+            Self::Exempt { keys, undo, reason } => {
+                let mut session = context.session().await?;
+                let environment = context.environment_to_write(&mut session).await?;
+                let named: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
+                if undo {
+                    session.unexempt_keys(&environment, &keys, &reason.reason).await?;
+                    output.note(&format!("{} is no longer exempt from {}", environment.name, enumerate(&named)));
+                } else {
+                    session.exempt_keys(&environment, &keys, &reason.reason).await?;
+                    output.note(&format!("{} is exempt from {}", environment.name, enumerate(&named)));
+                }
+            }
+        }
+        Ok(Answer::Done)
+    }
+}
+
+async fn list(retired: bool, context: &Context, output: &Output) -> Result<(), CliError> {
+    let keys = context.session().await?.keys(context.project()?).await?;
+    let shown = keys.iter().filter(|key| retired || key.retired_at.is_none());
+    let lines = shown.map(|key| Line {
+        cells: vec![
+            plain(&key.key),
+            plain(if key.retired_at.is_some() { "retired" } else { &key.tracking }),
+            time_cell(key.last_updated_at),
+            plain(if key.exempt.is_empty() { "-".to_owned() } else { key.exempt.join(", ") }),
+            plain(&key.description),
+        ],
+        json: json!({
+            "key": key.key, "tracking": key.tracking, "lastUpdatedAt": time_json(key.last_updated_at),
+            "retiredAt": time_json(key.retired_at), "exempt": key.exempt, "description": key.description,
+        }),
+    });
+    output.list(&["KEY", "TRACKING", "CHANGED", "EXEMPT", "DESCRIPTION"], lines)
+}

@@ -1,0 +1,156 @@
+//! The command line: one file for each verb or noun.
+//!
+//! Verbs print through `output` only, and fail with `CliError`, whose kind is the exit code.
+
+mod context;
+mod controller;
+mod crd;
+mod diff;
+mod dotenv;
+mod environment;
+mod error;
+mod import;
+mod key;
+mod keyring;
+mod member;
+mod migrate;
+mod options;
+mod output;
+mod project;
+mod registry;
+mod secret;
+mod status;
+mod user;
+mod value_input;
+mod work_tree;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use context::Context;
+use error::{Answer, CliError};
+use options::CommonOptions;
+use output::Output;
+
+/// Keeps Kubernetes Secrets in step with a secrets registry in PostgreSQL.
+#[derive(Parser)]
+#[command(
+    name = "tidelock",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, and the answer is \"differs\" or \"behind\"; \
+                  4 refused; 5 not found; 6 tampering found.\n\n\
+                  Example: tidelock secret set DATABASE_URL -p shop -e dev < url.txt"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+    #[command(flatten)]
+    common: CommonOptions,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Migrate(migrate::Migrate),
+    #[command(subcommand)]
+    Keyring(keyring::KeyringVerb),
+    #[command(subcommand)]
+    User(user::UserVerb),
+    #[command(subcommand)]
+    Member(member::MemberVerb),
+    #[command(subcommand)]
+    Project(project::ProjectVerb),
+    #[command(subcommand)]
+    Environment(environment::EnvironmentVerb),
+    #[command(subcommand)]
+    Registry(registry::RegistryVerb),
+    #[command(subcommand)]
+    Secret(secret::SecretVerb),
+    #[command(subcommand)]
+    Key(key::KeyVerb),
+    Status(status::Status),
+    Diff(diff::Diff),
+    Import(import::Import),
+    Controller(controller::Controller),
+    Crd(crd::Crd),
+}
+
+/// Runs the command with its arguments, the program's name first, and answers the exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are errors to the parser, too; where they cannot be printed, nobody is listening.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
+        }
+    };
+    let output = Output::new(cli.common.output);
+    match perform(cli, &output) {
+        Ok(answer) => ExitCode::from(answer.exit_code()),
+        Err(error) => {
+            output.error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn perform(cli: Cli, output: &Output) -> Result<Answer, CliError> {
+    let mut runtime = match cli.verb {
+        Verb::Controller(_) => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::Failed(format!("the asynchronous runtime cannot be started: {error}")))?;
+    runtime.block_on(dispatch(cli.verb, &Context::new(cli.common)?, output))
+}
+
+async fn dispatch(verb: Verb, context: &Context, output: &Output) -> Result<Answer, CliError> {
+    match verb {
+        Verb::Migrate(verb) => verb.run(context, output).await,
+        Verb::Keyring(verb) => verb.run(context, output),
+        Verb::User(verb) => verb.run(context, output).await,
+        Verb::Member(verb) => verb.run(context, output).await,
+        Verb::Project(verb) => verb.run(context, output).await,
+        Verb::Environment(verb) => verb.run(context, output).await,
+        Verb::Registry(verb) => verb.run(context, output).await,
+        Verb::Secret(verb) => verb.run(context, output).await,
+        Verb::Key(verb) => verb.run(context, output).await,
+        Verb::Status(verb) => verb.run(context, output).await,
+        Verb::Diff(verb) => verb.run(context, output).await,
+        Verb::Import(verb) => verb.run(context, output).await,
+        Verb::Controller(verb) => verb.run(context).await,
+        Verb::Crd(verb) => verb.run(output),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_is_put_together_as_clap_wants_it() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_says_what_it_does_and_shows_an_example() {
+        fn check(path: &str, command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{path} has no description");
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(|verb| check(&format!("{path} {}", verb.get_name()), verb));
+            } else {
+                let shown = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(shown.contains(&format!("Example: {path}")), "{path} shows no example");
+            }
+        }
+        check("tidelock", &Cli::command());
+    }
+}

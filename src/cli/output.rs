@@ -1,0 +1,159 @@
+//! The only place that prints. Results go to standard output, everything else to standard error.
+
+use std::io::{self, ErrorKind, IsTerminal, Write};
+
+use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
+use serde_json::Value;
+
+use crate::core::{KeyState, RegistryTime};
+
+use super::error::CliError;
+use super::options::Format;
+
+/// One line of a listing: as cells for people, as an object for programs.
+pub(super) struct Line {
+    pub(super) cells: Vec<Cell>,
+    pub(super) json: Value,
+}
+
+pub(super) struct Output {
+    format: Format,
+    terminal: bool,
+    colours: bool,
+}
+
+impl Output {
+    pub(super) fn new(format: Format) -> Self {
+        let terminal = io::stdout().is_terminal();
+        // https://no-color.org: set and not empty.
+        let colours = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { format, terminal, colours }
+    }
+
+    pub(super) fn is_json(&self) -> bool {
+        self.format == Format::Json
+    }
+
+    /// A listing: a table, or an array of objects.
+    pub(super) fn list(&self, header: &[&str], lines: impl IntoIterator<Item = Line>) -> Result<(), CliError> {
+        if self.is_json() {
+            return self.json(&lines.into_iter().map(|line| line.json).collect());
+        }
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_header(header.iter().map(|name| plain(name)).collect::<Vec<_>>());
+        table.add_rows(lines.into_iter().map(|line| line.cells));
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 3));
+        }
+        if self.terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        } else {
+            table.set_content_arrangement(ContentArrangement::Disabled);
+        }
+        if !self.colours {
+            table.force_no_tty();
+        }
+        let mut text = table.trim_fmt();
+        text.push('\n');
+        write(text.as_bytes())
+    }
+
+    /// A result for programs.
+    pub(super) fn json(&self, value: &Value) -> Result<(), CliError> {
+        write(format!("{value:#}\n").as_bytes())
+    }
+
+    /// A result that is text already.
+    pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
+        write(text.as_bytes())
+    }
+
+    /// The exact bytes; on a terminal a line break follows, so that the prompt starts where it should.
+    pub(super) fn value(&self, bytes: &[u8]) -> Result<(), CliError> {
+        write(bytes)?;
+        if self.terminal && !bytes.ends_with(b"\n") {
+            write(b"\n")?;
+        }
+        Ok(())
+    }
+
+    /// Something to know beside the result.
+    pub(super) fn note(&self, text: &str) {
+        // Where standard error is gone, nobody is there to be told so.
+        let _ = writeln!(io::stderr().lock(), "{}", printable(text));
+    }
+
+    pub(super) fn error(&self, error: &CliError) {
+        self.note(&format!("error: {error}"));
+    }
+}
+
+/// Text that a person may have put into the database must not steer the terminal.
+fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+pub(super) fn plain(text: impl ToString) -> Cell {
+    Cell::new(printable(&text.to_string()).replace('\n', " "))
+}
+
+/// A time to the second; programs get all of it.
+pub(super) fn time_cell(time: Option<RegistryTime>) -> Cell {
+    plain(time.map_or("-".to_owned(), |time| format!("{:.0}", time.to_timestamp())))
+}
+
+pub(super) fn time_json(time: Option<RegistryTime>) -> Value {
+    time.map_or(Value::Null, |time| time.to_string().into())
+}
+
+pub(super) fn state_cell(state: Option<KeyState>) -> Cell {
+    let Some(state) = state else { return plain("-") };
+    let cell = plain(state);
+    match state {
+        KeyState::InSync => cell.fg(Color::Green),
+        KeyState::Stale | KeyState::Missing => cell.fg(Color::Yellow),
+        KeyState::Unregistered => cell.fg(Color::Red),
+        KeyState::Exempt => cell,
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`; of more than ten the first ten and how many there are besides.
+pub(super) fn enumerate(names: &[&str]) -> String {
+    const SHOWN: usize = 10;
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] if names.len() <= SHOWN => format!("{} and {last}", first.join(", ")),
+        _ => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
+    }
+}
+
+/// A reader that has seen enough (`| head`) is no failure.
+fn write(bytes: &[u8]) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(CliError::Failed(format!("writing to standard output: {error}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_enumerated_as_one_would_say_them() {
+        assert_eq!(enumerate(&["a"]), "a");
+        assert_eq!(enumerate(&["a", "b"]), "a and b");
+        assert_eq!(enumerate(&["a", "b", "c"]), "a, b and c");
+        assert_eq!(enumerate(&["k"; 12]), "k, k, k, k, k, k, k, k, k, k and 2 more");
+    }
+
+    #[test]
+    fn what_would_steer_a_terminal_is_replaced() {
+        assert_eq!(printable("a\u{1b}[2Jb\r\n"), "a\u{fffd}[2Jb\u{fffd}\n");
+    }
+}

@@ -1,0 +1,61 @@
+//! `tidelock secret confirm`.
+
+use clap::Args;
+use jiff::Timestamp;
+
+use crate::core::{KeyName, KeyState, RegistryTime};
+use crate::registry::Seen;
+
+use crate::cli::context::Context;
+use crate::cli::error::{Answer, CliError};
+use crate::cli::options::Reason;
+use crate::cli::output::{Output, enumerate};
+
+/// Say that a value was looked at and stays, though it changed elsewhere
+#[derive(Args)]
+#[command(
+    after_help = "Example: tidelock secret confirm DATABASE_URL -p shop -e staging --reason 'has its own database'"
+)]
+pub(in crate::cli) struct Confirm {
+    /// The keys
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<KeyName>,
+    /// What was looked at is the state of this time, as `tidelock status -o json` shows it in lastUpdatedAt, and nothing
+    /// later [default: now]
+    #[arg(long, value_name = "TIME")]
+    at: Option<Timestamp>,
+    #[command(flatten)]
+    reason: Reason,
+}
+
+impl Confirm {
+    pub(in crate::cli) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        let mut session = context.session().await?;
+        let environment = context.environment_to_write(&mut session).await?;
+        let seen = match self.at {
+            Some(at) => {
+                let at = RegistryTime::from_micros(at.as_microsecond());
+                self.keys.iter().map(|key| (key.clone(), at)).collect::<Seen>()
+            }
+            None => session.look(&environment, &self.keys).await?,
+        };
+        session.confirm_secrets(&environment, &self.keys, &seen, &self.reason.reason).await?;
+        let names: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
+        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+        output.note(&format!("confirmed {} in {}", enumerate(&borrowed), environment.name));
+        let states = session.key_states(context.project()?, &names).await?;
+        let stale: Vec<&str> = states
+            .iter()
+            .filter(|state| state.environment == environment.name && state.state == KeyState::Stale)
+            .map(|state| state.key.as_str())
+            .collect();
+        if !stale.is_empty() {
+            output.note(&format!(
+                "{} changed elsewhere since that time, so {} is behind all the same: look, then repeat",
+                enumerate(&stale),
+                environment.name
+            ));
+        }
+        Ok(Answer::differs_if(!stale.is_empty()))
+    }
+}

@@ -1,0 +1,38 @@
+//! `tidelock secret restore`.
+
+use clap::Args;
+
+use crate::core::KeyName;
+
+use crate::cli::context::Context;
+use crate::cli::error::{Answer, CliError};
+use crate::cli::options::Reason;
+use crate::cli::output::{Output, enumerate};
+
+use super::behind_elsewhere;
+
+/// Bring deleted secrets back, with the values that they had
+#[derive(Args)]
+#[command(after_help = "Example: tidelock secret restore OLD_TOKEN -p shop -e dev --reason 'still in use'")]
+pub(in crate::cli) struct Restore {
+    /// The keys
+    #[arg(required = true, value_name = "KEY")]
+    keys: Vec<KeyName>,
+    #[command(flatten)]
+    reason: Reason,
+}
+
+impl Restore {
+    pub(in crate::cli) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        let mut session = context.session().await?;
+        let environment = context.environment_to_write(&mut session).await?;
+        session.restore_secrets(&environment, &self.keys, &self.reason.reason).await?;
+        let names: Vec<&str> = self.keys.iter().map(KeyName::as_str).collect();
+        output.note(&format!("restored {} in {}", enumerate(&names), environment.name));
+        for name in names {
+            let behind = behind_elsewhere(&mut session, context, &environment, &[name.to_owned()]).await?;
+            behind.advise(name, context, output);
+        }
+        Ok(Answer::Done)
+    }
+}

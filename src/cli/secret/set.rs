@@ -1,0 +1,111 @@
+//! `tidelock secret set`.
+
+use std::ffi::OsString;
+
+use clap::Args;
+use serde_json::json;
+
+use crate::core::{KeyName, KeyState};
+use crate::registry::{Environment, Manner, Session, Write};
+
+use crate::cli::context::Context;
+use crate::cli::error::{Answer, CliError};
+use crate::cli::options::Reason;
+use crate::cli::output::Output;
+use crate::cli::value_input::ValueInput;
+
+use super::behind_elsewhere;
+
+/// Set a secret; the value comes from standard input, a hidden prompt or a file
+#[derive(Args)]
+#[command(after_help = "Example: tidelock secret set DATABASE_URL -p shop -e dev < url.txt")]
+pub(in crate::cli) struct Set {
+    /// The key
+    // Not parsed by clap, which would repeat a value that was put here by mistake.
+    key: String,
+    #[arg(hide = true)]
+    value_in_the_open: Option<OsString>,
+    /// Only catch up with what changed elsewhere: no other environment becomes stale
+    #[arg(long)]
+    follow: bool,
+    #[command(flatten)]
+    input: ValueInput,
+    #[command(flatten)]
+    reason: Reason,
+}
+
+impl Set {
+    pub(in crate::cli) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        if self.value_in_the_open.is_some() || self.key.contains('=') {
+            return Err(CliError::Usage(
+                "a value is never taken from the arguments, which every process of the machine can see: pipe it to \
+                 standard input, or leave it out to be asked; a key has no '=' in it"
+                    .to_owned(),
+            ));
+        }
+        let key: KeyName = self.key.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
+        let keyring = context.keyring()?;
+        let mut session = context.session().await?;
+        let environment = context.environment_to_write(&mut session).await?;
+        // Before there is a value: what changes from here on was not looked at.
+        let seen = session.look(&environment, std::slice::from_ref(&key)).await?;
+        if self.follow && seen.time(&key).is_none() {
+            return Err(CliError::NotFound(format!(
+                "project {} has no key {key}, so there is nothing to follow; leave out --follow to make it",
+                environment.project_name
+            )));
+        }
+        let value = self.input.read(&format!("{key} in {}", environment.name))?;
+        let manner = Manner { follow: self.follow, seen: &seen, dry_run: false, reason: &self.reason.reason };
+        let values = [(key.clone(), value)];
+        let written = session.write_values(&keyring, &environment, &values, manner).await?;
+        let write = written.first().map_or(Write::Unchanged, |(_, write)| *write);
+        report(&mut session, context, output, &environment, key.as_str(), write).await
+    }
+}
+
+async fn report(
+    session: &mut Session,
+    context: &Context,
+    output: &Output,
+    environment: &Environment,
+    key: &str,
+    write: Write,
+) -> Result<Answer, CliError> {
+    let place = format!("{key} in {}", environment.name);
+    let change = matches!(write, Write::Created | Write::Changed);
+    output.note(&match write {
+        Write::Created => format!("created {place}"),
+        Write::Changed => format!("changed {place}"),
+        Write::Followed => format!("followed with {place}: it catches up, and nobody else is behind for it"),
+        Write::Confirmed => format!("confirmed {place}: it has this value already, and counts as looked at"),
+        Write::Unchanged => format!("{place} has this value already, and is in sync: nothing was written"),
+    });
+    let states = session.key_states(context.project()?, &[key.to_owned()]).await?;
+    let here = states.iter().find(|state| state.environment == environment.name).map(|state| state.state);
+    let behind = behind_elsewhere(session, context, environment, &[key.to_owned()]).await?;
+    if change {
+        behind.advise(key, context, output);
+    }
+    if output.is_json() {
+        output.json(&json!({
+            "key": key, "environment": environment.name, "write": word(write),
+            "state": here, "behind": behind.environments(),
+        }))?;
+    }
+    let overtaken = !change && here == Some(KeyState::Stale);
+    if overtaken {
+        output.note(&format!("{place} is behind all the same: it changed elsewhere in between; look, then repeat"));
+    }
+    Ok(Answer::differs_if(overtaken))
+}
+
+fn word(write: Write) -> &'static str {
+    match write {
+        Write::Created => "created",
+        Write::Changed => "changed",
+        Write::Followed => "followed",
+        Write::Confirmed => "confirmed",
+        Write::Unchanged => "unchanged",
+    }
+}

@@ -1,0 +1,109 @@
+//! `tidelock user`.
+
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::core::UserName;
+use crate::registry::{LoginGrant, NewUser};
+
+use super::context::Context;
+use super::error::{Answer, CliError};
+use super::options::Reason;
+use super::output::{Line, Output, plain};
+
+/// Users, and the database logins that are theirs; as the registry's owner
+#[derive(Subcommand)]
+pub(super) enum UserVerb {
+    /// Add a user, and give the login the rights of one
+    #[command(after_help = "Example: tidelock user add ana --db-role ana_login")]
+    Add {
+        /// The user's name
+        name: UserName,
+        /// The database login that is this user; without it, only a delegate acts for them
+        #[arg(long, value_name = "ROLE")]
+        db_role: Option<String>,
+        /// It is a program, such as the operator: it only reads
+        #[arg(long)]
+        service: bool,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// List all users
+    #[command(after_help = "Example: tidelock user list")]
+    List {},
+    /// Disable a user, who may do nothing from then on
+    #[command(after_help = "Example: tidelock user disable ana --reason 'left the company'")]
+    Disable {
+        /// The user's name
+        name: UserName,
+        #[command(flatten)]
+        reason: Reason,
+    },
+    /// Enable a user who was disabled
+    #[command(after_help = "Example: tidelock user enable ana --reason 'is back'")]
+    Enable {
+        /// The user's name
+        name: UserName,
+        #[command(flatten)]
+        reason: Reason,
+    },
+}
+
+impl UserVerb {
+    pub(super) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        match self {
+            Self::Add { name, db_role, service, reason } => {
+                add(&NewUser { name, db_role, service }, &reason.reason, context, output).await
+            }
+            Self::List {} => list(context, output).await,
+            Self::Disable { name, reason } => set_disabled(&name, true, &reason.reason, context, output).await,
+            Self::Enable { name, reason } => set_disabled(&name, false, &reason.reason, context, output).await,
+        }
+    }
+}
+
+async fn add(user: &NewUser, reason: &str, context: &Context, output: &Output) -> Result<Answer, CliError> {
+    let grant = context.session().await?.add_user(user, reason).await?;
+    let login = user.db_role.as_deref().unwrap_or_default();
+    match grant {
+        LoginGrant::None => output.note(&format!("added {}, who acts through a delegate only", user.name)),
+        LoginGrant::Made { group } => {
+            output.note(&format!("added {}, who is the login {login} and has the role {group}", user.name));
+        }
+        LoginGrant::Needed { sql } => {
+            output.note(&format!(
+                "added {}, who is the login {login}; this login may not grant roles, so have an administrator run:",
+                user.name
+            ));
+            output.text(&format!("{sql};\n"))?;
+        }
+    }
+    Ok(Answer::Done)
+}
+
+async fn list(context: &Context, output: &Output) -> Result<Answer, CliError> {
+    let users = context.session().await?.users().await?;
+    let lines = users.iter().map(|user| Line {
+        cells: vec![
+            plain(&user.name),
+            plain(user.db_role.as_deref().unwrap_or("-")),
+            plain(&user.kind),
+            plain(if user.disabled { "disabled" } else { "enabled" }),
+        ],
+        json: json!({"name": user.name, "dbRole": user.db_role, "kind": user.kind, "disabled": user.disabled}),
+    });
+    output.list(&["NAME", "LOGIN", "KIND", "STATE"], lines)?;
+    Ok(Answer::Done)
+}
+
+async fn set_disabled(
+    name: &UserName,
+    disabled: bool,
+    reason: &str,
+    context: &Context,
+    output: &Output,
+) -> Result<Answer, CliError> {
+    context.session().await?.set_user_disabled(name, disabled, reason).await?;
+    output.note(&format!("{} {name}", if disabled { "disabled" } else { "enabled" }));
+    Ok(Answer::Done)
+}

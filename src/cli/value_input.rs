@@ -1,0 +1,112 @@
+//! Where values come from: standard input, a hidden prompt, a file. Never from arguments, which everyone can see.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use zeroize::Zeroizing;
+
+use crate::core::SecretValue;
+
+use super::error::CliError;
+
+/// All values of one Kubernetes Secret together may not be larger.
+const LARGEST_VALUE: usize = 1024 * 1024;
+
+#[derive(Args)]
+pub(super) struct ValueInput {
+    /// Take the value from this file, every byte of it
+    #[arg(long, value_name = "FILE")]
+    pub(super) from_file: Option<PathBuf>,
+
+    /// Take standard input as it is: its last line break belongs to the value
+    #[arg(long, conflicts_with = "from_file")]
+    pub(super) raw: bool,
+}
+
+impl ValueInput {
+    /// The value for `what`; on a terminal it is asked for.
+    pub(super) fn read(&self, what: &str) -> Result<SecretValue, CliError> {
+        if let Some(path) = &self.from_file {
+            return Ok(SecretValue::from(read_file(path, LARGEST_VALUE)?));
+        }
+        if io::stdin().is_terminal() {
+            let value = rpassword::prompt_password(format!("Value for {what}: "))
+                .map_err(|error| CliError::Failed(format!("asking for the value: {error}")))?;
+            return Ok(SecretValue::from(value.into_bytes()));
+        }
+        let mut bytes = read_stdin(LARGEST_VALUE)?;
+        if !self.raw {
+            strip_line_break(&mut bytes);
+        }
+        Ok(SecretValue::from(bytes))
+    }
+}
+
+/// Standard input to its end.
+pub(super) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    // Past the standard library's buffer, which nobody wipes.
+    let mut stdin = io::stdin()
+        .as_fd()
+        .try_clone_to_owned()
+        .map(File::from)
+        .map_err(|error| CliError::Failed(format!("reading standard input: {error}")))?;
+    read_to_end(&mut stdin, "standard input", limit)
+}
+
+/// A file, every byte of it.
+pub(super) fn read_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let mut file =
+        File::open(path).map_err(|error| CliError::Failed(format!("reading {}: {error}", path.display())))?;
+    read_to_end(&mut file, &path.display().to_string(), limit)
+}
+
+/// Into one allocation, which is wiped; a buffer that grows would leave copies behind.
+fn read_to_end(from: &mut impl Read, name: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    let mut bytes = Zeroizing::new(vec![0; limit + 1]);
+    let mut length = 0;
+    loop {
+        match from.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(CliError::Failed(format!("reading {name}: {error}"))),
+        }
+        if length > limit {
+            return Err(CliError::Refused(format!(
+                "{name} holds more than {limit} bytes, and nothing that large can be delivered"
+            )));
+        }
+    }
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// One line break at the end, as `echo` and editors put it there.
+fn strip_line_break(bytes: &mut Vec<u8>) {
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_break_at_the_end_goes_and_no_more() {
+        for (given, kept) in [("a\n", "a"), ("a\n\n", "a\n"), ("a\r\n", "a\r"), ("a", "a"), ("\n", ""), ("", "")] {
+            let mut bytes = given.as_bytes().to_vec();
+            strip_line_break(&mut bytes);
+            assert_eq!(bytes, kept.as_bytes(), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_large_is_refused_and_what_just_fits_is_not() {
+        assert_eq!(read_to_end(&mut [7; 4].as_slice(), "it", 4).unwrap().as_slice(), [7; 4]);
+        assert_eq!(read_to_end(&mut [7; 5].as_slice(), "it", 4).unwrap_err().exit_code(), 4);
+    }
+}

@@ -1,0 +1,217 @@
+//! Environments of a project.
+
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::core::{EnvironmentId, EnvironmentName, ProjectId, ProjectName, RegistryTime, RingName};
+use crate::crypto::Keyring;
+
+use super::hash_keys;
+use super::session::{Session, Work, micros, project_not_found, time};
+use super::{RegistryError, ValueError};
+
+/// An environment as its project names it, and what the acting user may do there.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// Its project.
+    pub project: ProjectId,
+    /// Its project's name.
+    pub project_name: String,
+    /// `environments.id`.
+    pub id: EnvironmentId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the project's production environment.
+    pub production: bool,
+    /// Whether the acting user may read its secrets.
+    pub readable: bool,
+    /// Whether the acting user may write its secrets.
+    pub writable: bool,
+}
+
+impl Environment {
+    /// Refuses, in words, a user who may not read here.
+    pub fn require_readable(&self) -> Result<(), RegistryError> {
+        if self.readable { Ok(()) } else { Err(self.refused("read")) }
+    }
+
+    /// Refuses, in words, a user who may not write here: a policy alone would answer that nothing was there to change.
+    pub fn require_writable(&self) -> Result<(), RegistryError> {
+        if self.writable { Ok(()) } else { Err(self.refused("write")) }
+    }
+
+    fn refused(&self, verb: &str) -> RegistryError {
+        let why = if self.production {
+            "it is production, which takes the role ADMIN"
+        } else {
+            "your role or membership does not cover it"
+        };
+        RegistryError::Refused {
+            message: format!("you may not {verb} secrets of {} in project {}: {why}", self.name, self.project_name),
+            hint: Some(format!("see memberships: tidelock member list -p {}", self.project_name)),
+        }
+    }
+}
+
+/// One line of a listing.
+#[derive(Debug, Clone)]
+pub struct ListedEnvironment {
+    /// Its name.
+    pub name: String,
+    /// Whether it is production.
+    pub production: bool,
+    /// The ring that its values are sealed under.
+    pub ring: String,
+    /// How many live secrets it has.
+    pub live_secrets: i64,
+    /// The project's revision at which its live values last changed.
+    pub revision: i64,
+    /// When it was created.
+    pub created_at: Option<RegistryTime>,
+}
+
+/// An environment to be made.
+#[derive(Debug, Clone)]
+pub struct NewEnvironment {
+    /// Its name.
+    pub name: EnvironmentName,
+    /// Whether it is production.
+    pub production: bool,
+    /// Its ring; absent: `production` for production, else `default`.
+    pub ring: Option<RingName>,
+}
+
+/// An environment that was made.
+#[derive(Debug, Clone)]
+pub struct CreatedEnvironment {
+    /// `environments.id`.
+    pub id: EnvironmentId,
+    /// Its ring.
+    pub ring: String,
+    /// Whether the project's hashing key can be opened by who holds just that ring. Where not, the first write here
+    /// by someone who holds an older ring of the project as well makes it so.
+    pub hash_key_sealed: bool,
+}
+
+impl Session {
+    /// An environment by name.
+    pub async fn environment(
+        &mut self,
+        project: &ProjectName,
+        name: &EnvironmentName,
+    ) -> Result<Environment, RegistryError> {
+        let work = self.reading("looking for the environment").await?;
+        find(&work, project, name).await
+    }
+
+    /// The environments of a project that are not deleted, by name.
+    pub async fn environments(&mut self, project: &ProjectName) -> Result<Vec<ListedEnvironment>, RegistryError> {
+        let work = self.reading("listing environments").await?;
+        let project = work.project(project).await?;
+        let sql = format!(
+            "SELECT name, is_production, ring, live_secrets, revision, {} FROM environments
+             WHERE project_id = $1 AND deleted_at IS NULL ORDER BY is_production, name",
+            micros("created_at")
+        );
+        let rows = work.rows(&sql, &[(&project.0, Type::UUID)]).await?;
+        let listed = rows.iter().map(|row| ListedEnvironment {
+            name: row.get(0),
+            production: row.get(1),
+            ring: row.get(2),
+            live_secrets: row.get(3),
+            revision: row.get(4),
+            created_at: time(row, 5),
+        });
+        Ok(listed.collect())
+    }
+
+    /// Makes an environment. With a keyring, the project's hashing key is sealed for its ring at once.
+    pub async fn create_environment(
+        &mut self,
+        project: &ProjectName,
+        new: &NewEnvironment,
+        keyring: Option<&Keyring>,
+        reason: &str,
+    ) -> Result<CreatedEnvironment, ValueError> {
+        let (work, project_id) = self.changing("creating the environment", project.as_str(), reason).await?;
+        if new.production {
+            work.require_admin(project_id, "creates its production environment").await?;
+        }
+        let id = Uuid::new_v4();
+        let ring = new.ring.as_ref().map(RingName::as_str);
+        let made = work
+            .one(
+                "INSERT INTO environments (id, project_id, name, is_production, ring) VALUES ($1, $2, $3, $4, $5)
+                 RETURNING ring",
+                &[
+                    (&id, Type::UUID),
+                    (&project_id.0, Type::UUID),
+                    (&new.name.as_str(), Type::TEXT),
+                    (&new.production, Type::BOOL),
+                    (&ring, Type::TEXT),
+                ],
+            )
+            .await
+            .map_err(|error| explain(error, project, new))?;
+        let ring: String = made.get(0);
+        let hash_key_sealed = match keyring {
+            Some(keyring) => hash_keys::seal_for(&work, keyring, project_id, &ring).await?,
+            None => false,
+        };
+        work.commit().await?;
+        Ok(CreatedEnvironment { id: EnvironmentId(id), ring, hash_key_sealed })
+    }
+}
+
+pub(super) async fn find(
+    work: &Work<'_>,
+    project: &ProjectName,
+    name: &EnvironmentName,
+) -> Result<Environment, RegistryError> {
+    let row = work
+        .first(
+            "SELECT p.id, p.name, e.id, e.name, e.is_production,
+                    e.id IN (SELECT readable_environments()), e.id IN (SELECT writable_environments())
+             FROM projects p
+             LEFT JOIN environments e ON e.project_id = p.id AND e.name = $2 AND e.deleted_at IS NULL
+             WHERE p.name = $1",
+            &[(&project.as_str(), Type::TEXT), (&name.as_str(), Type::TEXT)],
+        )
+        .await?
+        .ok_or_else(|| project_not_found(project.as_str()))?;
+    let id: Option<Uuid> = row.get(2);
+    let id = id.ok_or_else(|| {
+        RegistryError::NotFound(format!(
+            "project {project} has no environment {name}; see: tidelock environment list -p {project}"
+        ))
+    })?;
+    Ok(Environment {
+        project: ProjectId(row.get(0)),
+        project_name: row.get(1),
+        id: EnvironmentId(id),
+        name: row.get(3),
+        production: row.get(4),
+        readable: row.get(5),
+        writable: row.get(6),
+    })
+}
+
+/// The database says that it exists already; which of the two rules that was, the names tell.
+fn explain(error: RegistryError, project: &ProjectName, new: &NewEnvironment) -> RegistryError {
+    match error {
+        RegistryError::Conflict(_) if new.production => RegistryError::Refused {
+            message: format!(
+                "project {project} has a production environment already, or an environment named {}",
+                new.name
+            ),
+            hint: Some(format!(
+                "a project has one production environment; see: tidelock environment list -p {project}"
+            )),
+        },
+        RegistryError::Conflict(_) => RegistryError::Refused {
+            message: format!("project {project} has an environment named {} already", new.name),
+            hint: None,
+        },
+        other => other,
+    }
+}

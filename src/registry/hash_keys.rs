@@ -1,0 +1,155 @@
+//! The project's hashing key: one, sealed once for each ring that the project's environments use.
+
+use tokio_postgres::types::Type;
+
+use crate::core::{ProjectId, RingName};
+use crate::crypto::{HashKey, Keyring, OpenError};
+
+use super::session::Work;
+use super::{RegistryError, SealedHashKey, ValueError};
+
+/// What the value of a hashing key is called in errors.
+const WHAT: &str = "the project's hashing key";
+
+/// The hashing key for a write under `ring`, called under the project's mutex. Made where the project has none; sealed
+/// for `ring` where it was not yet.
+pub(super) async fn for_writing(
+    work: &Work<'_>,
+    keyring: &Keyring,
+    project: ProjectId,
+    ring: &RingName,
+) -> Result<HashKey, ValueError> {
+    let copies = copies(work, project).await?;
+    if copies.is_empty() {
+        return create(work, keyring, project, ring).await;
+    }
+    let has_copy = copies.iter().any(|copy| copy.ring == ring.as_str());
+    let key = open(keyring, project, &copies, Some(ring))?;
+    if !has_copy {
+        add_copy(work, keyring, project, ring, &key).await?;
+    }
+    Ok(key)
+}
+
+/// Seals the hashing key for a ring as soon as an environment uses it. Answers whether it is sealed for it now: who
+/// holds neither that ring nor an older one of the project cannot do it, and need not.
+pub(super) async fn seal_for(
+    work: &Work<'_>,
+    keyring: &Keyring,
+    project: ProjectId,
+    ring: &str,
+) -> Result<bool, ValueError> {
+    let copies = copies(work, project).await?;
+    if copies.iter().any(|copy| copy.ring == ring) {
+        return Ok(true);
+    }
+    let Some(ring) = keyring.rings().map(|held| held.name()).find(|held| held.as_str() == ring) else {
+        return Ok(false);
+    };
+    if copies.is_empty() {
+        create(work, keyring, project, ring).await?;
+        return Ok(true);
+    }
+    match open(keyring, project, &copies, None) {
+        Ok(key) => add_copy(work, keyring, project, ring, &key).await.map(|()| true),
+        Err(ValueError::Open { error: OpenError::KeyNotHeld { .. }, .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+/// The hashing key where the keyring opens a copy of it, to check what was read.
+pub(super) async fn for_reading(
+    work: &Work<'_>,
+    keyring: &Keyring,
+    project: ProjectId,
+) -> Result<Option<HashKey>, ValueError> {
+    let copies = copies(work, project).await?;
+    match open(keyring, project, &copies, None) {
+        Ok(key) => Ok(Some(key)),
+        Err(ValueError::Open { error: OpenError::KeyNotHeld { .. }, .. }) => Ok(None),
+        Err(other) => Err(other),
+    }
+}
+
+/// All copies of the project's oldest hashing key.
+async fn copies(work: &Work<'_>, project: ProjectId) -> Result<Vec<SealedHashKey>, RegistryError> {
+    let rows = work
+        .rows(
+            "SELECT hash_key_id, ring, sealed FROM project_hash_keys WHERE project_id = $1 ORDER BY created_at, hash_key_id",
+            &[(&project.0, Type::UUID)],
+        )
+        .await?;
+    let all: Vec<_> =
+        rows.iter().map(|row| SealedHashKey { id: row.get(0), ring: row.get(1), sealed: row.get(2) }).collect();
+    let first = all.first().map(|copy| copy.id.clone());
+    Ok(all.into_iter().filter(|copy| Some(&copy.id) == first.as_ref()).collect())
+}
+
+/// Opens one copy, that of `preferred` first. The error names a ring whose holder could.
+fn open(
+    keyring: &Keyring,
+    project: ProjectId,
+    copies: &[SealedHashKey],
+    preferred: Option<&RingName>,
+) -> Result<HashKey, ValueError> {
+    let is_preferred = |copy: &&SealedHashKey| preferred.is_some_and(|ring| ring.as_str() == copy.ring);
+    let in_order = copies.iter().filter(is_preferred).chain(copies.iter().filter(|copy| !is_preferred(copy)));
+    let mut not_held = None;
+    for copy in in_order {
+        match keyring.open_hash_key(project, &copy.sealed) {
+            Ok(key) if key.id() == copy.id => return Ok(key),
+            Ok(_) => return Err(failed(OpenError::Tampered)),
+            Err(error @ OpenError::KeyNotHeld { .. }) => {
+                let error = copy.ring.parse().map_or(error.clone(), |ring| error.in_ring(&ring));
+                not_held.get_or_insert(error);
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Err(failed(not_held.unwrap_or(OpenError::NotOurs)))
+}
+
+/// A fresh key, sealed at once for every ring in use that the keyring holds, so that the next writer needs one ring only.
+async fn create(
+    work: &Work<'_>,
+    keyring: &Keyring,
+    project: ProjectId,
+    ring: &RingName,
+) -> Result<HashKey, ValueError> {
+    let key = HashKey::generate();
+    add_copy(work, keyring, project, ring, &key).await?;
+    let used = work
+        .rows(
+            "SELECT DISTINCT ring FROM environments WHERE project_id = $1 AND deleted_at IS NULL AND ring <> $2",
+            &[(&project.0, Type::UUID), (&ring.as_str(), Type::TEXT)],
+        )
+        .await?;
+    for row in used {
+        let name: String = row.get(0);
+        if let Some(held) = keyring.rings().map(|held| held.name()).find(|held| held.as_str() == name) {
+            add_copy(work, keyring, project, held, &key).await?;
+        }
+    }
+    Ok(key)
+}
+
+async fn add_copy(
+    work: &Work<'_>,
+    keyring: &Keyring,
+    project: ProjectId,
+    ring: &RingName,
+    key: &HashKey,
+) -> Result<(), ValueError> {
+    let sealed =
+        keyring.seal_hash_key(ring, project, key).map_err(|error| ValueError::Seal { what: WHAT.to_owned(), error })?;
+    work.execute(
+        "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ($1, $2, $3, $4)",
+        &[(&project.0, Type::UUID), (&key.id(), Type::TEXT), (&ring.as_str(), Type::TEXT), (&sealed, Type::TEXT)],
+    )
+    .await?;
+    Ok(())
+}
+
+fn failed(error: OpenError) -> ValueError {
+    ValueError::Open { what: WHAT.to_owned(), error }
+}

@@ -1,0 +1,357 @@
+//! Writing values: one or ten thousand are the same two statements.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretValue, ValueHash};
+use crate::crypto::{HashCheck, HashKey, Keyring, SealContext, verify};
+
+use super::environments::Environment;
+use super::session::{Session, Work, micros, time};
+use super::{RegistryError, ValueError, hash_keys};
+
+/// The registry times that a writer has looked at. A follow answers these and no later ones, so that a change that
+/// lands between look and follow leaves the follower stale.
+#[derive(Debug, Clone, Default)]
+pub struct Seen(BTreeMap<String, RegistryTime>);
+
+impl Seen {
+    /// The time seen for a key; `None` where the registry did not have it.
+    #[must_use]
+    pub fn time(&self, key: &KeyName) -> Option<RegistryTime> {
+        self.0.get(key.as_str()).copied()
+    }
+}
+
+impl FromIterator<(KeyName, RegistryTime)> for Seen {
+    fn from_iter<I: IntoIterator<Item = (KeyName, RegistryTime)>>(times: I) -> Self {
+        Self(times.into_iter().map(|(key, time)| (key.into(), time)).collect())
+    }
+}
+
+/// What a write was, in the database's own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Write {
+    /// A key that was not live here; others are behind now.
+    Created,
+    /// A new value; others are behind now.
+    Changed,
+    /// A value that only catches up.
+    Followed,
+    /// The value that was there; it counts as looked at.
+    Confirmed,
+    /// The value that was there, and nothing to catch up with: nothing was written.
+    Unchanged,
+}
+
+/// How values are written.
+#[derive(Clone, Copy)]
+pub struct Manner<'a> {
+    /// Whether to catch up with what was seen instead of making others stale.
+    pub follow: bool,
+    /// What the writer had looked at before it got the values.
+    pub seen: &'a Seen,
+    /// Whether to find out only, and roll back.
+    pub dry_run: bool,
+    /// Why, for the audit log.
+    pub reason: &'a str,
+}
+
+/// A live row as the project's mutex holds it still.
+struct Live {
+    id: SecretId,
+    version: i64,
+    value_hash: String,
+    updated_at: Option<RegistryTime>,
+}
+
+/// The columns of the two statements.
+#[derive(Default)]
+struct Batch {
+    ids: Vec<Uuid>,
+    keys: Vec<String>,
+    sealed: Vec<Option<String>>,
+    hashes: Vec<String>,
+    versions: Vec<i64>,
+    answers: Vec<Option<String>>,
+}
+
+impl Session {
+    /// What the registry says of keys now: the look before a write; `keys` empty: of all of them. Keys that it does not
+    /// have are left out.
+    pub async fn look(&mut self, environment: &Environment, keys: &[KeyName]) -> Result<Seen, RegistryError> {
+        let work = self.reading("looking at the registry").await?;
+        let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
+        let sql = format!(
+            "SELECT key_name, {} FROM project_secret_registry
+             WHERE project_id = $1 AND (cardinality($2::text[]) = 0 OR key_name = ANY ($2)) AND retired_at IS NULL",
+            micros("last_updated_at")
+        );
+        let rows = work.rows(&sql, &[(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)]).await?;
+        Ok(Seen(rows.iter().filter_map(|row| Some((row.get(0), time(row, 1)?))).collect()))
+    }
+
+    /// Writes values in one transaction, sealed under the project's mutex for the rows that they become.
+    ///
+    /// # Errors
+    /// Besides the database's refusals: a follow of a key that is in sync here, or that appeared after the look.
+    pub async fn write_values(
+        &mut self,
+        keyring: &Keyring,
+        environment: &Environment,
+        values: &[(KeyName, SecretValue)],
+        manner: Manner<'_>,
+    ) -> Result<Vec<(String, Write)>, ValueError> {
+        environment.require_writable()?;
+        let (work, project) = self.changing("writing secrets", &environment.project_name, manner.reason).await?;
+        let (ring, position) = ring_and_audit_position(&work, environment).await?;
+        let hash_key = hash_keys::for_writing(&work, keyring, project, &ring).await?;
+        let rows = live_rows(&work, project, environment, values).await?;
+
+        let (mut inserts, mut updates) = (Batch::default(), Batch::default());
+        let mut written: BTreeMap<String, Write> = BTreeMap::new();
+        for ((key, value), row) in values.iter().zip(&rows) {
+            let live = live(row);
+            let registered = time(row, 5);
+            let behind = |live: &Live| live.updated_at < registered;
+            let equal = live.as_ref().is_some_and(|live| is_equal(value, &live.value_hash, &hash_key));
+            let answers = answer(key, manner, registered, live.as_ref().is_some_and(|live| !behind(live)), equal)?;
+            let target = SealTarget { keyring, ring: &ring, environment, project };
+            match live {
+                Some(live) if equal && registered.is_some() && !behind(&live) => {
+                    written.insert(key.to_string(), Write::Unchanged);
+                }
+                Some(live) if equal => updates.push(live.id, key, None, live.value_hash, live.version, answers),
+                Some(live) => {
+                    let sealed = target.seal(live.id, key, live.version + 1, value)?;
+                    let hash = hash_key.hash(value).to_string();
+                    updates.push(live.id, key, Some(sealed), hash, live.version + 1, answers);
+                }
+                None => {
+                    let id = SecretId(Uuid::new_v4());
+                    let sealed = target.seal(id, key, 1, value)?;
+                    inserts.push(id, key, Some(sealed), hash_key.hash(value).to_string(), 1, answers);
+                }
+            }
+        }
+        inserts.insert(&work, project, environment).await?;
+        updates.update(&work, environment).await?;
+        for (key, write) in audited(&work, project, environment, position).await? {
+            written.insert(key, write);
+        }
+        if !manner.dry_run {
+            work.commit().await?;
+        }
+        Ok(written.into_iter().collect())
+    }
+}
+
+/// The registry time that a write answers, if it does.
+fn answer(
+    key: &KeyName,
+    manner: Manner<'_>,
+    registered: Option<RegistryTime>,
+    in_sync: bool,
+    equal: bool,
+) -> Result<Option<RegistryTime>, RegistryError> {
+    let seen = manner.seen.time(key);
+    if equal {
+        // Confirmed as of the look; where the key has left the registry since, there is nothing to answer.
+        return Ok(seen.filter(|_| registered.is_some()));
+    }
+    if !manner.follow {
+        return Ok(None);
+    }
+    match (seen, registered) {
+        (Some(_), Some(_)) if in_sync => Err(RegistryError::Refused {
+            message: format!("{key} is in sync here, so there is nothing to follow, and the value is another"),
+            hint: Some("leave out --follow to change it, which lets the other environments know".to_owned()),
+        }),
+        (Some(seen), Some(_)) => Ok(Some(seen)),
+        (None, None) => Ok(None),
+        _ => Err(RegistryError::Conflict(format!(
+            "{key} was defined or retired since the look; look again, then repeat"
+        ))),
+    }
+}
+
+fn is_equal(value: &SecretValue, stored: &str, hash_key: &HashKey) -> bool {
+    stored.parse::<ValueHash>().is_ok_and(|stored| verify(value, &stored, Some(hash_key)) == HashCheck::Matches)
+}
+
+async fn ring_and_audit_position(work: &Work<'_>, environment: &Environment) -> Result<(RingName, i64), RegistryError> {
+    let row = work
+        .one(
+            "SELECT ring, (SELECT coalesce(max(position), 0) FROM audit_logs WHERE chain = $2) FROM environments WHERE id = $1",
+            &[(&environment.id.0, Type::UUID), (&environment.project.0, Type::UUID)],
+        )
+        .await?;
+    let ring: String = row.get(0);
+    let ring = ring.parse().map_err(|_| RegistryError::Inconsistent {
+        table: "environments",
+        column: "ring",
+        row: environment.name.clone(),
+    })?;
+    Ok((ring, row.get(1)))
+}
+
+/// One row for each value, in their order.
+async fn live_rows(
+    work: &Work<'_>,
+    project: ProjectId,
+    environment: &Environment,
+    values: &[(KeyName, SecretValue)],
+) -> Result<Vec<Row>, RegistryError> {
+    let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
+    let sql = format!(
+        "SELECT k.key, s.id, s.version, s.value_hash, {}, {}
+         FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
+         LEFT JOIN secrets s ON s.environment_id = $2 AND s.key = k.key AND s.deleted_at IS NULL
+         LEFT JOIN project_secret_registry r ON r.project_id = $3 AND r.key_name = k.key AND r.retired_at IS NULL
+         ORDER BY k.place",
+        micros("s.updated_at"),
+        micros("r.last_updated_at")
+    );
+    work.rows(&sql, &[(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)]).await
+}
+
+fn live(row: &Row) -> Option<Live> {
+    let id: Option<Uuid> = row.get(1);
+    Some(Live { id: SecretId(id?), version: row.get(2), value_hash: row.get(3), updated_at: time(row, 4) })
+}
+
+struct SealTarget<'a> {
+    keyring: &'a Keyring,
+    ring: &'a RingName,
+    environment: &'a Environment,
+    project: ProjectId,
+}
+
+impl SealTarget<'_> {
+    fn seal(&self, id: SecretId, key: &KeyName, version: i64, value: &SecretValue) -> Result<String, ValueError> {
+        let context = SealContext {
+            project: self.project,
+            environment: self.environment.id,
+            secret: id,
+            key: key.as_str(),
+            version,
+        };
+        self.keyring
+            .seal(self.ring, &context, value)
+            .map_err(|error| ValueError::Seal { what: format!("{key} for {}", self.environment.name), error })
+    }
+}
+
+impl Batch {
+    fn push(
+        &mut self,
+        id: SecretId,
+        key: &KeyName,
+        sealed: Option<String>,
+        hash: String,
+        version: i64,
+        answers: Option<RegistryTime>,
+    ) {
+        self.ids.push(id.0);
+        self.keys.push(key.to_string());
+        self.sealed.push(sealed);
+        self.hashes.push(hash);
+        self.versions.push(version);
+        self.answers.push(answers.map(|time| time.to_string()));
+    }
+
+    async fn insert(
+        &self,
+        work: &Work<'_>,
+        project: ProjectId,
+        environment: &Environment,
+    ) -> Result<(), RegistryError> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        work.execute(
+            "INSERT INTO secrets (id, project_id, environment_id, key, encrypted_value, value_hash, answers)
+             SELECT n.id, $1, $2, n.key, n.sealed, n.hash, n.answers::timestamptz
+             FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[]) AS n (id, key, sealed, hash, answers)",
+            &[
+                (&project.0, Type::UUID),
+                (&environment.id.0, Type::UUID),
+                (&self.ids, Type::UUID_ARRAY),
+                (&self.keys, Type::TEXT_ARRAY),
+                (&self.sealed, Type::TEXT_ARRAY),
+                (&self.hashes, Type::TEXT_ARRAY),
+                (&self.answers, Type::TEXT_ARRAY),
+            ],
+        )
+        .await?;
+        Ok(())
+    }
+
+    /// A row without a new ciphertext is confirmed.
+    async fn update(&self, work: &Work<'_>, environment: &Environment) -> Result<(), RegistryError> {
+        if self.ids.is_empty() {
+            return Ok(());
+        }
+        let updated = work
+            .execute(
+                "UPDATE secrets s SET encrypted_value = coalesce(n.sealed, s.encrypted_value), value_hash = n.hash,
+                        version = n.version, answers = n.answers::timestamptz
+                 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS n (id, sealed, hash, version, answers)
+                 WHERE s.id = n.id AND s.environment_id = $6 AND s.deleted_at IS NULL",
+                &[
+                    (&self.ids, Type::UUID_ARRAY),
+                    (&self.sealed, Type::TEXT_ARRAY),
+                    (&self.hashes, Type::TEXT_ARRAY),
+                    (&self.versions, Type::INT8_ARRAY),
+                    (&self.answers, Type::TEXT_ARRAY),
+                    (&environment.id.0, Type::UUID),
+                ],
+            )
+            .await?;
+        require_all(environment, self.ids.len(), updated)
+    }
+}
+
+/// A write that a policy hides is no error to the database.
+pub(super) fn require_all(environment: &Environment, asked: usize, written: u64) -> Result<(), RegistryError> {
+    if u64::try_from(asked) == Ok(written) {
+        return Ok(());
+    }
+    Err(RegistryError::Refused {
+        message: format!(
+            "the database let {written} of {asked} secrets of {} in project {} be written, so none was",
+            environment.name, environment.project_name
+        ),
+        hint: Some("your membership may just have changed; see: tidelock member list".to_owned()),
+    })
+}
+
+/// What this transaction's audit rows say about one environment.
+async fn audited(
+    work: &Work<'_>,
+    project: ProjectId,
+    environment: &Environment,
+    after: i64,
+) -> Result<Vec<(String, Write)>, RegistryError> {
+    let rows = work
+        .rows(
+            "SELECT subject, action FROM audit_logs WHERE chain = $1 AND position > $2 AND environment_id = $3
+             ORDER BY position",
+            &[(&project.0, Type::UUID), (&after, Type::INT8), (&environment.id.0, Type::UUID)],
+        )
+        .await?;
+    let writes = rows.iter().filter_map(|row| {
+        let write = match row.get(1) {
+            "secret.create" => Write::Created,
+            "secret.update" => Write::Changed,
+            "secret.follow" => Write::Followed,
+            "secret.confirm" => Write::Confirmed,
+            _ => return None,
+        };
+        Some((row.get(0), write))
+    });
+    Ok(writes.collect())
+}
