@@ -82,7 +82,7 @@ impl Operator {
         let watched = Watched::new();
         let mut essential = JoinSet::new();
 
-        let (changes, changed) = mpsc::unbounded_channel();
+        let (changes, turned) = mpsc::unbounded_channel();
         let looking = Heartbeat::default();
         let wiring = Wiring {
             watched: Box::new(names_of(watched.stores.environments.clone())),
@@ -109,12 +109,13 @@ impl Operator {
         let triggers = Triggers { index: context.index.clone(), bindings: to_bindings, environments: to_environments };
         let (caches, synced) = (watched.stores.clone(), watched.synced.clone());
         watched.follow(&mut essential, clients, config.class.as_deref(), &triggers, &context.sources);
-        essential.spawn(wake(changed, triggers, context.stores.environments.clone()));
+        essential.spawn(wake(turned, triggers, context.stores.environments.clone()));
 
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
         let mut workers = JoinSet::new();
         let (writing, reporting) = (Heartbeat::default(), Heartbeat::default());
         let queue = Queue {
+            kind: "SecretBinding",
             names: bindings,
             store: caches.bindings.clone(),
             metrics: Arc::clone(&context.metrics),
@@ -126,6 +127,7 @@ impl Operator {
             queue.work(move |binding| secret_binding::reconcile(binding, Arc::clone(&of_bindings)).boxed()).await;
         }));
         let queue = Queue {
+            kind: "ProjectEnvironment",
             names: environments,
             store: caches.environments.clone(),
             metrics: Arc::clone(&context.metrics),
