@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::telemetry::Heartbeat;
 
 /// Age at which a heartbeat counts as stopped.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 
 /// What the endpoints report on.
 pub trait Vitals: Send + Sync + 'static {

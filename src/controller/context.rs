@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use futures::FutureExt;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::Client;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{Lookup, Store};
+use kube::runtime::reflector::Store;
 
 use super::index::BindingIndex;
 use super::lanes::Lanes;
@@ -49,34 +48,4 @@ pub struct Stores {
     pub secrets: Store<PartialObjectMeta<Secret>>,
     /// Every Namespace, as metadata without managed fields; one that is terminating has a deletion time.
     pub namespaces: Store<PartialObjectMeta<Namespace>>,
-}
-
-impl Stores {
-    /// Comes back once each has everything that there is.
-    pub(super) async fn synced(&self) {
-        // An error means that the watch is gone, and with it the operator: there is nobody to go on for.
-        let all = tokio::try_join!(
-            self.bindings.wait_until_ready(),
-            self.environments.wait_until_ready(),
-            self.secrets.wait_until_ready(),
-            self.namespaces.wait_until_ready(),
-        );
-        if all.is_err() {
-            std::future::pending::<()>().await;
-        }
-    }
-
-    /// Which do not have everything yet, by resource.
-    pub(super) fn not_synced(&self) -> Vec<&'static str> {
-        fn synced<K: Lookup<DynamicType = ()> + Clone + 'static>(store: &Store<K>) -> bool {
-            store.wait_until_ready().now_or_never().is_some_and(|ready| ready.is_ok())
-        }
-        let all = [
-            ("secretbindings", synced(&self.bindings)),
-            ("projectenvironments", synced(&self.environments)),
-            ("secrets", synced(&self.secrets)),
-            ("namespaces", synced(&self.namespaces)),
-        ];
-        all.into_iter().filter(|(_, synced)| !synced).map(|(name, _)| name).collect()
-    }
 }

@@ -26,13 +26,14 @@ pub(super) struct Change<K> {
 }
 
 /// Watches for ever. `trim` takes from each object what the store need not keep; `tell` hears of each object that is
-/// another one than the store had, once the store has it.
+/// another one than the store had, once the store has it; `listed` is called when the store has everything.
 pub(super) async fn follow<K>(
     api: Api<K>,
     config: watcher::Config,
     mut writer: store::Writer<K>,
     trim: impl Fn(&mut K) + Clone,
     mut tell: impl FnMut(&Change<K>),
+    listed: impl Fn(),
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -80,6 +81,7 @@ pub(super) async fn follow<K>(
                     let before = reader.state();
                     writer.apply_watcher_event(&Event::InitDone);
                     compare(before, reader.state()).for_each(|change| tell(&change));
+                    listed();
                 }
                 event => writer.apply_watcher_event(&event),
             }

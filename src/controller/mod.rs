@@ -16,6 +16,7 @@ mod run;
 pub mod secret_binding;
 pub mod sources;
 mod status;
+mod synced;
 mod transitions;
 mod triggers;
 mod vitals;

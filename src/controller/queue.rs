@@ -22,13 +22,15 @@ use super::deadline::{Ended, within};
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
 /// First and longest pause after a failure; it doubles with each in a row.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_mins(1));
 
 /// From one beat of the heart to the next, while nothing else happens.
 const BEAT: Duration = Duration::from_secs(10);
 
 /// What works on one kind of object.
 pub(super) struct Queue<K: Resource<DynamicType = ()> + 'static> {
+    /// For metrics.
+    pub(super) kind: &'static str,
     pub(super) names: UnboundedReceiver<ObjectRef<K>>,
     pub(super) store: Store<K>,
     pub(super) metrics: Arc<Metrics>,
@@ -50,6 +52,7 @@ enum Failure<E: std::error::Error + 'static> {
 
 /// What the reconciles of one kind share.
 struct Shared<K: Resource<DynamicType = ()>> {
+    kind: &'static str,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
     /// How often in a row each object failed.
@@ -65,14 +68,14 @@ where
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let Self { mut names, store, metrics, heartbeat, stop } = self;
+        let Self { kind, mut names, store, metrics, heartbeat, stop } = self;
         let names = stream::poll_fn(move |context| names.poll_recv(context));
         // The applier polls its queue only when something comes: the beats are there to come.
         let queue = stream::select(names.map(Some), beats(heartbeat).map(|()| None))
             .filter_map(std::future::ready)
             .map(Ok::<_, Infallible>)
             .take_until(stop.clone().cancelled_owned());
-        let shared = Arc::new(Shared { metrics, stop, failures: Mutex::default() });
+        let shared = Arc::new(Shared { kind, metrics, stop, failures: Mutex::default() });
         let run = |object: Arc<K>, shared: Arc<Shared<K>>| {
             let reconcile = reconcile(Arc::clone(&object));
             async move { shared.run(&object, reconcile).await }.boxed()
@@ -108,8 +111,7 @@ where
             Err(Failure::Ended(Ended::Late)) => ReconcileResult::Timeout,
             Err(_) => ReconcileResult::Error,
         };
-        let kind = if K::kind(&()) == "SecretBinding" { "SecretBinding" } else { "ProjectEnvironment" };
-        self.metrics.reconciled(kind, outcome, began.elapsed());
+        self.metrics.reconciled(self.kind, outcome, began.elapsed());
         match &result {
             Ok(_) => {
                 self.lock().remove(&ObjectRef::from_obj(object));
@@ -174,6 +176,7 @@ mod tests {
         }
         writer.apply_watcher_event(&Event::InitDone);
         let queue = Queue {
+            kind: "ConfigMap",
             names: receive,
             store: reader,
             metrics: Arc::default(),

@@ -14,13 +14,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::client::{Clients, connect};
 use super::config::{Config, ControllerError};
-use super::context::{Context, Stores};
+use super::context::Context;
 use super::index::BindingIndex;
 use super::lanes::Lanes;
 use super::project_environment::{self, source_of};
 use super::queue::Queue;
 use super::secret_binding;
 use super::sources::{Sources, Wiring};
+use super::synced::Synced;
 use super::triggers::Triggers;
 use super::vitals::Pulse;
 use super::watched::Watched;
@@ -81,7 +82,7 @@ impl Operator {
         let watched = Watched::new();
         let mut essential = JoinSet::new();
 
-        let (changes, changed) = mpsc::unbounded_channel();
+        let (changes, turned) = mpsc::unbounded_channel();
         let looking = Heartbeat::default();
         let wiring = Wiring {
             watched: Box::new(names_of(watched.stores.environments.clone())),
@@ -106,14 +107,15 @@ impl Operator {
         let (to_bindings, bindings) = mpsc::unbounded_channel();
         let (to_environments, environments) = mpsc::unbounded_channel();
         let triggers = Triggers { index: context.index.clone(), bindings: to_bindings, environments: to_environments };
-        let caches = watched.stores.clone();
+        let (caches, synced) = (watched.stores.clone(), watched.synced.clone());
         watched.follow(&mut essential, clients, config.class.as_deref(), &triggers, &context.sources);
-        essential.spawn(wake(changed, triggers, context.stores.environments.clone()));
+        essential.spawn(wake(turned, triggers, context.stores.environments.clone()));
 
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
         let mut workers = JoinSet::new();
         let (writing, reporting) = (Heartbeat::default(), Heartbeat::default());
         let queue = Queue {
+            kind: "SecretBinding",
             names: bindings,
             store: caches.bindings.clone(),
             metrics: Arc::clone(&context.metrics),
@@ -121,10 +123,11 @@ impl Operator {
             stop: stop.clone(),
         };
         let of_bindings = Arc::clone(&context);
-        workers.spawn(once_synced(caches.clone(), stop.clone(), async move {
+        workers.spawn(once_synced(synced.clone(), stop.clone(), async move {
             queue.work(move |binding| secret_binding::reconcile(binding, Arc::clone(&of_bindings)).boxed()).await;
         }));
         let queue = Queue {
+            kind: "ProjectEnvironment",
             names: environments,
             store: caches.environments.clone(),
             metrics: Arc::clone(&context.metrics),
@@ -132,12 +135,12 @@ impl Operator {
             stop: stop.clone(),
         };
         let reconciler = Arc::new(project_environment::Reconciler::new(Arc::clone(&context)));
-        workers.spawn(once_synced(caches.clone(), stop.clone(), async move {
+        workers.spawn(once_synced(synced.clone(), stop.clone(), async move {
             queue.work(move |object| Arc::clone(&reconciler).reconcile(object).boxed()).await;
         }));
 
         let heartbeats = vec![("poller", looking), ("secretbindings", writing), ("projectenvironments", reporting)];
-        let pulse = Arc::new(Pulse::new(context, heartbeats));
+        let pulse = Arc::new(Pulse::new(context, synced, heartbeats));
         let server = tokio::spawn(server.serve(pulse, end.clone()));
         Self { essential, workers, server, events: tokio::spawn(sending), stop, end }
     }
@@ -196,9 +199,9 @@ async fn wake(
 }
 
 /// Works once every cache has everything: a decision on half of a cache would be a wrong one.
-async fn once_synced(stores: Stores, stop: CancellationToken, work: impl Future<Output = ()>) {
+async fn once_synced(synced: Synced, stop: CancellationToken, work: impl Future<Output = ()>) {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = stores.synced() => work.await,
+        () = synced.all() => work.await,
     }
 }

@@ -94,7 +94,9 @@ impl Triggers {
     }
 
     fn all_of(&self, bindings: Vec<ObjectRef<SecretBinding>>) {
-        bindings.into_iter().for_each(|binding| self.bind(binding));
+        for binding in bindings {
+            self.bind(binding);
+        }
     }
 
     fn bind(&self, binding: ObjectRef<SecretBinding>) {

@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::Context;
 use super::project_environment::source_of;
+use super::synced::Synced;
 use crate::api::{ConditionType, TABLE, find};
 use crate::server::Vitals;
 use crate::telemetry::Heartbeat;
@@ -14,18 +15,19 @@ use crate::telemetry::Heartbeat;
 /// How the operator is.
 pub(super) struct Pulse {
     context: Arc<Context>,
+    synced: Synced,
     heartbeats: Vec<(&'static str, Heartbeat)>,
 }
 
 impl Pulse {
-    pub(super) const fn new(context: Arc<Context>, heartbeats: Vec<(&'static str, Heartbeat)>) -> Self {
-        Self { context, heartbeats }
+    pub(super) const fn new(context: Arc<Context>, synced: Synced, heartbeats: Vec<(&'static str, Heartbeat)>) -> Self {
+        Self { context, synced, heartbeats }
     }
 }
 
 impl Vitals for Pulse {
     fn waits_for(&self) -> Vec<&'static str> {
-        self.context.stores.not_synced()
+        self.synced.missing()
     }
 
     fn heartbeats(&self) -> Vec<(&'static str, Heartbeat)> {

@@ -12,12 +12,14 @@ use super::config::ControllerError;
 use super::context::Stores;
 use super::follow::follow;
 use super::sources::Sources;
+use super::synced::Synced;
 use super::triggers::Triggers;
 use crate::api::{ProjectEnvironment, SecretBinding, names};
 
 /// Stores and what fills them.
 pub(super) struct Watched {
     pub(super) stores: Stores,
+    pub(super) synced: Synced,
     bindings: Writer<SecretBinding>,
     environments: Writer<ProjectEnvironment>,
     secrets: Writer<PartialObjectMeta<Secret>>,
@@ -36,7 +38,7 @@ impl Watched {
             secrets: in_secrets,
             namespaces: in_namespaces,
         };
-        Self { stores, bindings, environments, secrets, namespaces }
+        Self { stores, synced: Synced::default(), bindings, environments, secrets, namespaces }
     }
 
     /// Starts the watches; of the custom resources, those of that class.
@@ -52,14 +54,25 @@ impl Watched {
         let of_class = watcher::Config::default().labels(&class_selector(class));
         let ours = format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY);
         let everything = watcher::Config::default;
+        let filled = |cache: &'static str| {
+            let synced = self.synced.clone();
+            move || synced.filled(cache)
+        };
 
         let (tell, api) = (triggers.clone(), Api::<SecretBinding>::all(client()));
-        let task = follow(api, of_class.clone(), self.bindings, |_| {}, move |change| tell.binding(change));
+        let task = follow(
+            api,
+            of_class.clone(),
+            self.bindings,
+            |_| {},
+            move |change| tell.binding(change),
+            filled("secretbindings"),
+        );
         tasks.spawn(ended(task, "the watch of SecretBindings"));
 
         let (tell, sources) = (triggers.clone(), sources.clone());
         let tell = move |change: &_| tell.environment(change, &sources);
-        let task = follow(Api::all(client()), of_class, self.environments, |_| {}, tell);
+        let task = follow(Api::all(client()), of_class, self.environments, |_| {}, tell, filled("projectenvironments"));
         tasks.spawn(ended(task, "the watch of ProjectEnvironments"));
 
         // Metadata alone: a value never reaches a cache.
@@ -69,12 +82,26 @@ impl Watched {
                 annotations.retain(|name, _| name.starts_with(names::PREFIX));
             }
         };
-        let task = follow(api, everything().labels(&ours), self.secrets, trim, move |change| tell.secret(change));
+        let task = follow(
+            api,
+            everything().labels(&ours),
+            self.secrets,
+            trim,
+            move |change| tell.secret(change),
+            filled("secrets"),
+        );
         tasks.spawn(ended(task, "the watch of Secrets"));
 
         let (tell, api) = (triggers.clone(), Api::<PartialObjectMeta<Namespace>>::all(client()));
         let trim = |namespace: &mut PartialObjectMeta<Namespace>| namespace.metadata.annotations = None;
-        let task = follow(api, everything(), self.namespaces, trim, move |change| tell.namespace(change));
+        let task = follow(
+            api,
+            everything(),
+            self.namespaces,
+            trim,
+            move |change| tell.namespace(change),
+            filled("namespaces"),
+        );
         tasks.spawn(ended(task, "the watch of Namespaces"));
     }
 }

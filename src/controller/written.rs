@@ -9,7 +9,7 @@ use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
 /// How long a write is remembered; a cache that is further behind than this has other troubles.
-const MEMORY: Duration = Duration::from_secs(60);
+const MEMORY: Duration = Duration::from_mins(1);
 
 /// Objects as they were after our own last write. A cache lags behind its own operator: without this, the reconcile
 /// that follows a write would decide by a status that was already replaced, and write again.

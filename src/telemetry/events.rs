@@ -33,7 +33,6 @@ pub struct Events {
 
 impl Events {
     /// The sender, and the task that does the sending: it ends when every sender is gone and all has been sent.
-    #[must_use]
     pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
         let recorder = Recorder::new(client, Reporter::from("tidelock"));

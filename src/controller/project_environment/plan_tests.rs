@@ -48,7 +48,7 @@ fn unavailable(fault: Fault) -> SourceState {
     SourceState::Unavailable { since: Timestamp::UNIX_EPOCH, cause: "connection refused".to_owned(), fault, last: None }
 }
 
-fn object(spec: serde_json::Value) -> ProjectEnvironment {
+fn object(spec: &serde_json::Value) -> ProjectEnvironment {
     let mut whole = json!({
         "project": "shop", "environment": "dev", "grants": [{"namespaces": {"names": ["shop"]}}],
     });
@@ -93,7 +93,7 @@ fn each_state_of_the_source_has_its_conditions() {
         (json!({"suspend": true}), ready(&[]), "Unknown Suspended", "Unknown Suspended"),
     ];
     for (spec, state, is_ready, in_sync) in table {
-        let status = plan(&observed(object(spec), state)).unwrap();
+        let status = plan(&observed(object(&spec), state)).unwrap();
         assert_eq!(condition(&status, ConditionType::Ready), is_ready);
         assert_eq!(condition(&status, ConditionType::InSync), in_sync);
         assert_eq!(status.observed_generation, Some(3));
@@ -102,13 +102,13 @@ fn each_state_of_the_source_has_its_conditions() {
 
 #[test]
 fn nothing_is_said_before_the_first_look() {
-    assert!(plan(&observed(object(json!({})), SourceState::Pending)).is_none());
+    assert!(plan(&observed(object(&json!({})), SourceState::Pending)).is_none());
 }
 
 #[test]
 fn rows_that_may_be_hidden_leave_the_comparison_open() {
     let hidden = Snapshot { live_secrets: Some(5), ..snapshot(&[("A", Some(1), Some(1))]) };
-    let status = plan(&observed(object(json!({})), SourceState::Ready(Arc::new(hidden)))).unwrap();
+    let status = plan(&observed(object(&json!({})), SourceState::Ready(Arc::new(hidden)))).unwrap();
     assert_eq!(condition(&status, ConditionType::InSync), "Unknown RowsMayBeHidden");
     assert_eq!(condition(&status, ConditionType::Ready), "True Available");
 }
@@ -116,7 +116,7 @@ fn rows_that_may_be_hidden_leave_the_comparison_open() {
 #[test]
 fn values_come_from_the_snapshot() {
     let keys = [("A", Some(1), Some(1)), ("B", Some(1), Some(2)), ("C", None, Some(2)), ("D", Some(1), None)];
-    let status = plan(&observed(object(json!({})), ready(&keys))).unwrap();
+    let status = plan(&observed(object(&json!({})), ready(&keys))).unwrap();
     assert_eq!(status.project_id, Some(Uuid::nil().to_string()));
     assert_eq!(status.environment_id, Some(Uuid::max().to_string()));
     assert_eq!((status.production, status.revision, status.registry_revision), (Some(true), Some(7), Some(9)));
@@ -137,7 +137,7 @@ fn the_first_fifty_keys_are_listed_stale_ones_first() {
     let stale: Vec<String> = (0..40).map(|n| format!("Z{n:02}")).collect();
     let stale = stale.iter().map(|name| (name.as_str(), Some(1), Some(2)));
     let keys: Vec<_> = missing.chain(stale).chain([(long.as_str(), Some(1), Some(2))]).collect();
-    let status = plan(&observed(object(json!({})), ready(&keys))).unwrap();
+    let status = plan(&observed(object(&json!({})), ready(&keys))).unwrap();
     assert_eq!(status.out_of_sync.len(), 50);
     assert_eq!((status.out_of_sync[0].key.as_str(), status.out_of_sync[40].key.as_str()), ("Z00", "K00"));
     assert_eq!(status.keys.unwrap().stale, 41, "what cannot be listed is counted");
@@ -145,9 +145,9 @@ fn the_first_fifty_keys_are_listed_stale_ones_first() {
 
 #[test]
 fn an_outage_and_a_suspension_keep_the_last_values_and_a_refusal_does_not() {
-    let before = plan(&observed(object(json!({})), ready(&[("A", Some(1), Some(2))]))).unwrap();
+    let before = plan(&observed(object(&json!({})), ready(&[("A", Some(1), Some(2))]))).unwrap();
     let later = |spec, state| {
-        let object = ProjectEnvironment { status: Some(before.clone()), ..object(spec) };
+        let object = ProjectEnvironment { status: Some(before.clone()), ..object(&spec) };
         plan(&Observed { bindings: 5, ..observed(object, state) }).unwrap()
     };
     let away = later(json!({}), unavailable(Fault::Away));
@@ -161,18 +161,18 @@ fn an_outage_and_a_suspension_keep_the_last_values_and_a_refusal_does_not() {
 
 #[test]
 fn a_request_is_answered_by_its_nonce_and_the_answer_stays() {
-    let asked = Observed { asked: Some("n1".to_owned()), ..observed(object(json!({})), ready(&[])) };
+    let asked = Observed { asked: Some("n1".to_owned()), ..observed(object(&json!({})), ready(&[])) };
     let status = plan(&asked).unwrap();
     assert_eq!(status.last_handled_sync.as_deref(), Some("n1"));
-    let object = ProjectEnvironment { status: Some(status), ..object(json!({})) };
+    let object = ProjectEnvironment { status: Some(status), ..object(&json!({})) };
     let again = plan(&observed(object, unavailable(Fault::Away))).unwrap();
     assert_eq!(again.last_handled_sync.as_deref(), Some("n1"));
 }
 
 #[test]
 fn a_look_that_finds_nothing_new_says_the_same() {
-    let first = plan(&observed(object(json!({})), ready(&[("A", Some(1), Some(2))]))).unwrap();
-    let object = ProjectEnvironment { status: Some(first.clone()), ..object(json!({})) };
+    let first = plan(&observed(object(&json!({})), ready(&[("A", Some(1), Some(2))]))).unwrap();
+    let object = ProjectEnvironment { status: Some(first.clone()), ..object(&json!({})) };
     let later =
         Observed { now: Timestamp::from_second(999).unwrap(), ..observed(object, ready(&[("A", Some(1), Some(2))])) };
     assert_eq!(plan(&later), Some(first));

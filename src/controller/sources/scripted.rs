@@ -66,7 +66,7 @@ impl Scripted {
         environments: &[&str],
     ) -> (Sources, Poller, mpsc::UnboundedReceiver<SourceName>) {
         let watched: BTreeSet<SourceName> = environments.iter().map(|environment| source(environment)).collect();
-        let (changes, changed) = mpsc::unbounded_channel();
+        let (changes, told) = mpsc::unbounded_channel();
         let wiring = Wiring {
             watched: Box::new(move || watched.clone()),
             changes,
@@ -74,7 +74,7 @@ impl Scripted {
             metrics: Arc::new(Metrics::default()),
         };
         let (sources, poller) = Sources::new(Arc::clone(self) as Arc<dyn Registry>, wiring);
-        (sources, poller, changed)
+        (sources, poller, told)
     }
 }
 
