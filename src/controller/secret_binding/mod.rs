@@ -20,6 +20,8 @@ mod removal;
 mod report;
 mod state;
 mod target;
+#[cfg(test)]
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;

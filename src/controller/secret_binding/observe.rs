@@ -106,15 +106,19 @@ fn source_of(binding: &SecretBinding, context: &Context) -> Option<Source> {
 }
 
 fn from_caches(binding: &SecretBinding, context: &Context, namespace: &str) -> TargetSeen {
-    let name = binding.target_name();
-    let cached = context.stores.secrets.get(&ObjectRef::new(&name).within(namespace));
-    let status = binding.status.as_ref();
-    let written = status.and_then(|status| status.target.as_ref()).filter(|target| target.name == name);
+    let cached = context.stores.secrets.get(&ObjectRef::new(&binding.target_name()).within(namespace));
+    seen_in_cache(binding, cached.as_ref().map(|cached| &cached.metadata))
+}
+
+/// What the cache's metadata says about the target, without a request.
+pub(super) fn seen_in_cache(binding: &SecretBinding, cached: Option<&ObjectMeta>) -> TargetSeen {
+    let status = binding.status.as_ref().and_then(|status| status.target.as_ref());
+    let written = status.filter(|target| target.name == binding.target_name());
     match (cached, written) {
         (Some(cached), Some(written))
-            if written.uid == cached.metadata.uid && written.resource_version == cached.metadata.resource_version =>
+            if written.uid == cached.uid && written.resource_version == cached.resource_version =>
         {
-            TargetSeen::AsWritten(cached.metadata.clone())
+            TargetSeen::AsWritten(cached.clone())
         }
         // The cache has only what bears our label: what it lacks may be there all the same.
         (None, None) if !was_blocked(binding) => TargetSeen::Absent,
