@@ -8,4 +8,5 @@ pub mod controller;
 pub mod core;
 pub mod crypto;
 pub mod registry;
+pub mod server;
 pub mod telemetry;

@@ -25,6 +25,10 @@ pub const ADOPT: &str = "tidelock.dev/adopt";
 /// Set by a person on a SecretBinding: the removals held back at this revision are meant. The value is the revision.
 pub const RELEASE_REMOVAL: &str = "tidelock.dev/release-removal";
 
+/// Label on a custom resource: the operator that it is for, where a cluster has several. An operator takes the objects
+/// of its own class; one without a class those without the label.
+pub const CLASS: &str = "tidelock.dev/class";
+
 /// On a Secret of ours: the SecretBinding that it belongs to, and the generation it was written for.
 pub const BINDING: &str = "tidelock.dev/binding";
 

@@ -84,19 +84,10 @@ impl BindingIndex {
     pub(super) fn delete(&self, binding: &SecretBinding) {
         self.maps.write().unwrap_or_else(PoisonError::into_inner).remove(&key_of(binding));
     }
-
-    /// Keeps only these bindings: the watch began anew, and what is not in its list is gone.
-    pub(super) fn retain(&self, listed: &BTreeSet<Key>) {
-        let mut maps = self.maps.write().unwrap_or_else(PoisonError::into_inner);
-        let gone: Vec<Key> = maps.entries.keys().filter(|key| !listed.contains(*key)).cloned().collect();
-        for key in gone {
-            maps.remove(&key);
-        }
-    }
 }
 
 /// Namespace and name of a binding.
-pub(super) fn key_of(binding: &SecretBinding) -> Key {
+fn key_of(binding: &SecretBinding) -> Key {
     (binding.namespace().unwrap_or_default(), binding.name_any())
 }
 
@@ -175,14 +166,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_deleted_or_no_longer_listed_is_forgotten() {
+    fn what_is_deleted_is_forgotten() {
         let index = BindingIndex::default();
-        let (a, b) = (binding("a", "dev", None, None), binding("b", "dev", None, None));
+        let a = binding("a", "dev", None, None);
         index.apply(&a);
-        index.apply(&b);
-        index.delete(&a);
         assert_eq!(index.count_of_source("dev"), 1);
-        index.retain(&BTreeSet::new());
+        index.delete(&a);
         assert_eq!(index.count_of_source("dev"), 0);
         assert!(index.of_namespace("shop").is_empty());
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::deadline::waiting;
 use crate::registry::SourceName;
 
 /// Which lane a reconcile takes.
@@ -47,18 +48,23 @@ impl Lanes {
     }
 
     /// Waits for the right to run. Enter after the caches were looked at, which costs nothing and says which lane it
-    /// is, and before the first request; look again after waiting, the world may have moved.
+    /// is, and before the first request; look again after waiting, the world may have moved. The time spent waiting
+    /// does not count against the reconcile's deadline, which begins anew.
     ///
     /// # Panics
     /// Never: the semaphores are never closed.
     pub async fn enter(&self, lane: Lane, source: &SourceName) -> Pass {
-        // The source first: whoever waits for a busy source must not hold a place in the lane meanwhile.
-        let source = self.of_source(lane, source).acquire_owned().await.expect("never closed");
+        let of_source = self.of_source(lane, source);
         let lane = match lane {
             Lane::Urgent => Arc::clone(&self.urgent),
             Lane::Bulk => Arc::clone(&self.bulk),
         };
-        Pass { _source: source, _lane: lane.acquire_owned().await.expect("never closed") }
+        waiting(async {
+            // The source first: whoever waits for a busy source must not hold a place in the lane meanwhile.
+            let source = of_source.acquire_owned().await.expect("never closed");
+            Pass { _source: source, _lane: lane.acquire_owned().await.expect("never closed") }
+        })
+        .await
     }
 
     /// The bound of one source. Bulk work is bounded by its own narrow lane: it must not take an urgent one's place.

@@ -2,8 +2,10 @@
 
 mod events;
 mod heartbeat;
+mod logs;
 mod metrics;
 
 pub use events::{Events, Severity};
 pub use heartbeat::Heartbeat;
+pub use logs::{LogFormat, init as init_logs};
 pub use metrics::{Metrics, ReconcileResult, Verb};

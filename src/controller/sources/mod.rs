@@ -83,6 +83,17 @@ impl SourceState {
         }
     }
 
+    /// The state's name, for a metric.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending => "Pending",
+            Self::Refused { .. } => "Refused",
+            Self::Unavailable { .. } => "Unavailable",
+            Self::Ready(_) => "Ready",
+        }
+    }
+
     /// Whether both say the same; of two snapshots, whether they are one.
     fn same(&self, other: &Self) -> bool {
         match (self, other) {

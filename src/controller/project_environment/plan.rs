@@ -1,0 +1,131 @@
+//! From what was observed to the status; pure.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
+
+use super::observe::Observed;
+use crate::api::{
+    ConditionType, Grants, KeyCounts, OUT_OF_SYNC_MAX, OutOfSyncKey, ProjectEnvironmentStatus, Reason, Verdict,
+    conditions,
+};
+use crate::controller::sources::{Fault, SourceState};
+use crate::core::{KeyState, RegistryTime};
+use crate::registry::{Fence, Refusal, Snapshot};
+
+/// Longest key that a status can list, in characters; the schema's limit.
+const KEY_MAX: usize = 253;
+
+/// The status that the environment should have; `None` while there is nothing to say yet.
+pub(super) fn plan(observed: &Observed) -> Option<ProjectEnvironmentStatus> {
+    let spec = &observed.object.spec;
+    let before = observed.object.status.clone().unwrap_or_default();
+    let (availability, in_sync) = verdicts(observed)?;
+    let suspended = availability.reason() == Reason::Suspended;
+    let mut status = match &observed.state {
+        _ if suspended || availability.reason() == Reason::InvalidSpec => before.clone(),
+        SourceState::Ready(snapshot) => values(snapshot),
+        SourceState::Refused { .. } => ProjectEnvironmentStatus::default(),
+        SourceState::Unavailable { .. } | SourceState::Pending => before.clone(),
+    };
+    if !suspended {
+        status.bindings = Some(i64::try_from(observed.bindings).unwrap_or(i64::MAX));
+    }
+    status.last_handled_sync = observed.asked.clone().or(before.last_handled_sync);
+    let generation = observed.object.metadata.generation.unwrap_or_default();
+    status.observed_generation = Some(generation);
+    let ready = Verdict::source_ready(&availability, &in_sync, spec.out_of_sync_policy());
+    status.conditions = conditions(&before.conditions, &[ready, in_sync], generation, observed.now);
+    Some(status)
+}
+
+/// Whether it is available, and the registry comparison.
+fn verdicts(observed: &Observed) -> Option<(Verdict, Verdict)> {
+    use ConditionType::{InSync, Ready};
+    let spec = &observed.object.spec;
+    if spec.is_suspended() {
+        return Some((Verdict::plain(Ready, Reason::Suspended), Verdict::plain(InSync, Reason::Suspended)));
+    }
+    if let Err(invalid) = Grants::new(&spec.grants) {
+        let message = invalid.to_string();
+        return Some((
+            Verdict::new(Ready, Reason::InvalidSpec, message.clone()),
+            Verdict::new(InSync, Reason::InvalidSpec, message),
+        ));
+    }
+    let not_ready = || Verdict::plain(InSync, Reason::SourceNotReady);
+    Some(match &observed.state {
+        SourceState::Pending => return None,
+        SourceState::Refused { refusal } => (Verdict::plain(Ready, reason_of(*refusal)), not_ready()),
+        SourceState::Unavailable { cause, fault: Fault::Away, .. } => (
+            Verdict::new(Ready, Reason::DatabaseUnavailable, cause.clone()),
+            Verdict::new(InSync, Reason::DatabaseUnavailable, cause.clone()),
+        ),
+        SourceState::Unavailable { cause, fault: Fault::Refused, .. } => {
+            (Verdict::new(Ready, Reason::DatabaseRefused, cause.clone()), not_ready())
+        }
+        SourceState::Unavailable { cause, fault: Fault::Schema, .. } => {
+            (Verdict::new(Ready, Reason::SchemaNotServed, cause.clone()), not_ready())
+        }
+        SourceState::Ready(snapshot) => {
+            let in_sync = if snapshot.hides_rows() {
+                Verdict::plain(InSync, Reason::RowsMayBeHidden)
+            } else {
+                Verdict::in_sync(snapshot.states())
+            };
+            (Verdict::plain(Ready, Reason::Available), in_sync)
+        }
+    })
+}
+
+const fn reason_of(refusal: Refusal) -> Reason {
+    match refusal {
+        Refusal::ProjectNotVisible => Reason::ProjectNotVisible,
+        Refusal::EnvironmentNotFound => Reason::EnvironmentNotFound,
+        Refusal::EnvironmentDeleted => Reason::EnvironmentDeleted,
+        Refusal::ProductionNotPermitted => Reason::ProductionNotPermitted,
+        Refusal::EnvironmentNotPermitted => Reason::EnvironmentNotPermitted,
+    }
+}
+
+/// What the snapshot says, without conditions.
+fn values(snapshot: &Snapshot) -> ProjectEnvironmentStatus {
+    let (revision, registry_revision) = match snapshot.fence {
+        Fence::Revisions { project, environment, .. } => (Some(environment.number), Some(project.number)),
+        Fence::Digest { .. } => (None, None),
+    };
+    ProjectEnvironmentStatus {
+        project_id: Some(snapshot.project.to_string()),
+        environment_id: Some(snapshot.environment.to_string()),
+        production: Some(snapshot.production),
+        revision,
+        registry_revision,
+        keys: Some(KeyCounts::from(snapshot.counts())),
+        out_of_sync: out_of_sync(snapshot),
+        ..ProjectEnvironmentStatus::default()
+    }
+}
+
+/// The first 50 keys that are behind: stale ones first, then missing, then unregistered; each by name.
+fn out_of_sync(snapshot: &Snapshot) -> Vec<OutOfSyncKey> {
+    let mut behind: Vec<(KeyState, &str)> = snapshot
+        .states()
+        // Someone else's tables may hold names that the schema does not take; they are counted all the same.
+        .filter(|(key, state)| state.is_out_of_sync() && !key.is_empty() && key.chars().count() <= KEY_MAX)
+        .map(|(key, state)| (state, key))
+        .collect();
+    behind.sort_unstable();
+    behind.truncate(OUT_OF_SYNC_MAX);
+    let time = |time: RegistryTime| MicroTime(time.to_timestamp());
+    behind
+        .into_iter()
+        .map(|(state, key)| OutOfSyncKey {
+            key: key.to_owned(),
+            state,
+            updated_at: snapshot.secrets.get(key).map(|row| time(row.updated_at)),
+            last_updated_at: snapshot.registry.get(key).map(|registered| time(registered.last_updated_at)),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

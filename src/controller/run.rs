@@ -1,0 +1,205 @@
+//! The operator from start to stop.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use kube::runtime::reflector::Store;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use super::client::{Clients, connect};
+use super::config::{Config, ControllerError};
+use super::context::Context;
+use super::index::BindingIndex;
+use super::lanes::Lanes;
+use super::project_environment::{self, source_of};
+use super::queue::Queue;
+use super::secret_binding;
+use super::sources::{Sources, Wiring};
+use super::synced::Synced;
+use super::triggers::Triggers;
+use super::vitals::Pulse;
+use super::watched::Watched;
+use crate::api::ProjectEnvironment;
+use crate::crypto::Keyring;
+use crate::registry::{Reader, SourceName};
+use crate::server::Server;
+use crate::telemetry::{Events, Heartbeat, Metrics};
+
+/// How long what runs may go on after a stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the operator until it is asked to stop by SIGTERM or SIGINT; what runs then is finished within 10 s.
+///
+/// A database that is away is no reason not to run; a login that the operator must not have is.
+pub async fn run(config: Config) -> Result<(), ControllerError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
+    let keyring = Arc::new(Keyring::read(&config.keyring)?);
+    let reader = Reader::new(config.database.clone(), config.listen_url.clone()).map_err(ControllerError::Database)?;
+    let clients = connect().await?;
+    let server = Server::bind(config.http).await?;
+    tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "listening");
+
+    let mut operator = Operator::start(&config, reader, &clients, keyring, server);
+    let end = tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        end = operator.broken() => Err(end),
+    };
+    match &end {
+        Ok(()) => tracing::info!("asked to stop; finishing what runs"),
+        Err(error) => tracing::error!(%error, "the operator stops"),
+    }
+    operator.stop().await;
+    end
+}
+
+/// The running tasks.
+struct Operator {
+    /// They never end by themselves; with why, if one does.
+    essential: JoinSet<ControllerError>,
+    /// They end after a stop, when what runs is finished.
+    workers: JoinSet<()>,
+    server: JoinHandle<std::io::Result<()>>,
+    /// Sends what is left of the Events once everything else has ended.
+    events: JoinHandle<()>,
+    /// Ends the taking of work.
+    stop: CancellationToken,
+    /// Ends everything else.
+    end: CancellationToken,
+}
+
+impl Operator {
+    fn start(config: &Config, reader: Reader, clients: &Clients, keyring: Arc<Keyring>, server: Server) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let (events, sending) = Events::new(clients.requests.clone(), Arc::clone(&metrics));
+        let watched = Watched::new();
+        let mut essential = JoinSet::new();
+
+        let (changes, changed) = mpsc::unbounded_channel();
+        let looking = Heartbeat::default();
+        let wiring = Wiring {
+            watched: Box::new(names_of(watched.stores.environments.clone())),
+            changes,
+            heartbeat: looking.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        let (sources, poller) = Sources::new(Arc::new(reader), wiring);
+        essential.spawn(poller.run().map(ControllerError::Login));
+
+        let context = Arc::new(Context {
+            client: clients.requests.clone(),
+            sources,
+            keyring,
+            stores: watched.stores.clone(),
+            index: BindingIndex::default(),
+            lanes: Lanes::new(config.urgent, config.bulk),
+            events,
+            metrics,
+            cluster: config.cluster.clone(),
+        });
+        let (to_bindings, bindings) = mpsc::unbounded_channel();
+        let (to_environments, environments) = mpsc::unbounded_channel();
+        let triggers = Triggers { index: context.index.clone(), bindings: to_bindings, environments: to_environments };
+        let (caches, synced) = (watched.stores.clone(), watched.synced.clone());
+        watched.follow(&mut essential, clients, config.class.as_deref(), &triggers, &context.sources);
+        essential.spawn(wake(changed, triggers, context.stores.environments.clone()));
+
+        let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+        let mut workers = JoinSet::new();
+        let (writing, reporting) = (Heartbeat::default(), Heartbeat::default());
+        let queue = Queue {
+            names: bindings,
+            store: caches.bindings.clone(),
+            metrics: Arc::clone(&context.metrics),
+            heartbeat: writing.clone(),
+            stop: stop.clone(),
+        };
+        let of_bindings = Arc::clone(&context);
+        workers.spawn(once_synced(synced.clone(), stop.clone(), async move {
+            queue.work(move |binding| secret_binding::reconcile(binding, Arc::clone(&of_bindings)).boxed()).await;
+        }));
+        let queue = Queue {
+            names: environments,
+            store: caches.environments.clone(),
+            metrics: Arc::clone(&context.metrics),
+            heartbeat: reporting.clone(),
+            stop: stop.clone(),
+        };
+        let reconciler = Arc::new(project_environment::Reconciler::new(Arc::clone(&context)));
+        workers.spawn(once_synced(synced.clone(), stop.clone(), async move {
+            queue.work(move |object| Arc::clone(&reconciler).reconcile(object).boxed()).await;
+        }));
+
+        let heartbeats = vec![("poller", looking), ("secretbindings", writing), ("projectenvironments", reporting)];
+        let pulse = Arc::new(Pulse::new(context, synced, heartbeats));
+        let server = tokio::spawn(server.serve(pulse, end.clone()));
+        Self { essential, workers, server, events: tokio::spawn(sending), stop, end }
+    }
+
+    /// Comes back when a task ended that should not have, with why.
+    async fn broken(&mut self) -> ControllerError {
+        tokio::select! {
+            Some(ended) = self.essential.join_next() => {
+                ended.unwrap_or(ControllerError::Task { task: "a watch or the poller" })
+            }
+            Some(_) = self.workers.join_next() => ControllerError::Task { task: "a queue" },
+            _ = &mut self.server => ControllerError::Task { task: "the HTTP server" },
+        }
+    }
+
+    /// Takes no more work, lets finish what runs, and sends the last Events: 10 s at most.
+    async fn stop(mut self) {
+        let deadline = Instant::now() + GRACE;
+        self.stop.cancel();
+        let finished = timeout_at(deadline, async { while self.workers.join_next().await.is_some() {} }).await;
+        if finished.is_err() {
+            tracing::warn!("some reconciles did not finish in {} s and are broken off", GRACE.as_secs());
+        }
+        self.workers.shutdown().await;
+        self.essential.shutdown().await;
+        self.end.cancel();
+        if !self.server.is_finished() {
+            let _ = timeout_at(deadline, &mut self.server).await;
+        }
+        self.server.abort();
+        let _ = timeout_at(deadline, &mut self.events).await;
+        self.events.abort();
+    }
+}
+
+/// The environments to look at: those that an object names which is neither suspended nor being deleted.
+fn names_of(environments: Store<ProjectEnvironment>) -> impl Fn() -> BTreeSet<SourceName> {
+    move || {
+        let all = environments.state();
+        let looked_at =
+            all.iter().filter(|object| !object.spec.is_suspended() && object.metadata.deletion_timestamp.is_none());
+        looked_at.map(|object| source_of(object)).collect()
+    }
+}
+
+/// Wakes whoever is concerned when an environment stands otherwise.
+async fn wake(
+    mut changed: UnboundedReceiver<SourceName>,
+    triggers: Triggers,
+    environments: Store<ProjectEnvironment>,
+) -> ControllerError {
+    while let Some(source) = changed.recv().await {
+        triggers.source(&source, &environments.state());
+    }
+    ControllerError::Task { task: "the poller" }
+}
+
+/// Works once every cache has everything: a decision on half of a cache would be a wrong one.
+async fn once_synced(synced: Synced, stop: CancellationToken, work: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = synced.all() => work.await,
+    }
+}

@@ -1,0 +1,129 @@
+//! The operator's own HTTP endpoints: `/livez`, `/readyz`, `/metrics`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::telemetry::Heartbeat;
+
+/// Age at which a heartbeat counts as stopped.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What the endpoints report on.
+pub trait Vitals: Send + Sync + 'static {
+    /// What the operator waits for before it can work; empty once it is ready. Neither the database nor being a leader
+    /// counts: a roll-out must not hang on either.
+    fn waits_for(&self) -> Vec<&'static str>;
+    /// The heartbeats of the tasks that must go round.
+    fn heartbeats(&self) -> Vec<(&'static str, Heartbeat)>;
+    /// All metrics, as text.
+    fn metrics(&self) -> String;
+}
+
+/// The address could not be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address} for /livez, /readyz and /metrics: {cause}")]
+pub struct BindError {
+    address: SocketAddr,
+    cause: std::io::Error,
+}
+
+/// A socket that listens, and does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens; port 0 takes a free one.
+    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        let fail = |cause| BindError { address, cause };
+        let listener = TcpListener::bind(address).await.map_err(fail)?;
+        let address = listener.local_addr().map_err(fail)?;
+        Ok(Self { listener, address })
+    }
+
+    /// The address with the port that was taken.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `stop`.
+    pub async fn serve<V: Vitals>(self, vitals: Arc<V>, stop: CancellationToken) -> std::io::Result<()> {
+        axum::serve(self.listener, router(vitals)).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+}
+
+fn router<V: Vitals>(vitals: Arc<V>) -> Router {
+    Router::new()
+        .route("/livez", get(livez::<V>))
+        .route("/readyz", get(readyz::<V>))
+        .route("/metrics", get(metrics::<V>))
+        .with_state(vitals)
+}
+
+async fn livez<V: Vitals>(State(vitals): State<Arc<V>>) -> Response {
+    let silent = vitals.heartbeats().into_iter().filter(|(_, heartbeat)| heartbeat.age() > SILENCE);
+    answer("stopped: ", &silent.map(|(task, _)| task).collect::<Vec<_>>())
+}
+
+async fn readyz<V: Vitals>(State(vitals): State<Arc<V>>) -> Response {
+    answer("not yet synced: ", &vitals.waits_for())
+}
+
+async fn metrics<V: Vitals>(State(vitals): State<Arc<V>>) -> Response {
+    let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, form)], vitals.metrics()).into_response()
+}
+
+fn answer(complaint: &str, about: &[&str]) -> Response {
+    if about.is_empty() {
+        return "ok\n".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{complaint}{}\n", about.join(", "))).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fixture(Vec<&'static str>);
+
+    impl Vitals for Fixture {
+        fn waits_for(&self) -> Vec<&'static str> {
+            self.0.clone()
+        }
+
+        fn heartbeats(&self) -> Vec<(&'static str, Heartbeat)> {
+            vec![("poller", Heartbeat::default())]
+        }
+
+        fn metrics(&self) -> String {
+            "# EOF\n".to_owned()
+        }
+    }
+
+    #[tokio::test]
+    async fn ready_means_that_nothing_is_waited_for() {
+        let ready = |waits: Vec<&'static str>| readyz(State(Arc::new(Fixture(waits))));
+        assert_eq!(ready(vec![]).await.status(), StatusCode::OK);
+        assert_eq!(ready(vec!["secretbindings"]).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(livez(State(Arc::new(Fixture(vec!["secrets"])))).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn a_free_port_is_taken_and_told() {
+        let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        assert_ne!(server.address().port(), 0);
+    }
+}
