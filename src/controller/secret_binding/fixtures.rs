@@ -81,11 +81,6 @@ impl BindingFixture {
         self
     }
 
-    pub(super) fn at_generation(mut self, generation: i64) -> Self {
-        self.0.metadata.generation = Some(generation);
-        self
-    }
-
     pub(super) fn created_at(mut self, second: i64) -> Self {
         let time = jiff::Timestamp::from_second(second).expect("a time");
         self.0.metadata.creation_timestamp = Some(Time(time));

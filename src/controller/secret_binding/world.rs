@@ -16,13 +16,13 @@ use super::apply::Written;
 use super::content;
 use super::fixtures::{BindingFixture, SnapshotFixture, keyring, token};
 use super::history::{self, History, Inquiry};
-use super::observe::seen_in_cache;
-use super::observed::{Baseline, Observed, Source, TargetSeen};
+use super::observe::{seen_by_metadata, seen_in_cache};
+use super::observed::{Baseline, Depth, Observed, Source, TargetSeen};
 use super::ownership::{Ownership, ownership};
 use super::plan::{Action, Decision, Doomed, Notice, Plan, compose, decide};
 use super::report::next_status;
 use super::target::Whole;
-use crate::api::names::MANAGED_BY_LABEL;
+use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
 use crate::api::{ConditionType, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
 use crate::controller::sources::{Fault, SourceState};
 use crate::registry::{Refusal, Snapshot};
@@ -42,6 +42,7 @@ pub(super) struct World {
     writes: Vec<String>,
     pub(super) notice: Option<Notice>,
     pub(super) requeue: Option<std::time::Duration>,
+    /// How often the Secret was read, values included.
     pub(super) reads: usize,
 }
 
@@ -148,22 +149,22 @@ impl World {
 
     pub(super) fn reconcile_answering(&mut self, answered: Option<&str>) -> Vec<String> {
         self.writes.clear();
-        let mut whole = false;
+        let mut depth = Depth::Caches;
         for _ in 0..4 {
-            let seen = self.observe(whole);
+            let seen = self.observe(depth);
             let plan = match decide(&seen, &keyring()) {
-                Decision::Read => {
-                    whole = true;
+                Decision::Read(deeper) => {
+                    depth = deeper;
                     continue;
                 }
                 Decision::Settled(plan) => plan,
                 Decision::Open(intent) => {
                     let opened = content::open(&intent.picked, intent.snapshot, &keyring());
-                    compose(&seen, *intent, opened)
+                    compose(&seen, intent, opened)
                 }
             };
             let Ok(written) = self.apply(&plan) else {
-                whole = true;
+                depth = Depth::Whole;
                 continue;
             };
             if let Some(status) = next_status(&self.binding, &plan, written.as_ref(), answered, self.now()) {
@@ -176,14 +177,25 @@ impl World {
         panic!("not settled: {:?}", self.writes);
     }
 
-    fn observe(&mut self, whole: bool) -> Observed {
+    fn observe(&mut self, depth: Depth) -> Observed {
         let name = self.binding.target_name();
-        let target = if whole {
-            self.reads += 1;
-            self.secrets.get(&name).map_or(TargetSeen::Absent, |secret| TargetSeen::Whole(Whole(secret.clone())))
-        } else {
-            let cached = self.secrets.get(&name).filter(|secret| secret.labels().contains_key(MANAGED_BY_LABEL));
-            seen_in_cache(&self.binding, cached.map(|secret| &secret.metadata))
+        let secret = self.secrets.get(&name);
+        let target = match depth {
+            Depth::Caches => {
+                let cached = secret.filter(|secret| secret.labels().contains_key(MANAGED_BY_LABEL));
+                let cached = cached.map(|secret| {
+                    // As the watch does it.
+                    let mut metadata = secret.metadata.clone();
+                    metadata.annotations.get_or_insert_default().retain(|name, _| name.starts_with(PREFIX));
+                    metadata
+                });
+                seen_in_cache(&self.binding, cached.as_ref())
+            }
+            Depth::Metadata => seen_by_metadata(&self.binding, secret.map(|secret| secret.metadata.clone())),
+            Depth::Whole => {
+                self.reads += 1;
+                secret.map_or(TargetSeen::Absent, |secret| TargetSeen::Whole(Whole(secret.clone())))
+            }
         };
         let others = self.secrets.values().map(|secret| secret.metadata.clone());
         let is_stray = |metadata: &ObjectMeta| {

@@ -1,12 +1,18 @@
 //! What is written, and how often.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use super::super::super::fixtures::{SnapshotFixture, binding, snapshot};
 use super::super::super::plan::Notice;
 use super::super::super::world::{World, world};
 use crate::api::ConditionType::{Delivered, InSync};
 use crate::api::names::{MANAGED_BY_LABEL, RELEASE_REMOVAL, ROWS};
+
+/// What a person does.
+type Change = fn(&mut World);
 
 fn ab() -> SnapshotFixture {
     snapshot().with("A", "one").with("B", "two")
@@ -103,43 +109,19 @@ fn a_renamed_key_and_another_type_of_value_arrive_as_asked() {
 
 #[test]
 fn whatever_a_person_does_to_the_secret_is_repaired_and_said_once() {
-    let changes: [(fn(&mut World), &str); 6] = [
+    fn data(world: &mut World, change: impl FnOnce(&mut BTreeMap<String, ByteString>)) {
+        world.edit_secret("app", |secret| change(secret.data.as_mut().expect("data")));
+    }
+    fn metadata(world: &mut World, change: impl FnOnce(&mut ObjectMeta)) {
+        world.edit_secret("app", |secret| change(&mut secret.metadata));
+    }
+    let changes: [(Change, &str); 6] = [
         (|world| drop(world.delete_secret("app")), "was gone"),
-        (
-            |world| {
-                world.edit_secret("app", |secret| {
-                    drop(secret.data.as_mut().expect("data").insert("A".into(), ByteString(b"x".to_vec())))
-                })
-            },
-            "changed keys A",
-        ),
-        (
-            |world| {
-                world.edit_secret("app", |secret| {
-                    drop(secret.data.as_mut().expect("data").insert("EXTRA".into(), ByteString(vec![])))
-                })
-            },
-            "extra keys EXTRA",
-        ),
-        (
-            |world| world.edit_secret("app", |secret| drop(secret.data.as_mut().expect("data").remove("B"))),
-            "missing keys B",
-        ),
-        (
-            |world| {
-                world.edit_secret("app", |secret| {
-                    drop(secret.metadata.labels.as_mut().expect("labels").remove(MANAGED_BY_LABEL))
-                })
-            },
-            MANAGED_BY_LABEL,
-        ),
-        (
-            |world| {
-                world
-                    .edit_secret("app", |secret| drop(secret.metadata.annotations.as_mut().expect("ours").remove(ROWS)))
-            },
-            ROWS,
-        ),
+        (|world| data(world, |data| drop(data.insert("A".into(), ByteString(b"x".to_vec())))), "changed keys A"),
+        (|world| data(world, |data| drop(data.insert("EXTRA".into(), ByteString(vec![])))), "extra keys EXTRA"),
+        (|world| data(world, |data| drop(data.remove("B"))), "missing keys B"),
+        (|world| metadata(world, |metadata| metadata.labels = None), MANAGED_BY_LABEL),
+        (|world| metadata(world, |metadata| metadata.annotations = None), ROWS),
     ];
     for (change, what) in changes {
         let mut world = delivered();
@@ -162,6 +144,18 @@ fn a_label_of_somebody_else_is_no_repair_and_no_write_to_the_secret() {
     assert_eq!(world.reconcile(), ["status"]);
     assert_eq!(world.notice, None);
     assert_eq!(world.reconcile(), nothing());
+}
+
+#[test]
+fn annotations_of_somebody_else_outlive_a_changed_value() {
+    let mut world = delivered();
+    world.edit_secret("app", |secret| {
+        secret.metadata.annotations.get_or_insert_default().insert("theirs.dev/x".into(), "1".into());
+    });
+    world.reconcile();
+    world.read(ab().with("A", "new").at_revision(6));
+    assert_eq!(world.reconcile(), ["replace app", "status"]);
+    assert_eq!(world.secret("app").metadata.annotations.as_ref().expect("annotations")["theirs.dev/x"], "1");
 }
 
 #[test]
