@@ -122,9 +122,9 @@ impl Operator {
             heartbeat: writing.clone(),
             stop: stop.clone(),
         };
-        let of_bindings = Arc::clone(&context);
+        let reconciler = Arc::new(secret_binding::Reconciler::new(Arc::clone(&context)));
         workers.spawn(once_synced(synced.clone(), stop.clone(), async move {
-            queue.work(move |binding| secret_binding::reconcile(binding, Arc::clone(&of_bindings)).boxed()).await;
+            queue.work(move |binding| Arc::clone(&reconciler).reconcile(binding).boxed()).await;
         }));
         let queue = Queue {
             kind: "ProjectEnvironment",

@@ -17,6 +17,12 @@ pub(super) struct Written {
     resource_version: Option<String>,
 }
 
+impl From<&Secret> for Written {
+    fn from(secret: &Secret) -> Self {
+        Self { uid: secret.uid(), resource_version: secret.resource_version() }
+    }
+}
+
 impl Written {
     /// Its uid and resourceVersion.
     #[must_use]
@@ -91,7 +97,7 @@ pub(super) async fn apply(
     for stray in std::mem::take(&mut plan.strays) {
         delete_stray(binding, &secrets, metrics, &stray).await?;
     }
-    Ok(written.map(|secret| Written { uid: secret.uid(), resource_version: secret.resource_version() }))
+    Ok(written.as_ref().map(Written::from))
 }
 
 async fn delete(secrets: &Api<Secret>, metrics: &Metrics, doomed: &Doomed) -> Result<(), ApplyError> {

@@ -139,12 +139,6 @@ impl Values {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
-
-    /// Whether there are none.
-    #[must_use]
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
 }
 
 impl FromIterator<(String, SecretValue)> for Values {

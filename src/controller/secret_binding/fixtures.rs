@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::ownership::controller_reference;
 use crate::api::{
-    DataEntry, RemoteRef, SecretBinding, SecretBindingSpec, SourceRef, Target, Template, TemplateMetadata,
+    DataEntry, OutOfSyncPolicy, RemoteRef, SecretBinding, SecretBindingSpec, SourceRef, Target, Template,
+    TemplateMetadata,
 };
 use crate::core::{EnvironmentId, ProjectId, RegistryTime, SecretId, SecretValue};
 use crate::crypto::{HashKey, Keyring, SealContext};
@@ -80,11 +81,6 @@ impl BindingFixture {
         self
     }
 
-    pub(super) fn at_generation(mut self, generation: i64) -> Self {
-        self.0.metadata.generation = Some(generation);
-        self
-    }
-
     pub(super) fn created_at(mut self, second: i64) -> Self {
         let time = jiff::Timestamp::from_second(second).expect("a time");
         self.0.metadata.creation_timestamp = Some(Time(time));
@@ -138,6 +134,11 @@ impl BindingFixture {
     fn metadata(&mut self) -> &mut TemplateMetadata {
         let template: &mut Template = self.target().template.get_or_insert_default();
         template.metadata.get_or_insert_default()
+    }
+
+    pub(super) fn degrading(mut self) -> Self {
+        self.0.spec.out_of_sync_policy = Some(OutOfSyncPolicy::Degrade);
+        self
     }
 
     pub(super) fn build(self) -> SecretBinding {

@@ -1,6 +1,6 @@
 //! SecretBinding: keys of a source, delivered into one Secret.
 //!
-//! [`reconcile`] lists the steps; each is a file. What can lose or leak a value is decided by pure functions, which
+//! [`Reconciler::reconcile`] lists the steps; each is a file. What can lose or leak a value is decided by pure functions, which
 //! have the tests: whose a Secret is (`ownership`), what may leave it (`removal`), whether the database is the one that
 //! was delivered from (`history`), what goes into it (`content`, `target`), and whether anything changed at all
 //! (`fingerprint`).
@@ -20,6 +20,8 @@ mod removal;
 mod report;
 mod state;
 mod target;
+#[cfg(test)]
+mod world;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,20 +30,18 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use self::apply::ApplyError;
-use self::observe::{Depth, environment_of, source_name};
-use self::observed::Observed;
+use self::observe::environment_of;
+use self::observed::{Depth, Observed};
 use self::plan::{Decision, Plan};
 use self::state::BindingState;
+use super::project_environment::source_of;
 use super::sources::SourceState;
-use super::{Context, Lane, StatusError};
+use super::{Context, Lane, StatusError, Written as Newest};
 use crate::api::names::sync_nonce;
 use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, find};
 use crate::registry::SourceName;
 
 pub use self::observe::ObserveError;
-
-/// How long the steps of one reconcile may take together, waiting for their turn not counted.
-const DEADLINE: Duration = Duration::from_secs(60);
 
 /// How often a Secret that somebody else writes at the same time is looked at again, before others get their turn.
 const ATTEMPTS: usize = 4;
@@ -50,7 +50,7 @@ const ATTEMPTS: usize = 4;
 const RACED: Duration = Duration::from_secs(1);
 
 /// When to try again what the API server refused: what it lacked may come without an event.
-const REFUSED: Duration = Duration::from_secs(60);
+const REFUSED: Duration = Duration::from_mins(1);
 
 /// When to look again for an answer to `tidelock.dev/sync` that could not be given yet.
 const UNANSWERED: Duration = Duration::from_secs(5);
@@ -64,69 +64,82 @@ pub enum BindingError {
     /// The status could not be written.
     #[error(transparent)]
     Report(#[from] StatusError),
-    /// It took too long.
-    #[error("not done within {} s", DEADLINE.as_secs())]
-    Deadline,
 }
 
-/// Brings one binding's Secret and status up to date.
-pub async fn reconcile(binding: Arc<SecretBinding>, context: Arc<Context>) -> Result<Action, BindingError> {
-    // 1. A glance at the caches: mostly there is nothing to do.
-    let lane = match glance(&observe::observe(&binding, &context, Depth::Caches).await?, &context) {
-        Glance::Rest(action) => return Ok(action),
-        Glance::Go(lane) => lane,
-    };
-    // 2. Wait for a turn. Who waited looks again, at the binding, too.
-    let _pass = context.lanes.enter(lane, &name_of_source(&binding, &context)).await;
-    let Some(binding) = context.stores.bindings.get(&ObjectRef::from_obj(&*binding)) else {
-        return Ok(Action::await_change());
-    };
-    match tokio::time::timeout(DEADLINE, steps(&binding, &context)).await.unwrap_or(Err(BindingError::Deadline)) {
-        // Its own next event leads to another look.
-        Err(BindingError::Report(StatusError::Moved { .. })) => Ok(Action::requeue(RACED)),
-        done => done,
-    }
+/// Reconciles SecretBindings.
+pub struct Reconciler {
+    context: Arc<Context>,
+    newest: Newest<SecretBinding>,
 }
 
-async fn steps(binding: &Arc<SecretBinding>, context: &Context) -> Result<Action, BindingError> {
-    // 3. Where a person asked to look now: look, and know whether that was answered.
-    let answered = answer_sync(binding, context).await;
-
-    let mut depth = Depth::Caches;
-    for _ in 0..ATTEMPTS {
-        // 4. Read everything.
-        let seen = observe::observe(binding, context, depth).await?;
-        // 5. Decide; open values only if need be.
-        let mut plan = match plan::decide(&seen, &context.keyring) {
-            Decision::Read => {
-                depth = Depth::Whole;
-                continue;
-            }
-            Decision::Settled(plan) => plan,
-            Decision::Open(intent) => {
-                let opened = content::open(&intent.picked, intent.snapshot, &context.keyring);
-                plan::compose(&seen, *intent, opened)
-            }
-        };
-        // 6. Write the Secret.
-        let written = match apply::apply(binding, &context.client, &context.metrics, &mut plan).await {
-            Ok(written) => written,
-            Err(ApplyError::Raced { .. }) => {
-                depth = Depth::Whole;
-                continue;
-            }
-            Err(ApplyError::Terminating) => return Ok(Action::await_change()),
-            Err(error) => {
-                plan = not_written(plan, &error);
-                None
-            }
-        };
-        // 7. Say so.
-        report::report(binding, context, &plan, written.as_ref(), answered.as_deref()).await?;
-        let waits = is_unanswered(binding) && answered.is_none();
-        return Ok(requeue(&plan, waits));
+impl Reconciler {
+    /// One for the whole operator: it remembers what each status was written to, until the cache knows.
+    #[must_use]
+    pub fn new(context: Arc<Context>) -> Self {
+        Self { context, newest: Newest::default() }
     }
-    Ok(Action::requeue(RACED))
+
+    /// Brings one binding's Secret and status up to date.
+    pub async fn reconcile(self: Arc<Self>, binding: Arc<SecretBinding>) -> Result<Action, BindingError> {
+        let context = &*self.context;
+        let binding = self.newest.newest(binding);
+        // 1. A glance at the caches: mostly there is nothing to do.
+        let lane = match glance(&observe::observe(&binding, context, Depth::Caches).await?, context) {
+            Glance::Rest(action) => return Ok(action),
+            Glance::Go(lane) => lane,
+        };
+        // 2. Wait for a turn. Who waited looks again, at the binding, too.
+        let _pass = context.lanes.enter(lane, &name_of_source(&binding, context)).await;
+        let Some(binding) = context.stores.bindings.get(&ObjectRef::from_obj(&*binding)) else {
+            return Ok(Action::await_change());
+        };
+        match self.steps(&self.newest.newest(binding)).await {
+            // Its own next event leads to another look.
+            Err(BindingError::Report(StatusError::Moved { .. })) => Ok(Action::requeue(RACED)),
+            done => done,
+        }
+    }
+
+    async fn steps(&self, binding: &Arc<SecretBinding>) -> Result<Action, BindingError> {
+        let context = &*self.context;
+        // 3. Where a person asked to look now: look, and know whether that was answered.
+        let answered = answer_sync(binding, context).await;
+
+        let mut depth = Depth::Caches;
+        for _ in 0..ATTEMPTS {
+            // 4. Read everything.
+            let seen = observe::observe(binding, context, depth).await?;
+            // 5. Decide; open values only if need be.
+            let mut plan = match plan::decide(&seen, &context.keyring) {
+                Decision::Read(deeper) => {
+                    depth = deeper;
+                    continue;
+                }
+                Decision::Settled(plan) => plan,
+                Decision::Open(intent) => {
+                    let opened = content::open(&intent.picked, intent.snapshot, &context.keyring);
+                    plan::compose(&seen, intent, opened)
+                }
+            };
+            // 6. Write the Secret.
+            let written = match apply::apply(binding, &context.client, &context.metrics, &mut plan).await {
+                Ok(written) => written,
+                Err(ApplyError::Raced { .. }) => {
+                    depth = Depth::Whole;
+                    continue;
+                }
+                Err(ApplyError::Terminating) => return Ok(Action::await_change()),
+                Err(error) => {
+                    plan = not_written(plan, &error);
+                    None
+                }
+            };
+            // 7. Say so.
+            report::report(binding, context, &self.newest, &plan, written.as_ref(), answered.as_deref()).await?;
+            return Ok(requeue(&plan, is_unanswered(binding) && answered.is_none()));
+        }
+        Ok(Action::requeue(RACED))
+    }
 }
 
 /// What a glance at the caches comes to.
@@ -141,7 +154,7 @@ fn glance(seen: &Observed, context: &Context) -> Glance {
     let binding = &seen.binding;
     let plan = match plan::decide(seen, &context.keyring) {
         Decision::Settled(plan) => plan,
-        Decision::Read | Decision::Open(_) => return Glance::Go(Lane::Urgent),
+        Decision::Read(_) | Decision::Open(_) => return Glance::Go(Lane::Urgent),
     };
     if !plan.touches_no_secret() || (is_unanswered(binding) && !plan.is_suspended()) {
         return Glance::Go(Lane::Urgent);
@@ -167,7 +180,7 @@ fn requeue(plan: &Plan, is_unanswered: bool) -> Action {
 fn name_of_source(binding: &SecretBinding, context: &Context) -> SourceName {
     let environment = environment_of(binding, context);
     let none = || SourceName { project: String::new(), environment: binding.spec.source_ref.name.clone() };
-    environment.map_or_else(none, |environment| source_name(&environment))
+    environment.map_or_else(none, |environment| source_of(&environment))
 }
 
 /// Whether a person asked to look now and has no answer yet.
@@ -185,7 +198,7 @@ async fn answer_sync(binding: &SecretBinding, context: &Context) -> Option<Strin
     if binding.spec.is_suspended() || is_suspended(&environment) {
         return None;
     }
-    match context.sources.look_again(&source_name(&environment)).await {
+    match context.sources.look_again(&source_of(&environment)).await {
         SourceState::Ready(_) | SourceState::Refused { .. } => Some(nonce),
         SourceState::Pending | SourceState::Unavailable { .. } => None,
     }

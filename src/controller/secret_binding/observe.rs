@@ -10,22 +10,14 @@ use kube::{Api, ResourceExt};
 
 use super::apply::words_of;
 use super::history::{self, History, Inquiry};
-use super::observed::{Baseline, Observed, Source, TargetSeen};
+use super::observed::{Baseline, Depth, Observed, Source, TargetSeen};
 use super::ownership::{Ownership, goes_first, ownership};
 use super::target::Whole;
 use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, find};
 use crate::controller::Context;
+use crate::controller::project_environment::source_of;
 use crate::controller::sources::SourceState;
-use crate::registry::{Snapshot, SourceName};
-
-/// How closely to look at the target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Depth {
-    /// At what was watched.
-    Caches,
-    /// At the Secret itself.
-    Whole,
-}
+use crate::registry::Snapshot;
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -61,11 +53,12 @@ pub(super) async fn observe(
     let namespace = binding.namespace().unwrap_or_default();
     let target = match depth {
         Depth::Caches => from_caches(binding, context, &namespace),
+        Depth::Metadata => read_metadata(binding, context, &namespace).await?,
         Depth::Whole => read_whole(binding, context, &namespace).await?,
     };
     let superseded =
         target.ownership(binding) == Some(Ownership::ReBorn) && is_superseded(binding, context, &namespace).await?;
-    let source = source_of(binding, context);
+    let source = source(binding, context);
     let strays = strays(binding, context, &namespace);
     let baseline = Baseline::of(binding, &target, &strays);
     let (history, environment_was_deleted) = match source.as_ref().map(|source| &source.state) {
@@ -87,34 +80,57 @@ pub(super) async fn observe(
     })
 }
 
-/// The name under which the sources know what the binding reads.
-#[must_use]
-pub(super) fn source_name(environment: &ProjectEnvironment) -> SourceName {
-    let spec = &environment.spec;
-    SourceName { project: spec.project.clone(), environment: spec.environment.clone() }
-}
-
 /// The source of a binding, where it exists.
 pub(super) fn environment_of(binding: &SecretBinding, context: &Context) -> Option<Arc<ProjectEnvironment>> {
     context.stores.environments.get(&ObjectRef::new(&binding.spec.source_ref.name))
 }
 
-fn source_of(binding: &SecretBinding, context: &Context) -> Option<Source> {
+fn source(binding: &SecretBinding, context: &Context) -> Option<Source> {
     let environment = environment_of(binding, context)?;
-    let state = context.sources.state(&source_name(&environment));
+    let state = context.sources.state(&source_of(&environment));
     Some(Source { environment, state })
 }
 
 fn from_caches(binding: &SecretBinding, context: &Context, namespace: &str) -> TargetSeen {
+    let cached = context.stores.secrets.get(&ObjectRef::new(&binding.target_name()).within(namespace));
+    seen_in_cache(binding, cached.as_ref().map(|cached| &cached.metadata))
+}
+
+/// All of the target's metadata, without its values: a cache does not keep everything, and what it leaves out would be
+/// lost in a replacement.
+async fn read_metadata(
+    binding: &SecretBinding,
+    context: &Context,
+    namespace: &str,
+) -> Result<TargetSeen, ObserveError> {
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let name = binding.target_name();
-    let cached = context.stores.secrets.get(&ObjectRef::new(&name).within(namespace));
-    let status = binding.status.as_ref();
-    let written = status.and_then(|status| status.target.as_ref()).filter(|target| target.name == name);
+    match secrets.get_metadata_opt(&name).await {
+        Ok(found) => Ok(seen_by_metadata(binding, found.map(|found| found.metadata))),
+        Err(error) => Err(ObserveError::Target { namespace: namespace.to_owned(), name, cause: words_of(&error) }),
+    }
+}
+
+/// What all of the target's metadata, just read, says about it.
+pub(super) fn seen_by_metadata(binding: &SecretBinding, found: Option<ObjectMeta>) -> TargetSeen {
+    match found {
+        None => TargetSeen::Absent,
+        Some(found) => match seen_in_cache(binding, Some(&found)) {
+            TargetSeen::AsWritten(metadata) => TargetSeen::Complete(metadata),
+            other => other,
+        },
+    }
+}
+
+/// What the cache's metadata says about the target, without a request.
+pub(super) fn seen_in_cache(binding: &SecretBinding, cached: Option<&ObjectMeta>) -> TargetSeen {
+    let status = binding.status.as_ref().and_then(|status| status.target.as_ref());
+    let written = status.filter(|target| target.name == binding.target_name());
     match (cached, written) {
         (Some(cached), Some(written))
-            if written.uid == cached.metadata.uid && written.resource_version == cached.metadata.resource_version =>
+            if written.uid == cached.uid && written.resource_version == cached.resource_version =>
         {
-            TargetSeen::AsWritten(cached.metadata.clone())
+            TargetSeen::AsWritten(cached.clone())
         }
         // The cache has only what bears our label: what it lacks may be there all the same.
         (None, None) if !was_blocked(binding) => TargetSeen::Absent,

@@ -14,6 +14,17 @@ use super::target::Whole;
 use crate::api::{ProjectEnvironment, SecretBinding};
 use crate::controller::sources::SourceState;
 
+/// How closely to look at a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Depth {
+    /// At what was watched.
+    Caches,
+    /// At all of its metadata.
+    Metadata,
+    /// At the Secret itself, values included.
+    Whole,
+}
+
 /// Everything that a plan is made from.
 #[derive(Debug)]
 pub(super) struct Observed {
@@ -63,8 +74,11 @@ impl Source {
 pub(super) enum TargetSeen {
     /// It is not there, as far as is known; to create it is the proof.
     Absent,
-    /// It is as the status says that it was written: same uid, same resourceVersion.
+    /// It is as the status says that it was written: same uid, same resourceVersion. Of its metadata this is what the
+    /// cache keeps.
     AsWritten(ObjectMeta),
+    /// As [`AsWritten`](Self::AsWritten), with all of its metadata.
+    Complete(ObjectMeta),
     /// Something may be there, and has to be read first.
     Unread,
     /// It was read.
@@ -76,7 +90,7 @@ impl TargetSeen {
     #[must_use]
     pub(super) const fn metadata(&self) -> Option<&ObjectMeta> {
         match self {
-            Self::AsWritten(metadata) => Some(metadata),
+            Self::AsWritten(metadata) | Self::Complete(metadata) => Some(metadata),
             Self::Whole(whole) => Some(&whole.0.metadata),
             Self::Absent | Self::Unread => None,
         }
@@ -87,7 +101,7 @@ impl TargetSeen {
     pub(super) fn type_(&self) -> Option<&str> {
         match self {
             Self::Whole(whole) => Some(whole.type_()),
-            Self::Absent | Self::AsWritten(_) | Self::Unread => None,
+            Self::Absent | Self::AsWritten(_) | Self::Complete(_) | Self::Unread => None,
         }
     }
 

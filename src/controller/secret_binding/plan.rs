@@ -13,7 +13,7 @@ use std::time::Duration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
-use super::observed::{Observed, Source, TargetSeen};
+use super::observed::{Depth, Observed, Source, TargetSeen};
 use super::ownership::Ownership;
 use super::state::BindingState;
 use super::target::Whole;
@@ -36,12 +36,12 @@ const SOON: Duration = Duration::from_secs(1);
 /// What the first stage comes to.
 #[derive(Debug)]
 pub(super) enum Decision<'o> {
-    /// Nothing can be said until the target was read.
-    Read,
+    /// Nothing can be said until the target was looked at that closely.
+    Read(Depth),
     /// All is said.
     Settled(Plan),
     /// The values have to be opened.
-    Open(Box<Intent<'o>>),
+    Open(Intent<'o>),
 }
 
 /// What is to be done.
@@ -231,7 +231,7 @@ fn not_granted<'o>(seen: &'o Observed, source: &Source) -> Decision<'o> {
         return retained();
     }
     if matches!(seen.target, TargetSeen::Unread) {
-        return Decision::Read;
+        return Decision::Read(Depth::Whole);
     }
     let target = match seen.target.ownership(&seen.binding) {
         Some(Ownership::Ours | Ownership::ReBorn) => seen.target.metadata().map(Doomed::from),
@@ -260,11 +260,11 @@ fn away<'o>(seen: &'o Observed, since: jiff::Timestamp, cause: &str) -> Decision
     let Some(status) = said else { return unavailable("the database is away ") };
     if status.target.as_ref().is_some_and(|target| target.name == binding.target_name()) {
         match seen.target {
-            TargetSeen::Unread => return Decision::Read,
+            TargetSeen::Unread => return Decision::Read(Depth::Whole),
             TargetSeen::Absent => {
                 return unavailable("the Secret is gone and cannot be made anew: the database is away ");
             }
-            TargetSeen::AsWritten(_) | TargetSeen::Whole(_) => {}
+            TargetSeen::AsWritten(_) | TargetSeen::Complete(_) | TargetSeen::Whole(_) => {}
         }
     }
     let waited = Duration::try_from(seen.now.duration_since(since)).unwrap_or_default();

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{Timestamp, Unit};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Resource, ResourceExt};
 
 use super::apply::Written;
 use super::plan::{Action, Notice, Plan};
 use super::state::BindingState;
 use crate::api::{ConditionType, SecretBinding, SecretBindingStatus, WrittenTarget, conditions, find};
-use crate::controller::{Context, StatusError, write_status};
+use crate::controller::{Context, StatusError, Written as Newest, tell_transitions, write_status};
 use crate::core::RegistryTime;
 use crate::telemetry::{Severity, Verb};
 
@@ -64,20 +64,6 @@ pub(super) fn next_status(
     Some(next)
 }
 
-/// What has changed that a person may want to hear: `Ready` or its reason. To become Ready for the first time is no
-/// news.
-#[must_use]
-pub(super) fn transition<'a>(before: &[Condition], after: &'a [Condition]) -> Option<(Severity, &'a Condition)> {
-    let after = find(after, ConditionType::Ready)?;
-    let before = find(before, ConditionType::Ready);
-    let is_news = match before {
-        None => after.status != "True",
-        Some(before) => before.status != after.status || before.reason != after.reason,
-    };
-    let severity = if after.status == "True" { Severity::Normal } else { Severity::Warning };
-    is_news.then_some((severity, after))
-}
-
 /// From the writing of a value in the database to that of the Secret, by both clocks; `None` where the value is older
 /// than the last delivery, so that something else was the cause.
 fn latency(binding: &SecretBinding, newest: RegistryTime, now: Timestamp) -> Option<Duration> {
@@ -90,6 +76,7 @@ fn latency(binding: &SecretBinding, newest: RegistryTime, now: Timestamp) -> Opt
 pub(super) async fn report(
     binding: &Arc<SecretBinding>,
     context: &Context,
+    newest: &Newest<SecretBinding>,
     plan: &Plan,
     written: Option<&Written>,
     answered: Option<&str>,
@@ -103,17 +90,20 @@ pub(super) async fn report(
         let severity = if matches!(notice, Notice::Repaired { .. }) { Severity::Warning } else { Severity::Normal };
         context.events.tell(binding.object_ref(&()), severity, reason, "Write", what);
     }
-    let newest = plan.newest.filter(|_| written.is_some());
-    if let Some(latency) = newest.and_then(|newest| latency(binding, newest, Timestamp::now())) {
+    let value = plan.newest.filter(|_| written.is_some());
+    if let Some(latency) = value.and_then(|value| latency(binding, value, Timestamp::now())) {
         context.metrics.synced(latency);
     }
     let Some(status) = next_status(binding, plan, written, answered, Timestamp::now()) else { return Ok(()) };
     let api: Api<SecretBinding> = Api::namespaced(context.client.clone(), &binding.namespace().unwrap_or_default());
     context.metrics.wrote("secretbindings/status", Verb::Patch);
-    write_status(&api, &**binding, &status).await?;
+    let after = write_status(&api, &**binding, &status).await?;
+    newest.wrote(after);
     let before = binding.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    if let Some((severity, ready)) = transition(before, &status.conditions) {
-        context.events.tell(binding.object_ref(&()), severity, &ready.reason, "Reconcile", &ready.message);
+    let is_ready = find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True");
+    // To become Ready for the first time is no news: a thousand new bindings would be a thousand Events.
+    if !(before.is_empty() && is_ready) {
+        tell_transitions(&context.events, &binding.object_ref(&()), before, &status.conditions);
     }
     Ok(())
 }

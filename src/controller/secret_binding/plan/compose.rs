@@ -27,7 +27,7 @@ pub(in super::super) fn compose(seen: &Observed, intent: Intent, opened: Result<
     let desired = Desired { binding, values, provenance: intent.provenance.clone() };
     let differences = match &intent.base {
         Base::Whole(whole) => Some(desired.differences(whole)),
-        Base::Nothing | Base::AsWritten(_) => None,
+        Base::Nothing | Base::Metadata(_) => None,
     };
     if let (Base::Whole(whole), Some(differences)) = (&intent.base, &differences)
         && let Some(message) = immutable(binding.spec.target_type(), whole, differences)
@@ -72,7 +72,7 @@ pub(in super::super) fn compose(seen: &Observed, intent: Intent, opened: Result<
 fn act(desired: &Desired, base: &Base, differences: Option<&Differences>) -> Result<Action, TooLarge> {
     match base {
         Base::Nothing => desired.build(None).map(Action::Create),
-        Base::AsWritten(metadata) => desired.build(Some(metadata)).map(Action::Replace),
+        Base::Metadata(metadata) => desired.build(Some(metadata)).map(Action::Replace),
         Base::Whole(_) if differences.is_some_and(Differences::is_empty) => Ok(Action::Keep),
         Base::Whole(whole) => {
             let mut next = desired.build(Some(&whole.0.metadata))?;

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use super::super::content::{self, Picked, Selected};
 use super::super::fingerprint;
 use super::super::history::History;
-use super::super::observed::{Baseline, Observed, Source, TargetSeen};
+use super::super::observed::{Baseline, Depth, Observed, Source, TargetSeen};
 use super::super::ownership::Ownership;
 use super::super::provenance::{Provenance, digest_of_key, source_of};
 use super::super::removal::{self, Delivered, Hold, Question, release_text};
@@ -44,8 +44,8 @@ pub(in super::super) struct Intent<'o> {
 #[derive(Debug)]
 pub(super) enum Base<'o> {
     Nothing,
-    /// As we wrote it, with the type that the spec still asks for.
-    AsWritten(&'o ObjectMeta),
+    /// As we wrote it, with the type that the spec still asks for; all of its metadata.
+    Metadata(&'o ObjectMeta),
     Whole(&'o Whole),
 }
 
@@ -57,7 +57,7 @@ pub(super) fn resolve<'o>(
     keyring: &Keyring,
 ) -> Decision<'o> {
     if matches!(seen.target, TargetSeen::Unread) {
-        return Decision::Read;
+        return Decision::Read(Depth::Whole);
     }
     let binding = &*seen.binding;
     let selected = content::select(binding.spec.selection(), &is_granted, snapshot);
@@ -83,8 +83,8 @@ pub(super) fn resolve<'o>(
         return say(BindingState::Held { reason: Reason::KeyMissing, message, in_sync });
     }
     if let Err(hold) = may_become(seen, source, snapshot, &selected, is_granted) {
-        if matches!(seen.target, TargetSeen::AsWritten(_)) && hold.lacks_names() {
-            return Decision::Read;
+        if matches!(seen.target, TargetSeen::AsWritten(_) | TargetSeen::Complete(_)) && hold.lacks_names() {
+            return Decision::Read(Depth::Whole);
         }
         return say(held(&hold, source, snapshot, in_sync));
     }
@@ -105,14 +105,16 @@ pub(super) fn resolve<'o>(
     let previous = written.and_then(|target| target.inputs.as_deref());
     let inputs = fingerprint::inputs(keyring, binding, snapshot, &selected.picked, previous);
     let provenance = Provenance::of(binding, snapshot, &selected.picked);
+    // The type and the immutability of what is there are only known while the spec is the one it was written for.
+    let written_for = seen.baseline.provenance().map(|provenance| provenance.origin.generation);
+    let is_known = written_for == binding.metadata.generation && !binding.spec.is_immutable();
     let base = match &seen.target {
-        TargetSeen::Unread => return Decision::Read,
-        TargetSeen::Absent => Base::Nothing,
-        TargetSeen::Whole(whole) => Base::Whole(whole),
-        TargetSeen::AsWritten(metadata) if inputs.is_some() && inputs.as_deref() == previous => {
+        TargetSeen::AsWritten(metadata) | TargetSeen::Complete(metadata)
+            if inputs.is_some() && inputs.as_deref() == previous =>
+        {
             let delivery = kept(metadata, inputs, &selected.picked, &seen.baseline);
-            let state =
-                shortfall.unwrap_or_else(|| delivered(&delivery, &source.name(), &binding.target_name(), in_sync));
+            let done = || delivered(&delivery, &source.name(), &binding.target_name(), in_sync);
+            let state = shortfall.unwrap_or_else(done);
             return Decision::Settled(Plan {
                 strays: seen.strays.iter().map(Doomed::from).collect(),
                 delivery: Some(delivery),
@@ -120,17 +122,15 @@ pub(super) fn resolve<'o>(
                 ..Plan::say(state)
             });
         }
-        TargetSeen::AsWritten(metadata) => {
-            // The type and the immutability of what is there are only known while the spec is the one it was written
-            // for.
-            let written_for = seen.baseline.provenance().map(|provenance| provenance.origin.generation);
-            if written_for != binding.metadata.generation || binding.spec.is_immutable() {
-                return Decision::Read;
-            }
-            Base::AsWritten(metadata)
+        TargetSeen::AsWritten(_) if is_known => return Decision::Read(Depth::Metadata),
+        TargetSeen::Complete(metadata) if is_known => Base::Metadata(metadata),
+        TargetSeen::AsWritten(_) | TargetSeen::Complete(_) | TargetSeen::Unread => {
+            return Decision::Read(Depth::Whole);
         }
+        TargetSeen::Absent => Base::Nothing,
+        TargetSeen::Whole(whole) => Base::Whole(whole),
     };
-    Decision::Open(Box::new(Intent {
+    Decision::Open(Intent {
         snapshot,
         picked: selected.picked,
         base,
@@ -140,7 +140,7 @@ pub(super) fn resolve<'o>(
         source: source.name(),
         ownership,
         shortfall,
-    }))
+    })
 }
 
 /// Keys that `data` names and that are not granted: what to say, and whether there is something to take out first.
