@@ -135,8 +135,9 @@ async fn make_roles(transaction: &Transaction<'_>) -> Result<(), RegistryError> 
 /// Lets the owner hand functions to the role that looks past row-level security, for this transaction only: a lasting
 /// member of it would see everything. Answers whether the loan has to be given back.
 async fn borrow_definer(transaction: &Transaction<'_>) -> Result<bool, RegistryError> {
+    // From PostgreSQL 16 on, whoever made the role is a MEMBER of it, though with no right but to grant it.
     let member = transaction
-        .simple_query("SELECT pg_has_role(CURRENT_USER, 'tidelock_definer', 'MEMBER')")
+        .simple_query("SELECT pg_has_role(CURRENT_USER, 'tidelock_definer', 'USAGE')")
         .await
         .map_err(|error| RegistryError::from_driver("migrating the registry", &error))?;
     if first_cell(&member).as_deref() == Some("t") {
