@@ -219,6 +219,3 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER %I', guard.relname, guard.tgname);
     END LOOP;
 END $$;
-
--- The owner's login adds users and maps logins; as a user it is of no project, so it does nothing else.
-INSERT INTO users (name, db_role, kind) VALUES ('registry-owner', session_user, 'owner');

@@ -7,7 +7,10 @@ CREATE TABLE vault_tombstones (
 );
 ALTER TABLE vault_tombstones ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY definer ON vault_tombstones TO tidelock_definer USING (true) WITH CHECK (true);
-GRANT SELECT, INSERT ON vault_tombstones TO tidelock_definer;
+GRANT SELECT, INSERT, UPDATE ON vault_tombstones TO tidelock_definer;
+CREATE TRIGGER refuse_removal BEFORE DELETE OR TRUNCATE ON vault_tombstones
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_removal();
+ALTER TABLE vault_tombstones ENABLE ALWAYS TRIGGER refuse_removal;
 
 CREATE FUNCTION bury_vault_secret() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$

@@ -23,3 +23,6 @@ GRANT EXECUTE ON FUNCTION actor(), memberships(), visible_projects(), developed_
 GRANT EXECUTE ON FUNCTION begin_change(text, text), create_project(text, text), archive_project(text, text), repair_registry()
     TO tidelock_app;
 GRANT EXECUTE ON FUNCTION audit_link(bytea, audit_logs), audit_field(bytea) TO tidelock_app, tidelock_operator;
+
+-- The owner's login adds users and maps logins; as a user it is of no project, so it does nothing else.
+INSERT INTO users (name, db_role, kind) VALUES ('registry-owner', session_user, 'owner');

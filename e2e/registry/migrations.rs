@@ -1,1 +1,335 @@
-//! To come.
+//! `migrate`, and what a migrated schema looks like from the catalog.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tidelock::registry::{Migrated, RegistryError, SCHEMA_VERSION, pending};
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::harness::postgres::connect;
+use crate::harness::processes::Spec;
+use crate::harness::{Postgres, RunDir};
+
+fn all() -> usize {
+    usize::try_from(SCHEMA_VERSION).unwrap()
+}
+
+fn settings(url: &str) -> ConnectSettings {
+    ConnectSettings::new(url)
+}
+
+/// A server whose roles nobody has made yet.
+async fn fresh_server(name: &'static str) -> std::sync::Arc<Postgres> {
+    tokio::task::spawn_blocking(move || Postgres::start(name).unwrap()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_run_finds_nothing_to_do_and_a_check_does_nothing() {
+    let database = TestDatabase::empty("idempotent").await;
+    let session = database.owner.connect().await;
+    let owner = settings(&database.owner.url);
+    for _ in 0..2 {
+        assert_eq!(pending(&owner).await.unwrap().migrations.len(), all());
+        assert_eq!(
+            cell(&session, "SELECT count(*) FROM pg_namespace WHERE nspname IN ('tidelock', 'vault')").await,
+            "0"
+        );
+    }
+    assert_eq!(migrate(&owner).await.unwrap().migrations.len(), all());
+    let objects = "SELECT md5(string_agg(x, ',' ORDER BY x)) FROM (SELECT oid || ' ' || xmin AS x FROM pg_class
+                   UNION ALL SELECT oid || ' ' || xmin FROM pg_proc UNION ALL SELECT oid || ' ' || xmin FROM pg_trigger) y";
+    let before = cell(&session, objects).await;
+    assert_eq!(migrate(&owner).await.unwrap(), Migrated { migrations: vec![] });
+    assert_eq!(pending(&owner).await.unwrap(), Migrated { migrations: vec![] });
+    assert_eq!(cell(&session, objects).await, before, "not an object was touched");
+    assert_eq!(cell(&session, "SELECT version FROM tidelock.schema_floor").await, SCHEMA_VERSION.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_at_once_on_one_database_end_like_one() {
+    let database = TestDatabase::empty_on(fresh_server("postgres-ten-one").await, "ten-one").await;
+    let mut runs = JoinSet::new();
+    for _ in 0..10 {
+        let owner = settings(&database.owner.url);
+        runs.spawn(async move { migrate(&owner).await.unwrap().migrations.len() });
+    }
+    let mut applied = runs.join_all().await;
+    applied.sort_unstable();
+    assert_eq!(applied, [vec![0; 9], vec![all()]].concat());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_at_once_on_ten_databases_of_a_new_server_do_not_trip_over_the_roles() {
+    let server = fresh_server("postgres-ten-ten").await;
+    for round in 0..3 {
+        let mut databases = Vec::new();
+        for n in 0..10 {
+            databases.push(TestDatabase::empty_on(server.clone(), &format!("ten-{round}-{n}")).await);
+        }
+        let mut runs = JoinSet::new();
+        for database in &databases {
+            let owner = settings(&database.owner.url);
+            runs.spawn(async move { migrate(&owner).await.map(|done| done.migrations.len()) });
+        }
+        for run in runs.join_all().await {
+            assert_eq!(run.unwrap(), all(), "round {round}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_that_serves_newer_writers_only_is_left_alone() {
+    let database = TestDatabase::from(&template().await, "floor").await;
+    let session = session(&database.owner).await;
+    done(&session, &format!("UPDATE schema_floor SET version = 99, oldest_writer = {}", SCHEMA_VERSION + 1)).await;
+    for answer in [migrate(&settings(&database.owner.url)).await, pending(&settings(&database.owner.url)).await] {
+        assert!(matches!(answer, Err(RegistryError::Schema(_))), "{answer:?}");
+    }
+    // A newer schema that still serves us is nothing to stop for.
+    done(&session, &format!("UPDATE schema_floor SET oldest_writer = {SCHEMA_VERSION}")).await;
+    assert_eq!(migrate(&settings(&database.owner.url)).await.unwrap(), Migrated { migrations: vec![] });
+    assert_eq!(cell(&session, "SELECT version FROM schema_floor").await, "99");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_elses_vault_is_left_alone() {
+    let database = TestDatabase::empty("their-vault").await;
+    let theirs = database.owner.connect().await;
+    done(
+        &theirs,
+        "CREATE SCHEMA vault; CREATE TABLE vault.secrets (id uuid PRIMARY KEY, secret text, key_id bigint);
+         CREATE VIEW vault.decrypted_secrets AS SELECT * FROM vault.secrets",
+    )
+    .await;
+    let look = "SELECT string_agg(c.oid || c.relname || c.xmin || c.relhastriggers, ' ' ORDER BY 1) FROM pg_class c
+                WHERE relnamespace = 'vault'::regnamespace GROUP BY c.oid ORDER BY 1";
+    let before = rows(&theirs, look).await;
+    migrate(&settings(&database.owner.url)).await.unwrap();
+    assert_eq!(rows(&theirs, look).await, before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_may_have_any_name_and_two_may_share_a_database() {
+    let database = TestDatabase::empty("odd-name").await;
+    let owner = session(&database.owner).await;
+    let ana = database.login("ana").await;
+    for schema in ["Tide Lock", "it's \"odd\"", "tidelock"] {
+        let mut there = settings(&database.owner.url);
+        schema.clone_into(&mut there.schema);
+        assert_eq!(migrate(&there).await.unwrap().migrations.len(), all(), "{schema}");
+        assert_eq!(migrate(&there).await.unwrap().migrations.len(), 0, "{schema}");
+        let path = format!("SET search_path = {}", there.quoted_schema());
+        done(
+            &owner,
+            &format!(
+                "{path}; GRANT tidelock_app TO {0}; INSERT INTO users (name, db_role) VALUES ('ana', '{0}')",
+                ana.role
+            ),
+        )
+        .await;
+        let ana = session(&ana).await;
+        done(&ana, &path).await;
+        done(&ana, "SELECT create_project('shop', '')").await;
+        done(&ana, "INSERT INTO environments (project_id, name) SELECT id, 'dev' FROM projects").await;
+        done(&ana, &begun(&insert("dev", "A", "one", "NULL"))).await;
+        assert_eq!(states(&ana, "A").await, "dev=InSync", "{schema}");
+        assert_eq!(cell(&ana, "SELECT count(*) FROM registry_findings()").await, "0");
+        catalog_is_sound(&database, schema).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_is_left_without_the_role_that_looks_past_row_security() {
+    let database = TestDatabase::from(&template().await, "definer").await;
+    let superuser = database.superuser().await;
+    let version: u32 = cell(&superuser, "SHOW server_version_num").await.parse().unwrap();
+    let kinds: &[&str] = if version < 160_000 { &["MEMBER", "USAGE"] } else { &["USAGE", "SET"] };
+    for kind in kinds {
+        for role in ["tidelock_definer", "tidelock_delegate", "tidelock_app", "tidelock_operator"] {
+            let held = cell(&superuser, &format!("SELECT pg_has_role('team_owner', '{role}', '{kind}')")).await;
+            assert_eq!(held, "f", "{kind} of {role}");
+        }
+    }
+    let roles = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tidelock%' AND NOT rolcanlogin AND NOT rolsuper AND NOT rolbypassrls";
+    assert_eq!(cell(&superuser, roles).await, "4");
+    assert_eq!(
+        cell(
+            &superuser,
+            "SELECT count(*) FROM pg_class c JOIN pg_roles r ON r.oid = c.relowner WHERE rolname LIKE 'tidelock%'"
+        )
+        .await,
+        "0",
+        "the application's roles own no table"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_table_trigger_and_function_is_made_safe() {
+    let database = TestDatabase::from(&template().await, "catalog").await;
+    catalog_is_sound(&database, "tidelock").await;
+}
+
+/// What has to hold for each object of the schema, so that one that a later migration adds is not forgotten.
+async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
+    let superuser = database.superuser().await;
+    let here = format!("(SELECT oid FROM pg_namespace WHERE nspname = '{}')", schema.replace('\'', "''"));
+    let none = async |what: &str, sql: &str| {
+        assert_eq!(rows(&superuser, &sql.replace("{here}", &here)).await, [""; 0], "{schema}: {what}");
+    };
+    none(
+        "tables without forced row-level security",
+        "SELECT relname FROM pg_class WHERE relnamespace = {here} AND relkind = 'r' AND NOT (relrowsecurity AND relforcerowsecurity)
+             AND relname NOT IN ('schema_floor', 'refinery_schema_history')",
+    )
+    .await;
+    none(
+        "triggers that a session can skip",
+        "SELECT c.relname, tgname FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+         WHERE relnamespace = {here} AND NOT tgisinternal AND tgenabled <> 'A'",
+    )
+    .await;
+    none(
+        "functions that look past row-level security as somebody else",
+        "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND prosecdef AND proowner <> 'tidelock_definer'::regrole",
+    )
+    .await;
+    none(
+        "functions whose search path a session chooses",
+        "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND proname NOT IN ('audit_field', 'audit_link')
+             AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=pg_catalog, %pg_temp')",
+    )
+    .await;
+    none(
+        "functions that anyone may call",
+        "SELECT proname FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
+         WHERE pronamespace = {here} AND a.grantee = 0",
+    )
+    .await;
+    none(
+        "views that look as their owner",
+        "SELECT relname FROM pg_class WHERE relnamespace = {here} AND relkind = 'v'
+             AND NOT coalesce(reloptions::text LIKE '%security_invoker=true%', false)",
+    )
+    .await;
+    none(
+        "tables of the application's own",
+        "SELECT relname FROM pg_class c JOIN pg_roles r ON r.oid = relowner WHERE relnamespace = {here} AND rolname LIKE 'tidelock%'",
+    )
+    .await;
+    none(
+        "tables that can be emptied",
+        "SELECT relname FROM pg_class c WHERE relnamespace = {here} AND relkind = 'r'
+             AND relname NOT IN ('schema_floor', 'refinery_schema_history')
+             AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 32 = 32)",
+    )
+    .await;
+    none(
+        "the right to make things",
+        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'tidelock%' AND has_schema_privilege(oid, {here}, 'CREATE')",
+    )
+    .await;
+}
+
+/// PgBouncer in transaction mode, where one is installed; PostgreSQL alone says nothing about a pooler.
+fn pgbouncer() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
+    folders.map(|folder| folder.join("pgbouncer")).find(|file| file.is_file())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_at_once_through_a_pooler_end_like_one_and_writers_keep_their_order() {
+    let Some(program) = pgbouncer() else {
+        eprintln!(
+            "NOT TESTED: no pgbouncer on this machine; with it (Debian: apt-get install pgbouncer) this test migrates and writes through it"
+        );
+        return;
+    };
+    let database = TestDatabase::empty_on(fresh_server("postgres-pooled").await, "pooled").await;
+    let folder = RunDir::shared().unwrap().for_unprivileged("pgbouncer").unwrap();
+    let port = crate::harness::ports::free_port();
+    let ana = database.login("ana").await;
+    let mut users = String::new();
+    for login in [&database.owner, &ana] {
+        let password = login.url.split([':', '@']).nth(2).unwrap();
+        users += &format!("\"{}\" \"{password}\"\n", login.role);
+    }
+    std::fs::write(folder.join("users"), users).unwrap();
+    let folder_name = folder.display();
+    std::fs::write(
+        folder.join("ini"),
+        format!(
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
+             auth_type = plain\nauth_file = {folder_name}/users\npool_mode = transaction\ndefault_pool_size = 3\n",
+            database.postgres().port()
+        ),
+    )
+    .unwrap();
+    if let Some(user) = crate::harness::processes::unprivileged_user() {
+        for file in ["users", "ini"] {
+            std::os::unix::fs::chown(folder.join(file), Some(user.uid), Some(user.gid)).unwrap();
+        }
+    }
+    let mut pooler = Spec {
+        name: "pgbouncer",
+        program,
+        arguments: vec![format!("{folder_name}/ini")],
+        unprivileged: true,
+        dies_by: "INT",
+    }
+    .start(RunDir::shared().unwrap())
+    .unwrap();
+    let through = |login: &Login| login.url.replace(&format!(":{}/", database.postgres().port()), &format!(":{port}/"));
+    let url = through(&database.owner);
+    pooler
+        .wait_until("its first answer", Duration::from_secs(20), async || {
+            connect(&url).await.map(drop).map_err(|why| format!("{why:#}"))
+        })
+        .await
+        .unwrap();
+
+    let mut runs = JoinSet::new();
+    for _ in 0..10 {
+        let owner = settings(&url);
+        runs.spawn(async move { migrate(&owner).await.unwrap().migrations.len() });
+    }
+    let mut applied = runs.join_all().await;
+    applied.sort_unstable();
+    assert_eq!(applied, [vec![0; 9], vec![all()]].concat());
+
+    // Settings are the transaction's own, so ten clients on three sessions do not mix their reasons.
+    let owner = session(&database.owner).await;
+    done(
+        &owner,
+        &format!("GRANT tidelock_app TO {0}; INSERT INTO users (name, db_role) VALUES ('ana', '{0}')", ana.role),
+    )
+    .await;
+    let path = "SELECT set_config('search_path', 'tidelock', true)";
+    let first = connect(&through(&ana)).await.unwrap();
+    done(&first, &format!("{path}; SELECT create_project('shop', '')")).await;
+    done(&first, &format!("{path}; INSERT INTO environments (project_id, name) SELECT id, 'dev' FROM projects")).await;
+    let mut writers = JoinSet::new();
+    for n in 0..10 {
+        let url = through(&ana);
+        writers.spawn(async move {
+            let client = connect(&url).await.unwrap();
+            for round in 0..10 {
+                let key = format!("KEY_{n}_{round}");
+                done(
+                    &client,
+                    &format!(
+                        "{path}; SELECT begin_change('shop', 'about {key}'); {}",
+                        insert("dev", &key, "one", "NULL")
+                    ),
+                )
+                .await;
+            }
+        });
+    }
+    writers.join_all().await;
+    let ana = session(&ana).await;
+    let own = "SELECT count(*) FROM audit_logs WHERE action = 'secret.create' AND reason = 'about ' || subject";
+    assert_eq!(cell(&ana, own).await, "100");
+    assert_eq!(rows(&ana, "SELECT * FROM registry_findings()").await, [""; 0]);
+}
