@@ -275,6 +275,7 @@ async fn ten_at_once_through_a_pooler_end_like_one_and_writers_keep_their_order(
         name: "pgbouncer",
         program,
         arguments: vec![format!("{folder_name}/ini")],
+        environment: Vec::new(),
         unprivileged: true,
         dies_by: "INT",
     }
