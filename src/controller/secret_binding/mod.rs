@@ -115,10 +115,10 @@ impl Reconciler {
                     depth = deeper;
                     continue;
                 }
-                Decision::Settled(plan) => plan,
+                Decision::Settled(plan) => *plan,
                 Decision::Open(intent) => {
                     let opened = content::open(&intent.picked, intent.snapshot, &context.keyring);
-                    plan::compose(&seen, intent, opened)
+                    plan::compose(&seen, *intent, opened)
                 }
             };
             // 6. Write the Secret.

@@ -9,7 +9,7 @@ use kube::core::PartialObjectMeta;
 
 use super::history::History;
 use super::ownership::{Ownership, ownership};
-use super::provenance::Provenance;
+use super::provenance::{Provenance, source_of};
 use super::target::Whole;
 use crate::api::{ProjectEnvironment, SecretBinding};
 use crate::controller::sources::SourceState;
@@ -136,6 +136,12 @@ impl Baseline {
             (Some(Ownership::Ours | Ownership::ReBorn), Some(metadata)) => read(metadata),
             _ => strays.iter().map(read).find(|found| *found != Self::Unreadable).unwrap_or(Self::Nothing),
         }
+    }
+
+    /// Whether it came from the source that the binding names now, as far as is known. What came from another one is
+    /// not that source's to take away.
+    pub(super) fn may_be_from(&self, binding: &SecretBinding) -> bool {
+        self.provenance().is_none_or(|provenance| provenance.origin.source == source_of(binding))
     }
 
     /// What it is, if it is known.

@@ -39,9 +39,9 @@ pub(super) enum Decision<'o> {
     /// Nothing can be said until the target was looked at that closely.
     Read(Depth),
     /// All is said.
-    Settled(Plan),
+    Settled(Box<Plan>),
     /// The values have to be opened.
-    Open(Intent<'o>),
+    Open(Box<Intent<'o>>),
 }
 
 /// What is to be done.
@@ -133,6 +133,10 @@ impl Plan {
         Self { requeue: Some(requeue), ..self }
     }
 
+    fn settled<'o>(self) -> Decision<'o> {
+        Decision::Settled(Box::new(self))
+    }
+
     /// Whether a person asked to leave everything as it is.
     pub(super) const fn is_suspended(&self) -> bool {
         matches!(self.state, Some(BindingState::Suspended { .. }))
@@ -150,15 +154,15 @@ impl Plan {
 pub(super) fn decide<'o>(seen: &'o Observed, keyring: &Keyring) -> Decision<'o> {
     let binding = &*seen.binding;
     if seen.superseded || binding.metadata.deletion_timestamp.is_some() {
-        return Decision::Settled(Plan::nothing());
+        return Plan::nothing().settled();
     }
     let Some(namespace) = &seen.namespace else {
-        return Decision::Settled(Plan::nothing().again_after(SOON));
+        return Plan::nothing().again_after(SOON).settled();
     };
     if namespace.metadata.deletion_timestamp.is_some() {
-        return Decision::Settled(Plan::nothing());
+        return Plan::nothing().settled();
     }
-    let say = |state| Decision::Settled(Plan::say(state));
+    let say = |state| Plan::say(state).settled();
     if binding.spec.is_suspended() {
         return say(BindingState::Suspended { message: "spec.suspend is true".to_owned() });
     }
@@ -178,7 +182,7 @@ pub(super) fn decide<'o>(seen: &'o Observed, keyring: &Keyring) -> Decision<'o> 
         return not_granted(seen, source);
     };
     match &source.state {
-        SourceState::Pending => Decision::Settled(Plan::nothing()),
+        SourceState::Pending => Plan::nothing().settled(),
         SourceState::Refused { refusal } => say(not_ready(source, words_of(*refusal))),
         SourceState::Unavailable { since, cause, .. } => away(seen, *since, cause),
         SourceState::Ready(snapshot) => resolve::resolve(seen, source, snapshot, |key| granted.covers(key), keyring),
@@ -224,14 +228,16 @@ fn words_of(refusal: Refusal) -> &'static str {
 fn not_granted<'o>(seen: &'o Observed, source: &Source) -> Decision<'o> {
     let (namespace, name) = (seen.binding.namespace().unwrap_or_default(), source.environment.name_any());
     let message = format!("ProjectEnvironment {name} grants nothing to namespace {namespace}");
-    let retained = || {
-        Decision::Settled(Plan::say(BindingState::Unresolved { reason: Reason::NotGranted, message: message.clone() }))
-    };
+    let retained =
+        || Plan::say(BindingState::Unresolved { reason: Reason::NotGranted, message: message.clone() }).settled();
     if source.environment.spec.on_revoke() == OnRevoke::Retain {
         return retained();
     }
     if matches!(seen.target, TargetSeen::Unread) {
         return Decision::Read(Depth::Whole);
+    }
+    if !seen.baseline.may_be_from(&seen.binding) {
+        return retained();
     }
     let target = match seen.target.ownership(&seen.binding) {
         Some(Ownership::Ours | Ownership::ReBorn) => seen.target.metadata().map(Doomed::from),
@@ -245,7 +251,7 @@ fn not_granted<'o>(seen: &'o Observed, source: &Source) -> Decision<'o> {
     }
     let message = format!("{message}, and says onRevoke: Delete; Secret {} was deleted", seen.binding.target_name());
     let action = target.map_or(Action::Keep, Action::Delete);
-    Decision::Settled(Plan { action, strays, ..Plan::say(BindingState::Revoked { message }) })
+    Plan { action, strays, ..Plan::say(BindingState::Revoked { message }) }.settled()
 }
 
 /// The database is away. The binding stands on its last word until `staleAfter`, so that a fail-over rewrites nothing;
@@ -254,7 +260,7 @@ fn away<'o>(seen: &'o Observed, since: jiff::Timestamp, cause: &str) -> Decision
     let binding = &*seen.binding;
     let unavailable = |what: &str| {
         let message = format!("{what}since {since:.0}: {cause}");
-        Decision::Settled(Plan::say(BindingState::DatabaseUnavailable { message }))
+        Plan::say(BindingState::DatabaseUnavailable { message }).settled()
     };
     let said = binding.status.as_ref().filter(|status| has_said(status, binding.metadata.generation));
     let Some(status) = said else { return unavailable("the database is away ") };
@@ -269,7 +275,7 @@ fn away<'o>(seen: &'o Observed, since: jiff::Timestamp, cause: &str) -> Decision
     }
     let waited = Duration::try_from(seen.now.duration_since(since)).unwrap_or_default();
     match binding.spec.stale_after().checked_sub(waited).filter(|left| !left.is_zero()) {
-        Some(left) => Decision::Settled(Plan::nothing().again_after(left)),
+        Some(left) => Plan::nothing().again_after(left).settled(),
         None => unavailable("the database is away "),
     }
 }

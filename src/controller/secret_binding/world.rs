@@ -66,16 +66,16 @@ pub(super) fn world(binding: BindingFixture) -> World {
         requeue: None,
         reads: 0,
     };
-    world.granting(json!([{"namespaces": {"names": ["shop"]}}]), "Retain")
+    world.granting(&json!([{"namespaces": {"names": ["shop"]}}]), "Retain")
 }
 
 impl World {
-    pub(super) fn granting(mut self, grants: Value, on_revoke: &str) -> Self {
+    pub(super) fn granting(mut self, grants: &Value, on_revoke: &str) -> Self {
         self.grant(grants, on_revoke);
         self
     }
 
-    pub(super) fn grant(&mut self, grants: Value, on_revoke: &str) {
+    pub(super) fn grant(&mut self, grants: &Value, on_revoke: &str) {
         let spec = json!({"project": "shop", "environment": "dev", "grants": grants, "onRevoke": on_revoke});
         let spec = serde_json::from_value(spec).expect("a spec");
         self.environment = Some(ProjectEnvironment::new(&self.binding.spec.source_ref.name, spec));
@@ -157,10 +157,10 @@ impl World {
                     depth = deeper;
                     continue;
                 }
-                Decision::Settled(plan) => plan,
+                Decision::Settled(plan) => *plan,
                 Decision::Open(intent) => {
                     let opened = content::open(&intent.picked, intent.snapshot, &keyring());
-                    compose(&seen, intent, opened)
+                    compose(&seen, *intent, opened)
                 }
             };
             let Ok(written) = self.apply(&plan) else {

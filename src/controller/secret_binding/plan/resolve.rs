@@ -62,66 +62,61 @@ pub(super) fn resolve<'o>(
     let binding = &*seen.binding;
     let selected = content::select(binding.spec.selection(), &is_granted, snapshot);
     let in_sync = in_sync(binding.spec.selection(), &selected, snapshot);
-    let say = |state| Decision::Settled(Plan { registry_revision: registry_revision(snapshot), ..Plan::say(state) });
+    let say = |state| Plan { registry_revision: registry_revision(snapshot), ..Plan::say(state) };
 
     match &seen.history {
         History::Continues => {}
-        History::Unknown { .. } => return Decision::Settled(Plan::nothing().again_after(ASK_AGAIN)),
+        History::Unknown { .. } => return Plan::nothing().again_after(ASK_AGAIN).settled(),
         History::Diverged { delivered, how } => {
             let at = format!("revision {} of epoch {}", delivered.revision, delivered.epoch);
             let message = format!("the Secret holds {at}, which is not in the history of {}: {how}", source.name());
-            return say(BindingState::Undelivered { reason: Reason::HistoryDiverged, message, in_sync });
+            return say(BindingState::Undelivered { reason: Reason::HistoryDiverged, message, in_sync }).settled();
         }
     }
     let shortfall = match ungranted(seen, source, &selected) {
         None => None,
-        Some((state, false)) => return say(state),
+        Some((state, false)) => return say(state).settled(),
         Some((state, true)) => Some(state),
     };
     if !selected.missing.is_empty() {
         let message = format!("not in {}: {}", source.name(), list_keys(&selected.missing));
-        return say(BindingState::Held { reason: Reason::KeyMissing, message, in_sync });
+        return say(BindingState::Held { reason: Reason::KeyMissing, message, in_sync }).settled();
+    }
+    let status = binding.status.as_ref().and_then(|status| status.target.as_ref());
+    let written = status.filter(|target| target.name == binding.target_name());
+    let previous = written.and_then(|target| target.inputs.as_deref());
+    let inputs = fingerprint::inputs(keyring, binding, snapshot, &selected.picked, previous);
+    if inputs.is_some()
+        && inputs.as_deref() == previous
+        && let TargetSeen::AsWritten(metadata) | TargetSeen::Complete(metadata) = &seen.target
+    {
+        // It is what we wrote, and what we would write: so nothing leaves, and nobody else has it.
+        let delivery = kept(metadata, inputs, &selected.picked, &seen.baseline);
+        let done = || delivered(&delivery, &source.name(), &binding.target_name(), in_sync);
+        let state = shortfall.unwrap_or_else(done);
+        let strays = seen.strays.iter().map(Doomed::from).collect();
+        return Plan { strays, delivery: Some(delivery), ..say(state) }.settled();
     }
     if let Err(hold) = may_become(seen, source, snapshot, &selected, is_granted) {
         if matches!(seen.target, TargetSeen::AsWritten(_) | TargetSeen::Complete(_)) && hold.lacks_names() {
             return Decision::Read(Depth::Whole);
         }
-        return say(held(&hold, source, snapshot, in_sync));
+        return say(held(&hold, source, snapshot, in_sync)).settled();
     }
     if let Err(error) = content::check_names(&selected.picked) {
         let message = error.to_string();
-        return say(BindingState::Undelivered { reason: Reason::KeyNameInvalid, message, in_sync });
+        return say(BindingState::Undelivered { reason: Reason::KeyNameInvalid, message, in_sync }).settled();
     }
     let ownership = seen.target.ownership(binding);
     if let Some((reason, message)) = blocked(seen, ownership.as_ref()) {
-        return match say(BindingState::Undelivered { reason, message, in_sync }) {
-            Decision::Settled(plan) => Decision::Settled(plan.again_after(BLOCKED)),
-            other => other,
-        };
+        return say(BindingState::Undelivered { reason, message, in_sync }).again_after(BLOCKED).settled();
     }
 
-    let status = binding.status.as_ref().and_then(|status| status.target.as_ref());
-    let written = status.filter(|target| target.name == binding.target_name());
-    let previous = written.and_then(|target| target.inputs.as_deref());
-    let inputs = fingerprint::inputs(keyring, binding, snapshot, &selected.picked, previous);
     let provenance = Provenance::of(binding, snapshot, &selected.picked);
     // The type and the immutability of what is there are only known while the spec is the one it was written for.
     let written_for = seen.baseline.provenance().map(|provenance| provenance.origin.generation);
     let is_known = written_for == binding.metadata.generation && !binding.spec.is_immutable();
     let base = match &seen.target {
-        TargetSeen::AsWritten(metadata) | TargetSeen::Complete(metadata)
-            if inputs.is_some() && inputs.as_deref() == previous =>
-        {
-            let delivery = kept(metadata, inputs, &selected.picked, &seen.baseline);
-            let done = || delivered(&delivery, &source.name(), &binding.target_name(), in_sync);
-            let state = shortfall.unwrap_or_else(done);
-            return Decision::Settled(Plan {
-                strays: seen.strays.iter().map(Doomed::from).collect(),
-                delivery: Some(delivery),
-                registry_revision: registry_revision(snapshot),
-                ..Plan::say(state)
-            });
-        }
         TargetSeen::AsWritten(_) if is_known => return Decision::Read(Depth::Metadata),
         TargetSeen::Complete(metadata) if is_known => Base::Metadata(metadata),
         TargetSeen::AsWritten(_) | TargetSeen::Complete(_) | TargetSeen::Unread => {
@@ -130,7 +125,7 @@ pub(super) fn resolve<'o>(
         TargetSeen::Absent => Base::Nothing,
         TargetSeen::Whole(whole) => Base::Whole(whole),
     };
-    Decision::Open(Intent {
+    Decision::Open(Box::new(Intent {
         snapshot,
         picked: selected.picked,
         base,
@@ -140,7 +135,7 @@ pub(super) fn resolve<'o>(
         source: source.name(),
         ownership,
         shortfall,
-    })
+    }))
 }
 
 /// Keys that `data` names and that are not granted: what to say, and whether there is something to take out first.
@@ -151,7 +146,7 @@ fn ungranted(seen: &Observed, source: &Source, selected: &Selected) -> Option<(B
         return None;
     }
     let delivered = seen.baseline.provenance().map_or(&[][..], |provenance| &provenance.rows);
-    let revokes = source.environment.spec.on_revoke() == OnRevoke::Delete;
+    let revokes = source.environment.spec.on_revoke() == OnRevoke::Delete && seen.baseline.may_be_from(&seen.binding);
     let goes = |key: &&str| {
         let digest = digest_of_key(key);
         revokes && delivered.iter().any(|row| row.key == digest)

@@ -3,7 +3,7 @@ use super::super::fixtures::{BindingFixture, SnapshotFixture, binding, keyring, 
 use super::*;
 use crate::api::names::{ADOPT, ROWS, SOURCE};
 
-fn desired<'a>(binding: &'a SecretBinding, snapshot: SnapshotFixture) -> Desired<'a> {
+fn desired(binding: &SecretBinding, snapshot: SnapshotFixture) -> Desired<'_> {
     let snapshot = snapshot.build();
     let selected = content::select(binding.spec.selection(), |_| true, &snapshot);
     Desired {
@@ -17,6 +17,9 @@ fn desired<'a>(binding: &'a SecretBinding, snapshot: SnapshotFixture) -> Desired
 fn written(binding: &Owned, snapshot: SnapshotFixture) -> Whole {
     desired(&binding.0, snapshot).build(None).expect("it fits")
 }
+
+/// What a person does.
+type Change = fn(&mut Secret);
 
 struct Owned(SecretBinding);
 
@@ -42,7 +45,7 @@ fn what_we_wrote_does_not_differ_from_what_we_would_write() {
 
 #[test]
 fn every_change_by_hand_is_seen_and_named() {
-    let table: [(fn(&mut Secret), &str); 6] = [
+    let table: [(Change, &str); 6] = [
         (
             |secret| drop(secret.data.as_mut().expect("data").insert("A".into(), ByteString(b"x".to_vec()))),
             "changed keys A",
@@ -117,7 +120,7 @@ fn nothing_of_the_bindings_own_metadata_is_copied() {
 fn five_thousand_keys_fit_and_names_that_are_too_long_together_are_refused_with_numbers() {
     let build = |count: usize, name: fn(usize) -> String| {
         let binding = app();
-        let values = Values::from_iter((0..count).map(|n| (name(n), Vec::new().into())));
+        let values = (0..count).map(|n| (name(n), Vec::new().into())).collect();
         let provenance = Provenance {
             rows: vec![super::super::provenance::DeliveredRow { key: [0; 8], row: [0; 8] }; count],
             ..desired(&binding.0, snapshot()).provenance

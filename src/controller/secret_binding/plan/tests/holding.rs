@@ -168,9 +168,9 @@ fn a_source_that_is_deleted_while_bound_takes_nothing() {
 fn a_withdrawn_grant_retains_the_secret_unless_the_source_says_delete() {
     let elsewhere = || json!([{"namespaces": {"names": ["other"]}}]);
     let mut world = delivered(ab());
-    world.grant(elsewhere(), "Retain");
+    world.grant(&elsewhere(), "Retain");
     assert_holds(&mut world, "NotGranted", "shop");
-    world.grant(elsewhere(), "Delete");
+    world.grant(&elsewhere(), "Delete");
     assert_eq!(world.reconcile(), ["delete app", "status"]);
     assert_eq!(world.condition(Delivered).1, "Revoked");
     assert_eq!(world.status().target, None);
@@ -178,10 +178,18 @@ fn a_withdrawn_grant_retains_the_secret_unless_the_source_says_delete() {
 }
 
 #[test]
+fn a_source_that_grants_nothing_does_not_take_away_what_another_one_gave() {
+    let mut world = delivered(ab());
+    world.edit_binding(binding("app").reading("shop-production"));
+    world.grant(&json!([{"namespaces": {"names": ["other"]}}]), "Delete");
+    assert_holds(&mut world, "NotGranted", "shop-production");
+}
+
+#[test]
 fn a_withdrawn_grant_never_deletes_a_secret_of_somebody_else() {
     let foreign = super::super::super::fixtures::secret("app").with("theirs", "x").build();
     let mut world = world(binding("app")).reading(ab()).with_secret(foreign);
-    world.grant(json!([{"namespaces": {"names": ["other"]}}]), "Delete");
+    world.grant(&json!([{"namespaces": {"names": ["other"]}}]), "Delete");
     assert_eq!(world.reconcile(), ["status"]);
     assert_eq!((world.ready().1, world.data("app").expect("kept")), ("NotGranted", vec!["theirs=x".to_owned()]));
 }
@@ -191,9 +199,9 @@ fn a_named_key_that_is_not_granted_holds_the_secret_and_leaves_it_where_the_sour
     let only_a = || json!([{"namespaces": {"names": ["shop"]}, "keys": {"names": ["A"]}}]);
     let mut world = world(binding("app").selecting(&["A", "B"])).reading(ab());
     world.reconcile();
-    world.grant(only_a(), "Retain");
+    world.grant(&only_a(), "Retain");
     assert_holds(&mut world, "NotGranted", "B");
-    world.grant(only_a(), "Delete");
+    world.grant(&only_a(), "Delete");
     assert_eq!(world.reconcile()[0], "replace app");
     assert_eq!((world.ready().1, world.data("app").expect("a Secret")), ("NotGranted", vec!["A=one".to_owned()]));
     assert_eq!(world.reconcile(), Vec::<String>::new());
@@ -203,9 +211,9 @@ fn a_named_key_that_is_not_granted_holds_the_secret_and_leaves_it_where_the_sour
 fn of_every_key_one_that_lost_its_grant_is_retained_or_leaves_as_the_source_says() {
     let only_a = || json!([{"namespaces": {"names": ["shop"]}, "keys": {"names": ["A"]}}]);
     let mut world = delivered(ab());
-    world.grant(only_a(), "Retain");
+    world.grant(&only_a(), "Retain");
     assert_holds(&mut world, "NotGranted", "B");
-    world.grant(only_a(), "Delete");
+    world.grant(&only_a(), "Delete");
     assert_eq!(world.reconcile(), ["replace app", "status"]);
     assert_eq!((world.ready().1, world.data("app").expect("a Secret")), ("Ready", vec!["A=one".to_owned()]));
 }

@@ -68,7 +68,7 @@ fn a_short_outage_changes_nothing_and_is_looked_at_again_when_it_gets_long() {
     let mut world = delivered();
     world.lose_the_database();
     world.wait(60);
-    assert_eq!((world.reconcile(), world.requeue), (nothing(), Some(Duration::from_secs(540))));
+    assert_eq!((world.reconcile(), world.requeue), (nothing(), Some(Duration::from_mins(9))));
     world.wait(540);
     assert_eq!(world.reconcile(), ["status"]);
     assert_eq!(world.ready(), ("Unknown", "DatabaseUnavailable"));
