@@ -130,7 +130,7 @@ async fn row_level_security_of_someone_else_makes_absence_prove_nothing() {
     let _operator = stage.operator_with(&[("TIDELOCK_SCHEMA", "app")]).await;
     stage.secret_has("every", &[("A", "1"), ("B", "1")]).await;
     let policy =
-        "ALTER TABLE app.secrets ENABLE ROW LEVEL SECURITY; CREATE POLICY some ON app.secrets USING (key = 'A')";
+        "ALTER TABLE app.secrets ENABLE ROW LEVEL SECURITY; CREATE POLICY only_a ON app.secrets USING (key = 'A')";
     other.client.batch_execute(policy).await.unwrap();
     other.set("dev", "A", "2").await;
     stage.secret_has("app", &[("A", "2")]).await;

@@ -77,17 +77,14 @@ impl Stage {
             .await
             .context("running helm")?;
         ensure!(rendered.status.success(), "helm template: {}", String::from_utf8_lossy(&rendered.stderr));
-        let mut manifest = Vec::new();
-        manifest.extend_from_slice(&rendered.stdout);
-        self.kubectl(&["apply", "--filename", "-"], &manifest).await.map(|_| ())
+        self.kubectl(&["apply", "--namespace", namespace, "--filename", "-"], &rendered.stdout).await.map(|_| ())
     }
 
-    /// Runs kubectl as admin in the test's namespace and gives what it prints.
+    /// Runs kubectl as admin and gives what it prints.
     pub(crate) async fn kubectl(&self, arguments: &[&str], input: &[u8]) -> Result<String> {
         let mut child = Command::new(tools::tool("kubectl")?)
             .arg("--kubeconfig")
             .arg(self.cluster.plane().admin_kubeconfig()?)
-            .args(["--namespace", &self.cluster.namespace])
             .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -4,14 +4,15 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::{Resource, ResourceExt};
 
 use crate::api::SecretBinding;
-use crate::api::names::{ADOPT, CREDENTIAL_MINTING_TYPES};
+use crate::api::names::{ADOPT, BINDING, CREDENTIAL_MINTING_TYPES};
 
 /// What a Secret is to a binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ownership {
     /// Controlled by this very binding.
     Ours,
-    /// Controlled by an earlier binding of this name, which is gone: there is never more than one of a name.
+    /// Controlled by an earlier binding of this name, which is gone, since there is never more than one of a name; or
+    /// written by it and left to nobody when it was deleted without its dependents.
     ReBorn,
     /// Controlled by nobody, and a person said that this binding may have it.
     Adoptable,
@@ -39,11 +40,15 @@ pub(super) fn ownership(binding: &SecretBinding, secret: &ObjectMeta, type_: Opt
         Some(owner) if is_binding(owner) && owner.name == binding.name_any() => Ownership::ReBorn,
         Some(owner) if is_binding(owner) => Ownership::OwnedByRival { name: owner.name.clone() },
         Some(owner) => Ownership::Foreign { who: format!("{} {}", owner.kind, owner.name) },
-        None => match secret.annotations.as_ref().and_then(|annotations| annotations.get(ADOPT)) {
-            Some(adopter) if *adopter == binding.name_any() => Ownership::Adoptable,
-            _ => Ownership::Foreign { who: "somebody else: no SecretBinding controls it".to_owned() },
-        },
+        None if names_us(secret, ADOPT, binding) => Ownership::Adoptable,
+        None if names_us(secret, BINDING, binding) => Ownership::ReBorn,
+        None => Ownership::Foreign { who: "somebody else: no SecretBinding controls it".to_owned() },
     }
+}
+
+fn names_us(secret: &ObjectMeta, annotation: &str, binding: &SecretBinding) -> bool {
+    let named = secret.annotations.as_ref().and_then(|annotations| annotations.get(annotation));
+    named.is_some_and(|name| *name == binding.name_any())
 }
 
 /// The owner reference that says "ours". It does not block the owner's deletion: to ask for that needs a right on the
@@ -108,6 +113,12 @@ mod tests {
         assert!(matches!(of(secret("app")), Ownership::Foreign { .. }));
         assert!(matches!(of(secret("app").annotated(ADOPT, "other")), Ownership::Foreign { .. }));
         assert_eq!(of(secret("app").annotated(ADOPT, "app")), Ownership::Adoptable);
+    }
+
+    #[test]
+    fn a_secret_that_a_binding_of_this_name_left_behind_is_taken_over() {
+        assert_eq!(of(secret("app").annotated(BINDING, "app")), Ownership::ReBorn);
+        assert!(matches!(of(secret("app").annotated(BINDING, "other")), Ownership::Foreign { .. }));
     }
 
     #[test]
