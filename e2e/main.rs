@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod command_line;
 mod control_plane;
 mod postgres;
 mod processes;

@@ -6,7 +6,7 @@ DO $$
 DECLARE
     helper regprocedure;
 BEGIN
-    FOR helper IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = to_regnamespace(current_schema()) LOOP
+    FOR helper IN SELECT p.oid FROM pg_proc p WHERE p.pronamespace = to_regnamespace(quote_ident(current_schema())) LOOP
         EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', helper);
         IF (SELECT prosecdef FROM pg_proc WHERE oid = helper) THEN
             EXECUTE format('ALTER FUNCTION %s OWNER TO tidelock_definer', helper);
