@@ -29,7 +29,7 @@ pub(super) struct Controller {
 }
 
 impl Controller {
-    pub(super) async fn run(self, context: &Context) -> Result<Answer, CliError> {
+    pub(super) fn run(self, context: &Context) -> Result<Answer, CliError> {
         let _ = (self.listen, self.cluster, self.listen_url, self.concurrency, context.settings()?);
         Err(CliError::Failed("this build has no controller".to_owned()))
     }
