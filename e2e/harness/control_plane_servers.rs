@@ -43,6 +43,7 @@ pub(crate) fn etcd(folder: &Path, port: u16) -> Result<Spec<'static>> {
             format!("--quota-backend-bytes={}", 8_u64 << 30),
             "--log-level=warn".to_owned(),
         ],
+        environment: Vec::new(),
         unprivileged: false,
         dies_by: "KILL",
     })
@@ -82,6 +83,7 @@ pub(crate) fn apiserver(folder: &Path, port: u16, etcd_port: u16, tokens: &[(&st
             // Never rotated: a test that counts has to see all of it.
             "--audit-log-maxsize=0".to_owned(),
         ],
+        environment: Vec::new(),
         unprivileged: false,
         dies_by: "KILL",
     })
@@ -101,6 +103,7 @@ pub(crate) fn controller_manager(kubeconfig: &Path) -> Result<Spec<'static>> {
             "--kube-api-qps=500".to_owned(),
             "--kube-api-burst=1000".to_owned(),
         ],
+        environment: Vec::new(),
         unprivileged: false,
         dies_by: "KILL",
     })

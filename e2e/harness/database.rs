@@ -173,7 +173,8 @@ async fn create_database(admin: &Client, name: &str, source: &str) -> Result<()>
     static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
     let _turn = ONE_AT_A_TIME.lock().await;
     admin
-        .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {source} OWNER {OWNER}"))
+        // Copying files needs a checkpoint, which is nothing without fsync, and a sixth of the default's time.
+        .batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {source} OWNER {OWNER} STRATEGY file_copy"))
         .await
         .with_context(|| format!("creating the database {name} from {source}"))
 }

@@ -22,7 +22,7 @@ pub(crate) mod control_plane;
 mod control_plane_servers;
 pub(crate) mod custom_resources;
 pub(crate) mod database;
-mod ports;
+pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod processes;
 pub(crate) mod run_dir;

@@ -133,6 +133,7 @@ impl Postgres {
             name: &self.name,
             program: self.bin.join("postgres"),
             arguments,
+            environment: Vec::new(),
             unprivileged: true,
             // At once, but with its shared memory released, which SIGKILL would leave behind.
             dies_by: "QUIT",

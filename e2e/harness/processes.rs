@@ -23,6 +23,8 @@ pub(crate) struct Spec<'a> {
     pub(crate) name: &'a str,
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
+    /// Set beside what this process has itself.
+    pub(crate) environment: Vec<(String, String)>,
     /// Run it as a user without rights where this process is root: PostgreSQL insists.
     pub(crate) unprivileged: bool,
     /// The signal, without `SIG`, that it gets when it is dropped or this process dies.
@@ -97,6 +99,7 @@ impl Spec<'_> {
             .arg("--")
             .arg(&self.program)
             .args(&self.arguments)
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)

@@ -152,7 +152,7 @@ async fn borrow_definer(transaction: &Transaction<'_>) -> Result<bool, RegistryE
 fn for_an_administrator(error: &tokio_postgres::Error) -> RegistryError {
     match RegistryError::from_driver("making the group roles", error) {
         RegistryError::Refused { message, .. } => {
-            let roles: String = ROLES.iter().map(|role| format!("CREATE ROLE {role} NOLOGIN; ")).collect();
+            let roles = ROLES.map(|role| format!("CREATE ROLE {role} NOLOGIN; ")).concat();
             RegistryError::Refused {
                 message,
                 hint: Some(format!(

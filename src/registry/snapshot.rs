@@ -158,6 +158,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// An environment with nothing in it.
+    #[must_use]
+    pub fn empty(project: ProjectId, environment: EnvironmentId, fence: Fence, production: bool) -> Self {
+        Self {
+            project,
+            environment,
+            fence,
+            production,
+            ring: None,
+            live_secrets: None,
+            rows_may_be_hidden: false,
+            secrets: BTreeMap::new(),
+            tombstones: BTreeMap::new(),
+            registry: BTreeMap::new(),
+            exemptions: BTreeSet::new(),
+            hash_keys: Vec::new(),
+        }
+    }
+
     /// Whether rows are missing from what was read although nobody deleted them: absence then proves nothing.
     #[must_use]
     pub fn hides_rows(&self) -> bool {

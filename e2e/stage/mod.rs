@@ -1,0 +1,104 @@
+//! What a test of the main job starts from: a team with a registry, a cluster with the chart's rights, and an operator.
+//!
+//! ```ignore
+//! let stage = Stage::with_shop("delivers-a-value").await;
+//! stage.team.set("dev", "DATABASE_URL", "postgres://…").await;
+//! stage.source("dev").await;
+//! stage.binding("app", "dev", json!({})).await;
+//! let operator = stage.operator().await;
+//! stage.secret("app", |secret| …).await;
+//! ```
+
+#![allow(dead_code, reason = "three programs are built with this module, and none of them uses all of it")]
+#![allow(unused_imports, reason = "as above")]
+
+mod operator;
+mod resources;
+mod team;
+
+pub(crate) use operator::Operator;
+pub(crate) use resources::{Answer, data, text};
+pub(crate) use team::{Finished, Team};
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+
+use crate::harness::{Cluster, tools};
+
+/// How long a test waits for something that takes a second.
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// A team and its corner of the cluster.
+pub(crate) struct Stage {
+    /// People, their logins, their registry.
+    pub(crate) team: Team,
+    /// A namespace, and the admin's client.
+    pub(crate) cluster: Cluster,
+}
+
+impl Stage {
+    /// A project `shop` with `dev`, `staging` and `production`, nothing in it; and in the test's namespace what the chart
+    /// installs, for an operator of class `<namespace>`.
+    pub(crate) async fn with_shop(what: &str) -> Self {
+        let (team, cluster) = tokio::join!(Team::with_shop(what), Cluster::for_test(what));
+        let stage = Self { team, cluster };
+        stage.install_chart().await.unwrap_or_else(|why| panic!("installing the chart: {why:#}"));
+        stage
+    }
+
+    /// Starts an operator with the rights of the chart's ServiceAccount, and waits until it is ready.
+    pub(crate) async fn operator(&self) -> Operator {
+        Operator::start(self, &[]).await
+    }
+
+    /// As [`Stage::operator`], with environment variables of its own.
+    pub(crate) async fn operator_with(&self, environment: &[(&str, &str)]) -> Operator {
+        Operator::start(self, environment).await
+    }
+
+    /// The name of the ServiceAccount that the chart made for the operator.
+    pub(crate) fn account(&self) -> (&str, &str) {
+        (&self.cluster.namespace, &self.cluster.namespace)
+    }
+
+    /// Everything that the chart renders but the definitions, which the run's control plane has from the start.
+    async fn install_chart(&self) -> Result<()> {
+        let namespace = &self.cluster.namespace;
+        let chart = tools::repository().join("charts/tidelock");
+        let rendered = Command::new(tools::tool("helm")?)
+            .args(["template", namespace, &chart.to_string_lossy(), "--namespace", namespace])
+            .args(["--set", &format!("fullnameOverride={namespace},crds.install=false,replicas=0")])
+            .args(["--set", "database.existingSecret=tidelock-database,keyring.existingSecret=tidelock-keyring"])
+            .output()
+            .await
+            .context("running helm")?;
+        ensure!(rendered.status.success(), "helm template: {}", String::from_utf8_lossy(&rendered.stderr));
+        let mut manifest = Vec::new();
+        manifest.extend_from_slice(&rendered.stdout);
+        self.kubectl(&["apply", "--filename", "-"], &manifest).await.map(|_| ())
+    }
+
+    /// Runs kubectl as admin in the test's namespace and gives what it prints.
+    pub(crate) async fn kubectl(&self, arguments: &[&str], input: &[u8]) -> Result<String> {
+        let mut child = Command::new(tools::tool("kubectl")?)
+            .arg("--kubeconfig")
+            .arg(self.cluster.plane().admin_kubeconfig()?)
+            .args(["--namespace", &self.cluster.namespace])
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .context("running kubectl")?;
+        if let Some(mut stdin) = child.stdin.take() {
+            stdin.write_all(input).await?;
+        }
+        let output = child.wait_with_output().await?;
+        ensure!(output.status.success(), "kubectl {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}

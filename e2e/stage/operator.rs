@@ -1,0 +1,97 @@
+//! The operator as a process: the real binary, with the rights that the chart gives it.
+
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use std::{fs, io};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::team::program;
+use super::{SOON, Stage};
+use crate::harness::RunDir;
+use crate::harness::ports::free_port;
+use crate::harness::processes::{Server, Spec};
+
+/// An operator that runs. Dropping it ends it.
+pub(crate) struct Operator {
+    server: Server,
+    name: String,
+    port: u16,
+}
+
+impl Operator {
+    pub(super) async fn start(stage: &Stage, environment: &[(&str, &str)]) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(1);
+        let (namespace, account) = stage.account();
+        let name = format!("operator-{namespace}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let token = stage.cluster.token(namespace, account).await;
+        let kubeconfig = stage.cluster.kubeconfig(&name, &token);
+        let port = free_port();
+        let mut variables = vec![
+            ("KUBECONFIG", kubeconfig.display().to_string()),
+            ("TIDELOCK_DATABASE_URL", stage.team.operator.url.clone()),
+            ("TIDELOCK_KEYRING", stage.team.keyring().display().to_string()),
+            ("TIDELOCK_LISTEN", format!("127.0.0.1:{port}")),
+            ("TIDELOCK_CLUSTER", "test".to_owned()),
+            ("TIDELOCK_CLASS", namespace.to_owned()),
+            ("RUST_LOG", "tidelock=debug".to_owned()),
+        ];
+        variables.extend(environment.iter().map(|&(variable, value)| (variable, value.to_owned())));
+        let spec = Spec {
+            name: &name,
+            program: program(),
+            arguments: vec!["controller".to_owned()],
+            environment: variables.into_iter().map(|(variable, value)| (variable.to_owned(), value)).collect(),
+            unprivileged: false,
+            dies_by: "KILL",
+        };
+        let run = RunDir::shared().expect("the run has a folder");
+        let mut server = spec.start(run).unwrap_or_else(|why| panic!("{why:#}"));
+        server
+            .wait_until("the operator to be ready", SOON, async || match get(port, "/readyz").await {
+                Ok(answer) if answer.contains(" 200 ") => Ok(()),
+                Ok(answer) => Err(answer),
+                Err(why) => Err(why.to_string()),
+            })
+            .await
+            .unwrap_or_else(|why| panic!("{why:#}"));
+        Self { server, name, port }
+    }
+
+    /// Asks it to stop, as the kubelet does, and insists that it ends well.
+    pub(crate) fn stop(mut self) {
+        let status = self.server.end("TERM", Duration::from_secs(15)).unwrap_or_else(|why| panic!("{why:#}"));
+        assert!(status.success(), "the operator ended with {status}; its log:\n{}", self.log());
+    }
+
+    /// Ends it without asking.
+    pub(crate) fn kill(mut self) {
+        self.server.end("KILL", Duration::from_secs(5)).unwrap_or_else(|why| panic!("{why:#}"));
+    }
+
+    /// Its process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.server.pid()
+    }
+
+    /// Everything that it logged.
+    pub(crate) fn log(&self) -> String {
+        let run = RunDir::shared().expect("the run has a folder");
+        fs::read_to_string(run.path().join(format!("{}.log", self.name))).unwrap_or_default()
+    }
+
+    /// What it answers under a path of its own server, head and body.
+    pub(crate) async fn http(&self, path: &str) -> String {
+        get(self.port, path).await.unwrap_or_else(|why| panic!("asking the operator for {path}: {why:#}"))
+    }
+}
+
+async fn get(port: u16, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: operator\r\n\r\n").as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
+}

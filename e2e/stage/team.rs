@@ -1,0 +1,196 @@
+//! People with logins of their own, the registry that they share, and the command that they use.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use anyhow::{Context, Result};
+use tempfile::TempDir;
+use tidelock::registry::{ConnectSettings, migrate};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio_postgres::Client;
+
+use crate::harness::TestDatabase;
+use crate::harness::database::{Login, Template};
+
+/// The team of a project `shop`.
+pub(crate) struct Team {
+    /// Its database.
+    pub(crate) database: TestDatabase,
+    /// ADMIN of the project.
+    pub(crate) ana: Login,
+    /// DEVELOPER.
+    pub(crate) bob: Login,
+    /// VIEWER.
+    pub(crate) vic: Login,
+    /// A user of the registry, and no member.
+    pub(crate) eve: Login,
+    /// The operator: a service, ADMIN, read-only.
+    pub(crate) operator: Login,
+    home: TempDir,
+}
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// Its exit code.
+    pub(crate) code: i32,
+    /// What it answered.
+    pub(crate) stdout: String,
+    /// What else it said.
+    pub(crate) stderr: String,
+}
+
+impl Finished {
+    /// Itself, if the code is the one expected.
+    #[track_caller]
+    pub(crate) fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl Team {
+    /// A registry with the people of a team, and nothing else.
+    pub(crate) async fn new(what: &str) -> Self {
+        let template = Template::made_by("registry", async |owner| {
+            migrate(&ConnectSettings::new(owner)).await.map(|_| ()).map_err(Into::into)
+        });
+        let template = template.await.unwrap_or_else(|why| panic!("migrating the template: {why:#}"));
+        Self::of(TestDatabase::from(&template, what).await).await
+    }
+
+    /// A team in a database that has the registry's tables.
+    pub(crate) async fn of(database: TestDatabase) -> Self {
+        let [ana, bob, vic, eve, operator] = [
+            database.login("ana").await,
+            database.login("bob").await,
+            database.login("vic").await,
+            database.login("eve").await,
+            database.login("operator").await,
+        ];
+        let home = tempfile::tempdir().expect("a temporary folder can be made");
+        let team = Self { database, ana, bob, vic, eve, operator, home };
+        for (name, login) in [("ana", &team.ana), ("bob", &team.bob), ("vic", &team.vic), ("eve", &team.eve)] {
+            team.done(&team.database.owner, &["user", "add", name, "--db-role", &login.role]).await;
+        }
+        team.done(&team.database.owner, &["user", "add", "tidelock", "--db-role", &team.operator.role, "--service"])
+            .await;
+        team.done(&team.ana, &["keyring", "init"]).await;
+        team
+    }
+
+    /// A team with a project `shop` and its environments `dev`, `staging` and `production`.
+    pub(crate) async fn with_shop(what: &str) -> Self {
+        let team = Self::new(what).await;
+        team.done(&team.ana, &["project", "create", "shop"]).await;
+        for environment in [&["dev"][..], &["staging"], &["production", "--production"]] {
+            team.done(&team.ana, &[&["environment", "create"], environment].concat()).await;
+        }
+        for (name, role) in [("bob", "developer"), ("vic", "viewer")] {
+            team.done(&team.ana, &["member", "add", name, "--role", role]).await;
+        }
+        team.done(&team.ana, &["member", "add", "tidelock", "--role", "admin", "--read-only"]).await;
+        team
+    }
+
+    /// The keyring that all of the team hold.
+    pub(crate) fn keyring(&self) -> PathBuf {
+        self.home.path().join("keyring")
+    }
+
+    /// A folder of the team's own, where commands run.
+    pub(crate) fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// Runs `tidelock` as somebody, with nothing on its standard input.
+    pub(crate) async fn run(&self, who: &Login, arguments: &[&str]) -> Finished {
+        self.run_with(who, arguments, b"").await
+    }
+
+    /// Runs `tidelock` as somebody.
+    pub(crate) async fn run_with(&self, who: &Login, arguments: &[&str], input: &[u8]) -> Finished {
+        self.try_run(who, arguments, input).await.unwrap_or_else(|why| panic!("tidelock {arguments:?}: {why:#}"))
+    }
+
+    async fn try_run(&self, who: &Login, arguments: &[&str], input: &[u8]) -> Result<Finished> {
+        let mut child = Command::new(program())
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.home.path())
+            .env("TIDELOCK_DATABASE_URL", &who.url)
+            .env("TIDELOCK_KEYRING", self.keyring())
+            .env("TIDELOCK_PROJECT", "shop")
+            .current_dir(self.home.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("starting {}", program().display()))?;
+        if let Some(mut stdin) = child.stdin.take() {
+            // A command that reads nothing may be gone already.
+            let _ = stdin.write_all(input).await;
+        }
+        let output = child.wait_with_output().await?;
+        Ok(Finished {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs `tidelock` as somebody and insists that it is done.
+    pub(crate) async fn done(&self, who: &Login, arguments: &[&str]) -> Finished {
+        self.run(who, arguments).await.expect(0)
+    }
+
+    /// Ana sets a value.
+    pub(crate) async fn set(&self, environment: &str, key: &str, value: &str) {
+        self.run_with(&self.ana, &["secret", "set", key, "-e", environment, "--raw"], value.as_bytes()).await.expect(0);
+    }
+
+    /// Ana deletes a value.
+    pub(crate) async fn remove(&self, environment: &str, key: &str) {
+        self.done(&self.ana, &["secret", "rm", key, "-e", environment, "--reason", "no longer needed"]).await;
+    }
+
+    /// The superuser's session, with the registry's tables in its path and its triggers asleep: for damage that no login
+    /// could do.
+    pub(crate) async fn saboteur(&self) -> Client {
+        let client = self.database.superuser().await;
+        client
+            .batch_execute(
+                "SET search_path = tidelock, pg_catalog;
+                 DO $$ DECLARE guarded record; BEGIN
+                    FOR guarded IN SELECT c.oid::regclass AS name FROM pg_class c
+                        WHERE c.relnamespace = 'tidelock'::regnamespace AND c.relkind = 'r' AND c.relhastriggers LOOP
+                        EXECUTE format('ALTER TABLE %s DISABLE TRIGGER USER', guarded.name);
+                    END LOOP; END $$",
+            )
+            .await
+            .expect("the superuser may put triggers to sleep");
+        client
+    }
+
+    /// Wakes the triggers that [`Team::saboteur`] put to sleep.
+    pub(crate) async fn wake_triggers(&self) {
+        let enable = "DO $$ DECLARE guarded record; BEGIN
+                    FOR guarded IN SELECT c.oid::regclass AS name, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+                        WHERE c.relnamespace = 'tidelock'::regnamespace AND NOT t.tgisinternal LOOP
+                        EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', guarded.name, guarded.tgname);
+                    END LOOP; END $$";
+        self.database.superuser().await.batch_execute(enable).await.expect("the superuser may wake triggers");
+    }
+}
+
+/// The command under test: the one that cargo built for this run, or the one that the demo was told of.
+pub(crate) fn program() -> PathBuf {
+    match (std::env::var_os("TIDELOCK_BIN"), option_env!("CARGO_BIN_EXE_tidelock")) {
+        (Some(told), _) => PathBuf::from(told),
+        (None, Some(built)) => PathBuf::from(built),
+        (None, None) => PathBuf::from("tidelock"),
+    }
+}

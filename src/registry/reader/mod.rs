@@ -1,0 +1,251 @@
+//! The operator's side of the registry: it only ever reads.
+//!
+//! Two kinds of tables are read: our own, with revisions as a fence, and someone else's, with just the documented
+//! columns, where a digest has to do. Both answer in the same types.
+
+mod documented;
+mod login;
+mod ours;
+mod rows;
+
+use std::time::Duration;
+
+use deadpool_postgres::{Object, Pool};
+use futures::StreamExt;
+use tokio::sync::{OnceCell, mpsc};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{AsyncMessage, IsolationLevel, Row, Transaction};
+use uuid::Uuid;
+
+use super::connect::from_pool;
+use super::{ConnectSettings, Look, Refusal, RegistryError, Snapshot, SourceName};
+use crate::core::{EnvironmentId, ProjectId};
+
+/// Connections of an operator: the poll, and a few snapshots beside it.
+const POOL_SIZE: usize = 6;
+/// After which the server gives up on a statement of a snapshot.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whose tables these are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tables {
+    /// Made by `tidelock migrate`.
+    Ours,
+    /// The documented columns, filled by another program.
+    Documented,
+}
+
+/// A pool of connections that read. Cheap to clone.
+#[derive(Clone)]
+pub struct Reader {
+    pool: Pool,
+    settings: ConnectSettings,
+    listen: ConnectSettings,
+    schema: String,
+    tables: std::sync::Arc<OnceCell<Tables>>,
+}
+
+type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+impl Reader {
+    /// Connects when first asked something. Notifications come over `listen_url`, where given: a pooler in transaction
+    /// mode never delivers any.
+    ///
+    /// # Errors
+    /// [`RegistryError::Invalid`] for a URL or certificate that cannot be read.
+    pub fn new(settings: ConnectSettings, listen_url: Option<String>) -> Result<Self, RegistryError> {
+        let listen = ConnectSettings { url: listen_url.unwrap_or_else(|| settings.url.clone()), ..settings.clone() };
+        let schema = settings.quoted_schema();
+        Ok(Self { pool: settings.pool(POOL_SIZE)?, settings, listen, schema, tables: std::sync::Arc::default() })
+    }
+
+    /// Whether this login may serve an operator, and whether this program may read these tables.
+    ///
+    /// # Errors
+    /// [`RegistryError::Refused`] for a superuser, an owner of the tables or a login with BYPASSRLS, since none of these
+    /// is held by row-level security; [`RegistryError::Schema`] where the tables are missing or too new.
+    pub async fn check_login(&self) -> Result<(), RegistryError> {
+        let client = self.client("checking the operator's login").await?;
+        login::check(&client, &self.settings.schema).await?;
+        self.tables().await.map(|_| ())
+    }
+
+    /// Where each environment stands, in the order asked. One statement, one round trip.
+    ///
+    /// # Errors
+    /// [`RegistryError::Unavailable`] and what else the database answers; a source that may not be read is no error.
+    pub async fn look(&self, sources: &[SourceName]) -> Result<Vec<Look>, RegistryError> {
+        let tables = self.tables().await?;
+        let client = self.client("looking at the environments").await?;
+        let projects: Vec<&str> = sources.iter().map(|source| source.project.as_str()).collect();
+        let environments: Vec<&str> = sources.iter().map(|source| source.environment.as_str()).collect();
+        let query = match tables {
+            Tables::Ours => ours::LOOK,
+            Tables::Documented => documented::LOOK,
+        };
+        let rows = client
+            .query_typed(&self.in_schema(query), &[(&projects, Type::TEXT_ARRAY), (&environments, Type::TEXT_ARRAY)])
+            .await
+            .map_err(|error| RegistryError::from_driver("looking at the environments", &error))?;
+        let read = match tables {
+            Tables::Ours => ours::read_look,
+            Tables::Documented => documented::read_look,
+        };
+        let looks = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
+        if looks.len() == sources.len() {
+            Ok(looks)
+        } else {
+            // Two projects of one name in tables whose names are not unique.
+            Err(RegistryError::Inconsistent {
+                table: "projects",
+                column: "name",
+                row: "more than one project or environment has the same name".to_owned(),
+            })
+        }
+    }
+
+    /// Everything about one environment, from one database snapshot.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look); [`RegistryError::Inconsistent`] for a row that is not what it should be.
+    pub async fn snapshot(&self, source: &SourceName) -> Result<Result<Snapshot, Refusal>, RegistryError> {
+        let tables = self.tables().await?;
+        let mut client = self.client("reading the environment").await?;
+        let failed = |error: tokio_postgres::Error| RegistryError::from_driver(format!("reading {source}"), &error);
+        let transaction = client
+            .build_transaction()
+            .isolation_level(IsolationLevel::RepeatableRead)
+            .read_only(true)
+            .start()
+            .await
+            .map_err(failed)?;
+        let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
+        transaction
+            .query_typed("SELECT set_config('statement_timeout', $1, true)", &[(&timeout, Type::TEXT)])
+            .await
+            .map_err(failed)?;
+        let reading = Reading { transaction: &transaction, schema: &self.schema, source };
+        let snapshot = match tables {
+            Tables::Ours => ours::snapshot(&reading).await?,
+            Tables::Documented => documented::snapshot(&reading).await?,
+        };
+        transaction.commit().await.map_err(failed)?;
+        Ok(snapshot)
+    }
+
+    /// The token that the project's log has for a revision; `None` where it has none, and in someone else's tables.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub async fn token_of(&self, project: ProjectId, revision: i64) -> Result<Option<Uuid>, RegistryError> {
+        if self.tables().await? == Tables::Documented {
+            return Ok(None);
+        }
+        let client = self.client("reading the revision log").await?;
+        let query = self.in_schema("SELECT token FROM @schema@.revision_log WHERE project_id = $1 AND revision = $2");
+        client
+            .query_typed(&query, &[(&project.0, Type::UUID), (&revision, Type::INT8)])
+            .await
+            .map_err(|error| RegistryError::from_driver("reading the revision log", &error))?
+            .first()
+            .map(|row| rows::cell(row, 0, "revision_log", "token"))
+            .transpose()
+    }
+
+    /// Whether there is proof that an environment was deleted on purpose.
+    ///
+    /// # Errors
+    /// As [`look`](Self::look).
+    pub async fn environment_was_deleted(&self, environment: EnvironmentId) -> Result<bool, RegistryError> {
+        if self.tables().await? == Tables::Documented {
+            return Ok(false);
+        }
+        let client = self.client("looking for a deleted environment").await?;
+        let query = self.in_schema("SELECT 1 FROM @schema@.environments WHERE id = $1 AND deleted_at IS NOT NULL");
+        let found = client
+            .query_typed(&query, &[(&environment.0, Type::UUID)])
+            .await
+            .map_err(|error| RegistryError::from_driver("looking for a deleted environment", &error))?;
+        Ok(!found.is_empty())
+    }
+
+    /// Sends a hint for every notification, and one as soon as it listens, for those that were missed before. A full
+    /// channel drops hints: one that waits says enough.
+    ///
+    /// # Errors
+    /// Returns only when the connection breaks or cannot be made, with why.
+    pub async fn listen(&self, hints: &mpsc::Sender<()>) -> RegistryError {
+        let failed = |error: &tokio_postgres::Error| RegistryError::from_driver("listening for notifications", error);
+        let (client, mut connection) = match self.listen.connect().await {
+            Ok(connected) => connected,
+            Err(error) => return error,
+        };
+        let mut messages = futures::stream::poll_fn(move |context| connection.poll_message(context));
+        let listening = client.batch_execute("LISTEN tidelock");
+        tokio::pin!(listening);
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                answer = &mut listening, if !asked => match answer {
+                    Ok(()) => { asked = true; let _ = hints.try_send(()); }
+                    Err(error) => return failed(&error),
+                },
+                message = messages.next() => match message {
+                    Some(Ok(AsyncMessage::Notification(_))) => { let _ = hints.try_send(()); }
+                    Some(Ok(_)) => {}
+                    Some(Err(error)) => return failed(&error),
+                    None => return RegistryError::Unavailable {
+                        attempt: "listening for notifications".to_owned(),
+                        cause: "the connection was closed".to_owned(),
+                    },
+                },
+            }
+        }
+    }
+
+    /// Whose tables these are; asked once, when the database first answers.
+    async fn tables(&self) -> Result<Tables, RegistryError> {
+        self.tables
+            .get_or_try_init(|| async {
+                let client = self.client("looking for the registry's tables").await?;
+                login::tables(&client, &self.settings.schema, &self.schema).await
+            })
+            .await
+            .copied()
+    }
+
+    async fn client(&self, attempt: &str) -> Result<Object, RegistryError> {
+        self.pool.get().await.map_err(|error| from_pool(attempt, error))
+    }
+
+    fn in_schema(&self, query: &str) -> String {
+        query.replace("@schema@", &self.schema)
+    }
+}
+
+/// One environment being read in one transaction.
+struct Reading<'a> {
+    transaction: &'a Transaction<'a>,
+    schema: &'a str,
+    source: &'a SourceName,
+}
+
+impl Reading<'_> {
+    async fn rows(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
+        self.transaction
+            .query_typed(&query.replace("@schema@", self.schema), parameters)
+            .await
+            .map_err(|error| RegistryError::from_driver(format!("reading {}", self.source), &error))
+    }
+
+    /// The look of this very snapshot.
+    async fn look(&self, query: &str, read: fn(&Row) -> Result<Look, RegistryError>) -> Result<Look, RegistryError> {
+        let (projects, environments) = ([self.source.project.as_str()], [self.source.environment.as_str()]);
+        let parameters: [Parameter<'_>; 2] =
+            [(&projects.as_slice(), Type::TEXT_ARRAY), (&environments.as_slice(), Type::TEXT_ARRAY)];
+        match self.rows(query, &parameters).await?.as_slice() {
+            [row] => read(row),
+            _ => Err(RegistryError::Inconsistent { table: "projects", column: "name", row: self.source.to_string() }),
+        }
+    }
+}
