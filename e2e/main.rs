@@ -4,6 +4,7 @@ mod harness;
 mod stage;
 
 mod chart;
+mod command_line;
 mod control_plane;
 mod operator;
 mod postgres;

@@ -12,9 +12,7 @@ use super::output::Output;
 #[command(after_help = "Example: tidelock crd | kubectl apply --server-side -f -")]
 pub(super) struct Crd {}
 
-impl Crd {
-    pub(super) fn run(self, output: &Output) -> Result<Answer, CliError> {
-        output.text(&crds::yaml())?;
-        Ok(Answer::Done)
-    }
+pub(super) fn run(output: &Output) -> Result<Answer, CliError> {
+    output.text(&crds::yaml())?;
+    Ok(Answer::Done)
 }

@@ -55,16 +55,15 @@ pub(super) enum CliError {
 impl CliError {
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Failed(_) => 1,
-            Self::Usage(_) => USAGE,
-            Self::Refused(_) => 4,
-            Self::NotFound(_) => 5,
             Self::Registry(error) | Self::Value(ValueError::Registry(error)) => of_registry(error),
-            Self::Value(ValueError::Seal { .. }) => 4,
             Self::Value(ValueError::Open { error, .. }) => of_opening(error),
+            Self::Usage(_) => USAGE,
+            Self::Refused(_)
+            | Self::Value(ValueError::Seal { .. })
+            | Self::Keyring(KeyringFileError::Exists { .. } | KeyringFileError::OpenToAll { .. }) => 4,
+            Self::NotFound(_) => 5,
             Self::Value(ValueError::HashMismatch { .. }) => 6,
-            Self::Keyring(KeyringFileError::Exists { .. } | KeyringFileError::OpenToAll { .. }) => 4,
-            Self::Keyring(_) => 1,
+            Self::Failed(_) | Self::Keyring(_) => 1,
         }
     }
 }

@@ -93,7 +93,7 @@ async fn list(context: &Context, output: &Output) -> Result<(), CliError> {
             plain(&member.kind),
             plain(&member.role),
             plain(member.only.as_ref().map_or("all".to_owned(), |only| only.join(", "))),
-            plain(if member.read_only { "read" } else { "read, write" }),
+            plain(if member.read_only || member.role == Role::Viewer.as_str() { "read" } else { "read, write" }),
             time_cell(member.expires_at),
         ],
         json: json!({

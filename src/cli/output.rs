@@ -22,6 +22,7 @@ pub(super) struct Output {
     colours: bool,
 }
 
+#[expect(clippy::unused_self, reason = "who prints holds the output, whatever it needs of it")]
 impl Output {
     pub(super) fn new(format: Format) -> Self {
         let terminal = io::stdout().is_terminal();
@@ -41,7 +42,7 @@ impl Output {
         }
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(header.iter().map(|name| plain(name)).collect::<Vec<_>>());
+        table.set_header(header.iter().map(plain).collect::<Vec<_>>());
         table.add_rows(lines.into_iter().map(|line| line.cells));
         for column in table.column_iter_mut() {
             column.set_padding((0, 3));
@@ -94,6 +95,7 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "cells are made of what is at hand, temporaries too")]
 pub(super) fn plain(text: impl ToString) -> Cell {
     Cell::new(printable(&text.to_string()).replace('\n', " "))
 }

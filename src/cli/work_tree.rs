@@ -1,6 +1,6 @@
 //! `.tidelock.toml`: what a work tree says about itself. It goes into version control, so it holds names only.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::Deserialize;
 
@@ -25,7 +25,7 @@ impl WorkTree {
         for folder in folder.ancestors() {
             let file = folder.join(FILE);
             match std::fs::read_to_string(&file) {
-                Ok(text) => return parse(&text, file),
+                Ok(text) => return parse(&text, &file),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(error) => return Err(CliError::Failed(format!("reading {}: {error}", file.display()))),
             }
@@ -37,7 +37,7 @@ impl WorkTree {
     }
 }
 
-fn parse(text: &str, file: PathBuf) -> Result<WorkTree, CliError> {
+fn parse(text: &str, file: &Path) -> Result<WorkTree, CliError> {
     toml::from_str(text).map_err(|error| {
         CliError::Usage(format!("{} takes `project` and `environment` only: {}", file.display(), error.message()))
     })

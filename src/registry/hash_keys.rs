@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 
 use crate::core::{ProjectId, RingName};
-use crate::crypto::{HashKey, Keyring, OpenError};
+use crate::crypto::{HashKey, Keyring, OpenError, Ring};
 
 use super::session::Work;
 use super::{RegistryError, SealedHashKey, ValueError};
@@ -43,7 +43,7 @@ pub(super) async fn seal_for(
     if copies.iter().any(|copy| copy.ring == ring) {
         return Ok(true);
     }
-    let Some(ring) = keyring.rings().map(|held| held.name()).find(|held| held.as_str() == ring) else {
+    let Some(ring) = keyring.rings().map(Ring::name).find(|held| held.as_str() == ring) else {
         return Ok(false);
     };
     if copies.is_empty() {
@@ -126,7 +126,7 @@ async fn create(
         .await?;
     for row in used {
         let name: String = row.get(0);
-        if let Some(held) = keyring.rings().map(|held| held.name()).find(|held| held.as_str() == name) {
+        if let Some(held) = keyring.rings().map(Ring::name).find(|held| held.as_str() == name) {
             add_copy(work, keyring, project, held, &key).await?;
         }
     }

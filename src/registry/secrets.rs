@@ -10,7 +10,7 @@ use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretVa
 use crate::crypto::{HashCheck, HashKey, Keyring, SealContext, verify};
 
 use super::environments::Environment;
-use super::session::{Session, Work, micros, time};
+use super::session::{Parameter, Session, Work, micros, time};
 use super::{RegistryError, ValueError, hash_keys};
 
 /// The registry times that a writer has looked at. A follow answers these and no later ones, so that a change that
@@ -87,7 +87,7 @@ impl Session {
         let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
         let sql = format!(
             "SELECT key_name, {} FROM project_secret_registry
-             WHERE project_id = $1 AND (cardinality($2::text[]) = 0 OR key_name = ANY ($2)) AND retired_at IS NULL",
+             WHERE project_id = $1 AND (cardinality($2::text[]) = 0 OR key_name IN (SELECT unnest($2::text[]))) AND retired_at IS NULL",
             micros("last_updated_at")
         );
         let rows = work.rows(&sql, &[(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)]).await?;
@@ -206,16 +206,23 @@ async fn live_rows(
     values: &[(KeyName, SecretValue)],
 ) -> Result<Vec<Row>, RegistryError> {
     let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
+    // One look-up by index for each key, whatever the planner believes about a table that has just grown.
     let sql = format!(
         "SELECT k.key, s.id, s.version, s.value_hash, {}, {}
          FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
-         LEFT JOIN secrets s ON s.environment_id = $2 AND s.key = k.key AND s.deleted_at IS NULL
-         LEFT JOIN project_secret_registry r ON r.project_id = $3 AND r.key_name = k.key AND r.retired_at IS NULL
+         LEFT JOIN LATERAL (
+             SELECT id, version, value_hash, updated_at FROM secrets
+             WHERE environment_id = $2 AND key = k.key AND deleted_at IS NULL OFFSET 0) s ON true
+         LEFT JOIN LATERAL (
+             SELECT last_updated_at FROM project_secret_registry
+             WHERE project_id = $3 AND key_name = k.key AND retired_at IS NULL OFFSET 0) r ON true
          ORDER BY k.place",
         micros("s.updated_at"),
         micros("r.last_updated_at")
     );
-    work.rows(&sql, &[(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)]).await
+    let parameters: [Parameter<'_>; 3] =
+        [(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)];
+    work.rows(&sql, &parameters).await
 }
 
 fn live(row: &Row) -> Option<Live> {
@@ -290,7 +297,8 @@ impl Batch {
         Ok(())
     }
 
-    /// A row without a new ciphertext is confirmed.
+    /// A row without a new ciphertext is confirmed. By id alone, so that only one plan comes to mind: the rows were read
+    /// under the project's mutex, and whether they may be written is the policies' matter.
     async fn update(&self, work: &Work<'_>, environment: &Environment) -> Result<(), RegistryError> {
         if self.ids.is_empty() {
             return Ok(());
@@ -300,14 +308,13 @@ impl Batch {
                 "UPDATE secrets s SET encrypted_value = coalesce(n.sealed, s.encrypted_value), value_hash = n.hash,
                         version = n.version, answers = n.answers::timestamptz
                  FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS n (id, sealed, hash, version, answers)
-                 WHERE s.id = n.id AND s.environment_id = $6 AND s.deleted_at IS NULL",
+                 WHERE s.id = n.id",
                 &[
                     (&self.ids, Type::UUID_ARRAY),
                     (&self.sealed, Type::TEXT_ARRAY),
                     (&self.hashes, Type::TEXT_ARRAY),
                     (&self.versions, Type::INT8_ARRAY),
                     (&self.answers, Type::TEXT_ARRAY),
-                    (&environment.id.0, Type::UUID),
                 ],
             )
             .await?;

@@ -33,7 +33,7 @@ impl Session {
         let project = work.project(project).await?;
         let sql = format!(
             "SELECT s.key_name, s.environment, s.state, {}, {} FROM key_states_of($1) s
-             WHERE cardinality($2::text[]) = 0 OR s.key_name = ANY ($2)
+             WHERE cardinality($2::text[]) = 0 OR s.key_name IN (SELECT unnest($2::text[]))
              ORDER BY s.key_name, s.environment",
             micros("s.updated_at"),
             micros("s.last_updated_at")
