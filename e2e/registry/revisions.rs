@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::harness::{Postgres, wait_for};
+use crate::harness::Postgres;
 
 /// Whether the counter stands where its log does.
 const LOGGED: &str = "SELECT r.token = l.token AND l.at = r.changed_at FROM project_revisions r JOIN revision_log l USING (project_id, revision)";
@@ -179,27 +179,20 @@ async fn what_was_committed_survives_a_crash_though_the_session_did_not_ask_for_
     for setting in ["ALTER SYSTEM SET wal_writer_delay = '10s'", "ALTER SYSTEM SET wal_writer_flush_after = '1GB'"] {
         done(&superuser, setting).await;
     }
-    done(&superuser, "SELECT pg_reload_conf()").await;
+    drop((owner, superuser));
+    let restart = async |end: fn(&Postgres) -> anyhow::Result<()>| {
+        end(&server).unwrap();
+        let server = server.clone();
+        tokio::task::spawn_blocking(move || server.start_again().unwrap()).await.unwrap();
+    };
+    restart(Postgres::stop).await;
     let careful = session(&ana).await;
-    wait_for("the new settings", Duration::from_secs(10), async || {
-        let delay = cell(&careful, "SHOW wal_writer_delay").await;
-        if delay == "10s" { Ok(()) } else { Err(delay) }
-    })
-    .await;
-    // It may be in the midst of its last short nap, or awake.
-    tokio::time::sleep(Duration::from_millis(500)).await;
     done(&careful, "SET synchronous_commit = off").await;
     done(&careful, "SELECT create_project('shop', '')").await;
     let token = cell(&careful, "SELECT token FROM project_revisions").await;
     // The same without our triggers, to see that the crash does take back what was not flushed.
     done(&careful, "INSERT INTO public.careless VALUES (1)").await;
-    server.crash().unwrap();
-    tokio::task::spawn_blocking({
-        let server = server.clone();
-        move || server.start_again().unwrap()
-    })
-    .await
-    .unwrap();
+    restart(Postgres::crash).await;
     let after = session(&ana).await;
     assert_eq!(cell(&after, "SELECT token FROM project_revisions").await, token);
     assert_eq!(
