@@ -53,7 +53,7 @@ async fn play() -> Result<()> {
     scene.apply_resources().await?;
 
     heading("The operator starts, and the Secrets appear");
-    let operator = scene.operator().await?;
+    let operator = scene.operator()?;
     scene.secret_appears().await?;
     scene.kubectl(&["get", "secret", "shop", "--namespace", "shop-dev"]).await?;
     scene.kubectl(&["get", "projectenvironments"]).await?;

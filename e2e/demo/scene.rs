@@ -22,7 +22,7 @@ use crate::harness::{ControlPlane, Postgres, RunDir, TestDatabase, tools};
 use crate::screen::{command, note, output};
 use crate::stage::program;
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// Everything that is applied, so that it can be taken away again from somebody's own cluster.
 const NAMESPACES: [&str; 3] = ["shop-dev", "shop-staging", "shop-production"];
 
@@ -91,7 +91,10 @@ impl Scene {
         // Values come from standard input, and are not shown here either.
         let pipe = if input.is_empty() { "" } else { " < value" };
         command(&format!("tidelock {typed}{pipe}    # {who}"));
-        let mut child = Command::new(program())
+        // Both outputs into one pipe, so that they come in the order in which a person would see them.
+        let mut child = Command::new("sh")
+            .args(["-c", r#"exec "$0" "$@" 2>&1"#])
+            .arg(program())
             .args(arguments)
             .env("HOME", &self.home)
             .env("TIDELOCK_DATABASE_URL", &self.people[who].url)
@@ -100,7 +103,6 @@ impl Scene {
             .current_dir(&self.home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", program().display()))?;
         if let Some(mut stdin) = child.stdin.take() {
@@ -108,7 +110,6 @@ impl Scene {
         }
         let finished = child.wait_with_output().await?;
         output(&String::from_utf8_lossy(&finished.stdout));
-        output(&String::from_utf8_lossy(&finished.stderr));
         ensure!(finished.status.code() == Some(code), "tidelock {typed} ended with {}", finished.status);
         Ok(())
     }
@@ -146,7 +147,7 @@ impl Scene {
     }
 
     /// Starts the operator with its own login.
-    pub(crate) async fn operator(&self) -> Result<Server> {
+    pub(crate) fn operator(&self) -> Result<Server> {
         command("tidelock controller    # as the login operator");
         let environment = [
             ("KUBECONFIG", self.kubeconfig.display().to_string()),
@@ -214,8 +215,8 @@ impl Scene {
         let arrived = arrived.context("the change did not arrive")??;
         let query =
             "SELECT (extract(epoch FROM max(last_updated_at)) * 1000000)::int8 FROM tidelock.project_secret_registry";
-        let changed: i64 = self.database.superuser().await.query_one(query, &[]).await?.get(0);
-        let micros = arrived.as_microsecond() - changed;
+        let changed_at: i64 = self.database.superuser().await.query_one(query, &[]).await?.get(0);
+        let micros = arrived.as_microsecond() - changed_at;
         note(&format!(
             "the Secret in the cluster had it {}.{} ms after the change in PostgreSQL",
             micros / 1000,

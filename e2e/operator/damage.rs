@@ -32,7 +32,7 @@ async fn only_a_is_held(stage: &Stage, damage: &str, reason: &str) {
     stage.patch_binding("a", again).await;
     let held = stage.binding_is("a", &[&format!("Ready=False({reason})"), &format!("Delivered=False({reason})")]).await;
     let status = format!("{:?}", held.status);
-    assert!(status.contains("A") && !status.contains("v2"), "{status}");
+    assert!(status.contains('A') && !status.contains("v2"), "{status}");
     stage.secret_has("a", &[("A", "v2")]).await;
     stage.binding_is("b", &["Ready=True"]).await;
 }

@@ -28,9 +28,9 @@ async fn a_change_in_one_environment_is_seen_in_all_of_them_within_a_second_with
     for value in ["2", "3", "4"] {
         stage.team.set("staging", "A", value).await;
         let changed = Instant::now();
-        let stale = stage.source_is("dev", &["Ready=True", "InSync=False(KeysStale)"]).await;
+        let behind = stage.source_is("dev", &["Ready=True", "InSync=False(KeysStale)"]).await;
         slowest.push(changed.elapsed());
-        let status = stale.status.unwrap_or_default();
+        let status = behind.status.unwrap_or_default();
         assert_eq!(status.out_of_sync.iter().map(|key| key.key.as_str()).collect::<Vec<_>>(), ["A"]);
         assert_eq!(status.keys.map(|keys| (keys.total, keys.stale)), Some((1, 1)));
         stage.team.done(&stage.team.ana, &["secret", "confirm", "A", "-e", "dev"]).await;

@@ -1,5 +1,6 @@
 //! People with logins of their own, the registry that they share, and the command that they use.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -185,7 +186,7 @@ impl Team {
             let table: String = table.get(0);
             let rows = client.query(&format!("SELECT t::text FROM {table} t"), &[]).await.expect("a table can be read");
             for row in rows {
-                dump += &format!("{table} {}\n", row.get::<_, String>(0));
+                let _ = writeln!(dump, "{table} {}", row.get::<_, String>(0));
             }
         }
         dump

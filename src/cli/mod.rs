@@ -124,7 +124,7 @@ async fn dispatch(verb: Verb, context: &Context, output: &Output) -> Result<Answ
         Verb::Status(verb) => verb.run(context, output).await,
         Verb::Diff(verb) => verb.run(context, output).await,
         Verb::Import(verb) => verb.run(context, output).await,
-        Verb::Controller(verb) => verb.run(context),
+        Verb::Controller(verb) => verb.run(context).await,
         Verb::Crd(crd::Crd {}) => crd::run(output),
     }
 }

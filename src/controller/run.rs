@@ -193,6 +193,7 @@ async fn wake(
     environments: Store<ProjectEnvironment>,
 ) -> ControllerError {
     while let Some(source) = changed.recv().await {
+        tracing::debug!(%source, "an environment stands otherwise");
         triggers.source(&source, &environments.state());
     }
     ControllerError::Task { task: "the poller" }

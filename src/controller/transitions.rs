@@ -10,6 +10,15 @@ use crate::telemetry::{Events, Severity};
 /// is in sync is no news.
 pub fn tell_transitions(events: &Events, about: &ObjectReference, before: &[Condition], after: &[Condition]) {
     for turned in turned(before, after) {
+        tracing::info!(
+            object = %format_args!("{}/{}/{}",
+                about.kind.as_deref().unwrap_or_default(),
+                about.namespace.as_deref().unwrap_or_default(),
+                about.name.as_deref().unwrap_or_default()),
+            condition = %format_args!("{}={}", turned.type_, turned.status),
+            reason = turned.reason,
+            "{}", turned.message
+        );
         let severity = if turned.status == "True" { Severity::Normal } else { Severity::Warning };
         events.tell(about.clone(), severity, turned.reason.clone(), "Reconcile", turned.message.clone());
     }

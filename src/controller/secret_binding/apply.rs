@@ -94,6 +94,15 @@ pub(super) async fn apply(
             None
         }
     };
+    if written.is_some() || matches!(plan.action, Action::Delete(_)) {
+        tracing::info!(
+            namespace = %binding.namespace().unwrap_or_default(),
+            binding = %binding.name_any(),
+            secret = %name,
+            action = plan.action.as_str(),
+            "wrote"
+        );
+    }
     for stray in std::mem::take(&mut plan.strays) {
         delete_stray(binding, &secrets, metrics, &stray).await?;
     }

@@ -79,6 +79,19 @@ pub(super) enum Action {
     Delete(Doomed),
 }
 
+impl Action {
+    /// In a word, for the log.
+    #[must_use]
+    pub(super) const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Create(_) => "create",
+            Self::Replace(_) => "replace",
+            Self::Delete(_) => "delete",
+        }
+    }
+}
+
 /// A Secret to delete, as it was seen: both are preconditions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Doomed {
