@@ -39,7 +39,6 @@ use output::Output;
 #[command(
     name = "tidelock",
     version,
-    propagate_version = true,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, and the answer is \"differs\" or \"behind\"; \
                   4 refused; 5 not found; 6 tampering found.\n\n\

@@ -10,9 +10,8 @@ use crate::registry::DEFAULT_SCHEMA;
 /// How results are printed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people.
+    // Without doc comments: clap would make every help text long for them.
     Table,
-    /// For programs.
     Json,
 }
 

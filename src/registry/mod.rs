@@ -14,6 +14,7 @@ mod members;
 mod migrate;
 mod projects;
 mod reader;
+mod secret_batch;
 mod secret_reads;
 mod secret_states;
 mod secrets;

@@ -6,7 +6,8 @@ use crate::core::KeyName;
 
 use super::RegistryError;
 use super::environments::Environment;
-use super::secrets::{Seen, require_all};
+use super::secret_batch::require_all;
+use super::secrets::Seen;
 use super::session::{Session, Work};
 
 impl Session {

@@ -10,6 +10,7 @@ use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretVa
 use crate::crypto::{HashCheck, HashKey, Keyring, SealContext, verify};
 
 use super::environments::Environment;
+use super::secret_batch::Batch;
 use super::session::{Parameter, Session, Work, micros, time};
 use super::{RegistryError, ValueError, hash_keys};
 
@@ -66,17 +67,6 @@ struct Live {
     version: i64,
     value_hash: String,
     updated_at: Option<RegistryTime>,
-}
-
-/// The columns of the two statements.
-#[derive(Default)]
-struct Batch {
-    ids: Vec<Uuid>,
-    keys: Vec<String>,
-    sealed: Vec<Option<String>>,
-    hashes: Vec<String>,
-    versions: Vec<i64>,
-    answers: Vec<Option<String>>,
 }
 
 impl Session {
@@ -250,90 +240,6 @@ impl SealTarget<'_> {
             .seal(self.ring, &context, value)
             .map_err(|error| ValueError::Seal { what: format!("{key} for {}", self.environment.name), error })
     }
-}
-
-impl Batch {
-    fn push(
-        &mut self,
-        id: SecretId,
-        key: &KeyName,
-        sealed: Option<String>,
-        hash: String,
-        version: i64,
-        answers: Option<RegistryTime>,
-    ) {
-        self.ids.push(id.0);
-        self.keys.push(key.to_string());
-        self.sealed.push(sealed);
-        self.hashes.push(hash);
-        self.versions.push(version);
-        self.answers.push(answers.map(|time| time.to_string()));
-    }
-
-    async fn insert(
-        &self,
-        work: &Work<'_>,
-        project: ProjectId,
-        environment: &Environment,
-    ) -> Result<(), RegistryError> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
-        work.execute(
-            "INSERT INTO secrets (id, project_id, environment_id, key, encrypted_value, value_hash, answers)
-             SELECT n.id, $1, $2, n.key, n.sealed, n.hash, n.answers::timestamptz
-             FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[]) AS n (id, key, sealed, hash, answers)",
-            &[
-                (&project.0, Type::UUID),
-                (&environment.id.0, Type::UUID),
-                (&self.ids, Type::UUID_ARRAY),
-                (&self.keys, Type::TEXT_ARRAY),
-                (&self.sealed, Type::TEXT_ARRAY),
-                (&self.hashes, Type::TEXT_ARRAY),
-                (&self.answers, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
-        Ok(())
-    }
-
-    /// A row without a new ciphertext is confirmed. By id alone, so that only one plan comes to mind: the rows were read
-    /// under the project's mutex, and whether they may be written is the policies' matter.
-    async fn update(&self, work: &Work<'_>, environment: &Environment) -> Result<(), RegistryError> {
-        if self.ids.is_empty() {
-            return Ok(());
-        }
-        let updated = work
-            .execute(
-                "UPDATE secrets s SET encrypted_value = coalesce(n.sealed, s.encrypted_value), value_hash = n.hash,
-                        version = n.version, answers = n.answers::timestamptz
-                 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS n (id, sealed, hash, version, answers)
-                 WHERE s.id = n.id",
-                &[
-                    (&self.ids, Type::UUID_ARRAY),
-                    (&self.sealed, Type::TEXT_ARRAY),
-                    (&self.hashes, Type::TEXT_ARRAY),
-                    (&self.versions, Type::INT8_ARRAY),
-                    (&self.answers, Type::TEXT_ARRAY),
-                ],
-            )
-            .await?;
-        require_all(environment, self.ids.len(), updated)
-    }
-}
-
-/// A write that a policy hides is no error to the database.
-pub(super) fn require_all(environment: &Environment, asked: usize, written: u64) -> Result<(), RegistryError> {
-    if u64::try_from(asked) == Ok(written) {
-        return Ok(());
-    }
-    Err(RegistryError::Refused {
-        message: format!(
-            "the database let {written} of {asked} secrets of {} in project {} be written, so none was",
-            environment.name, environment.project_name
-        ),
-        hint: Some("your membership may just have changed; see: tidelock member list".to_owned()),
-    })
 }
 
 /// What this transaction's audit rows say about one environment.
