@@ -112,7 +112,7 @@ CREATE TABLE secrets (
     FOREIGN KEY (project_id, environment_id) REFERENCES environments (project_id, id)
 );
 CREATE UNIQUE INDEX secrets_live_key_idx ON secrets (environment_id, key) WHERE deleted_at IS NULL;
-CREATE INDEX secrets_project_key_idx ON secrets (project_id, key);
+CREATE INDEX secrets_project_key_idx ON secrets (project_id, key) WHERE deleted_at IS NULL;
 COMMENT ON COLUMN secrets.answers IS 'Set by a writer that follows or confirms: the registry time that it answers. Taken off by the trigger.';
 COMMENT ON COLUMN secrets.version IS 'Counts the values of this row from 1; bound into the ciphertext.';
 

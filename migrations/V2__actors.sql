@@ -151,7 +151,7 @@ GRANT INSERT (project_id, environment_id, key_name, reason), DELETE ON key_exemp
 
 CREATE POLICY writers ON project_hash_keys FOR INSERT TO tidelock_app
     WITH CHECK (project_id IN (SELECT project_id FROM memberships() WHERE role IN ('ADMIN', 'DEVELOPER') AND NOT read_only));
-GRANT INSERT ON project_hash_keys TO tidelock_app;
+GRANT INSERT (project_id, hash_key_id, ring, sealed) ON project_hash_keys TO tidelock_app;
 
 -- Hashes of production values are for those who may read production.
 CREATE POLICY readers ON audit_logs FOR SELECT TO tidelock_app, tidelock_operator

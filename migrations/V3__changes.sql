@@ -180,6 +180,10 @@ BEGIN
     END IF;
 
     IF answered IS NOT NULL THEN
+        IF NOT behind AND known.tracking = 'tracked' THEN
+            RAISE EXCEPTION 'key % is in sync here, so another value is a change that others have to hear of', NEW.key
+                USING ERRCODE = 'TL422', HINT = 'Leave out the follow.';
+        END IF;
         NEW.updated_at := answered;
     ELSIF registered AND behind AND known.tracking = 'tracked' AND EXISTS (
             SELECT FROM secrets twin

@@ -34,13 +34,18 @@ CREATE FUNCTION chain_audit_row() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     previous record;
+    step record;
 BEGIN
     NEW.chain := coalesce(NEW.project_id, '00000000-0000-0000-0000-000000000000');
     IF NEW.project_id IS NULL THEN
         PERFORM pg_advisory_xact_lock(hashtextextended('tidelock.audit.system', 0));
     ELSE
-        PERFORM step_revision(NEW.project_id);
-        NEW.revision := (SELECT revision FROM project_revisions WHERE project_id = NEW.project_id);
+        SELECT revision, transaction INTO step FROM project_revisions WHERE project_id = NEW.project_id;
+        IF step.transaction IS DISTINCT FROM pg_current_xact_id() THEN
+            PERFORM step_revision(NEW.project_id);
+            SELECT revision INTO step FROM project_revisions WHERE project_id = NEW.project_id;
+        END IF;
+        NEW.revision := step.revision;
     END IF;
     SELECT position, link INTO previous FROM audit_logs WHERE chain = NEW.chain ORDER BY position DESC LIMIT 1;
     NEW.position := coalesce(previous.position, 0) + 1;
@@ -197,6 +202,20 @@ BEGIN
 END $$;
 CREATE TRIGGER mutex BEFORE INSERT ON project_hash_keys FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER audit AFTER INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNCTION audit_hash_keys();
+
+-- A second hashing key would make equal values compare as unknown, and follows as changes.
+CREATE FUNCTION guard_hash_key() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    IF EXISTS (SELECT FROM project_hash_keys WHERE project_id = NEW.project_id AND hash_key_id <> NEW.hash_key_id) THEN
+        RAISE EXCEPTION 'the project has a hashing key already' USING ERRCODE = 'TL409';
+    END IF;
+    PERFORM step_revision(NEW.project_id);
+    INSERT INTO audit_logs (project_id, action, subject)
+        VALUES (NEW.project_id, 'hash-key.seal', NEW.hash_key_id || ' for ring ' || NEW.ring);
+    RETURN NEW;
+END $$;
+CREATE TRIGGER guard BEFORE INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNCTION guard_hash_key();
 
 CREATE FUNCTION archive_project(project text, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
