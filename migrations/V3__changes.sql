@@ -274,9 +274,11 @@ BEGIN
 END $$;
 
 -- The size of a transition table is taken when a statement is first parsed in a session, so the plan may think of one row
--- while ten thousand come: no nested loops.
+-- while ten thousand come: no nested loops. And the foreign key of secret_versions is looked up by a plan that the session
+-- keeps, made perhaps while secrets was one page: by index.
 CREATE FUNCTION settle_secrets() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_nestloop = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
+SET enable_nestloop = off SET enable_seqscan = off AS $$
 DECLARE
     project uuid;
     writes secret_write[];

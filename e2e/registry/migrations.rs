@@ -253,7 +253,7 @@ async fn ten_at_once_through_a_pooler_end_like_one_and_writers_keep_their_order(
     let mut users = String::new();
     for login in [&database.owner, &ana] {
         let password = login.url.split([':', '@']).nth(2).unwrap();
-        users += &format!("\"{}\" \"{password}\"\n", login.role);
+        users.extend(["\"", &login.role, "\" \"", password, "\"\n"]);
     }
     std::fs::write(folder.join("users"), users).unwrap();
     let folder_name = folder.display();

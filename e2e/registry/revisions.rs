@@ -106,13 +106,11 @@ async fn live_secrets_is_right_after_any_mixture_and_is_repaired_when_it_is_not(
             + " ON CONFLICT (environment_id, key) WHERE deleted_at IS NULL
                 DO UPDATE SET encrypted_value = excluded.encrypted_value, value_hash = excluded.value_hash"
     };
-    let many = format!(
-        "INSERT INTO secrets (project_id, environment_id, key, encrypted_value, value_hash)
+    let many = "INSERT INTO secrets (project_id, environment_id, key, encrypted_value, value_hash)
          SELECT project_id, id, 'KEY_' || n, 't1:key-of-default:' || gen_random_uuid(), 'h1:hk:' || n
          FROM environments, generate_series(1, 20) n WHERE NOT is_production
          ON CONFLICT (environment_id, key) WHERE deleted_at IS NULL DO UPDATE SET encrypted_value = excluded.encrypted_value,
-             value_hash = excluded.value_hash"
-    );
+             value_hash = excluded.value_hash".to_string();
     let mixed = [
         upsert("A", "one"),
         upsert("A", "two"),

@@ -59,7 +59,7 @@ async fn each_role_sees_and_writes_what_is_its_own() {
                 match run(&session, &undone).await {
                     Ok(count) => assert!(count == 0 && sql.starts_with("UPDATE"), "{who} in {place}: {count}: {sql}"),
                     Err(why) => {
-                        assert_eq!(why.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{who} in {place}: {sql}")
+                        assert_eq!(why.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{who} in {place}: {sql}");
                     }
                 }
             }
