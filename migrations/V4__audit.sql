@@ -210,9 +210,6 @@ BEGIN
     IF EXISTS (SELECT FROM project_hash_keys WHERE project_id = NEW.project_id AND hash_key_id <> NEW.hash_key_id) THEN
         RAISE EXCEPTION 'the project has a hashing key already' USING ERRCODE = 'TL409';
     END IF;
-    PERFORM step_revision(NEW.project_id);
-    INSERT INTO audit_logs (project_id, action, subject)
-        VALUES (NEW.project_id, 'hash-key.seal', NEW.hash_key_id || ' for ring ' || NEW.ring);
     RETURN NEW;
 END $$;
 CREATE TRIGGER guard BEFORE INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNCTION guard_hash_key();
