@@ -40,6 +40,9 @@ test: check fmt-check lint deny crds-check chart test-all ## everything that has
 test-fast: ## the tests that need no server
 	cargo test --locked --lib --bins
 
+# The tests wait for servers most of the time, so more run at once than there are cores.
+export RUST_TEST_THREADS ?= 8
+
 .PHONY: test-all
 test-all: tools ## all tests, on a real API server and a real PostgreSQL
 	cargo test --locked
