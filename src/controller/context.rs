@@ -7,6 +7,7 @@ use kube::Client;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 
+use super::controlled::ControlledSecrets;
 use super::index::BindingIndex;
 use super::lanes::Lanes;
 use super::sources::Sources;
@@ -26,6 +27,8 @@ pub struct Context {
     pub stores: Stores,
     /// Which bindings write a target or read a source, without walking through all of them.
     pub index: BindingIndex,
+    /// Which Secrets a binding controls, likewise.
+    pub controlled: ControlledSecrets,
     /// Who may go first.
     pub lanes: Lanes,
     /// For people: what just happened to an object.

@@ -3,9 +3,11 @@
 //! `run` starts it; `context` is what every reconcile is given; `sources` knows where every watched environment stands;
 //! `project_environment` and `secret_binding` each reconcile one kind in four steps: observe, plan, apply, report.
 
+mod action;
 mod client;
 mod config;
 mod context;
+mod controlled;
 mod deadline;
 mod follow;
 mod index;
@@ -23,9 +25,11 @@ mod vitals;
 mod watched;
 mod written;
 
+pub use action::Action;
 pub use client::ClientError;
 pub use config::{BULK, Config, ControllerError, URGENT};
 pub use context::{Context, Stores};
+pub use controlled::ControlledSecrets;
 pub use index::BindingIndex;
 pub use lanes::{Lane, Lanes, Pass};
 pub use run::run;

@@ -1,23 +1,28 @@
 //! Takes names from a queue and reconciles what they stand for: each object once at a time, each with a deadline, and
 //! again after a failure, with growing pauses.
+//!
+//! Not kube's own applier: that polls every object in flight whenever one of them moves, so that 10,000 objects that
+//! wait for a lane cost 10,000 looks for each step of each of them. Here a task wakes for itself alone.
 
+use std::any::Any;
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use futures::{FutureExt, Stream, StreamExt, stream};
+use futures::{FutureExt, StreamExt};
 use kube::Resource;
-use kube::runtime::controller::{self, Action, applier};
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
-use tracing::Instrument;
+use tokio_util::time::DelayQueue;
+use tokio_util::time::delay_queue::Key;
 
+use super::Action;
 use super::deadline::{Ended, within};
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
@@ -50,13 +55,41 @@ enum Failure<E: std::error::Error + 'static> {
     Panicked,
 }
 
-/// What the reconciles of one kind share.
-struct Shared<K: Resource<DynamicType = ()>> {
+impl<E: std::error::Error> From<Box<dyn Any + Send>> for Failure<E> {
+    /// What a panic carries could repeat anything, so it is dropped.
+    fn from(_: Box<dyn Any + Send>) -> Self {
+        Self::Panicked
+    }
+}
+
+/// An object that runs, waits for its time, or failed the last times.
+#[derive(Default)]
+struct Slot {
+    runs: bool,
+    /// Its name came again while it ran.
+    again: bool,
+    timer: Option<Key>,
+    /// How often in a row it failed.
+    failures: u32,
+}
+
+/// A reconcile that ended.
+struct Done<K: Resource<DynamicType = ()>, E: std::error::Error + 'static> {
+    name: ObjectRef<K>,
+    result: Result<Action, Failure<E>>,
+    took: Duration,
+}
+
+/// What is known of all objects that are not at rest.
+struct Desk<K: Resource<DynamicType = ()> + 'static, F, E: std::error::Error + 'static> {
     kind: &'static str,
+    store: Store<K>,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
-    /// How often in a row each object failed.
-    failures: Mutex<HashMap<ObjectRef<K>, u32>>,
+    reconcile: F,
+    slots: HashMap<ObjectRef<K>, Slot>,
+    running: JoinSet<Done<K, E>>,
+    timers: DelayQueue<ObjectRef<K>>,
 }
 
 impl<K> Queue<K>
@@ -69,88 +102,119 @@ where
         E: std::error::Error + Send + Sync + 'static,
     {
         let Self { kind, mut names, store, metrics, heartbeat, stop } = self;
-        let names = stream::poll_fn(move |context| names.poll_recv(context));
-        // The applier polls its queue only when something comes: the beats are there to come.
-        let queue = stream::select(names.map(Some), beats(heartbeat).map(|()| None))
-            .filter_map(std::future::ready)
-            .map(Ok::<_, Infallible>)
-            .take_until(stop.clone().cancelled_owned());
-        let shared = Arc::new(Shared { kind, metrics, stop, failures: Mutex::default() });
-        let run = |object: Arc<K>, shared: Arc<Shared<K>>| {
-            let reconcile = reconcile(Arc::clone(&object));
-            async move { shared.run(&object, reconcile).await }.boxed()
-        };
-        let retry = |object: Arc<K>, _: &Failure<E>, shared: Arc<Shared<K>>| Action::requeue(shared.pause(&object));
-        applier(run, retry, shared, store, queue, controller::Config::default())
-            // Every failure was logged where it happened; a name without an object is one that was deleted meanwhile.
-            .for_each(|_| std::future::ready(()))
-            .await;
+        let (slots, running, timers) = (HashMap::new(), JoinSet::new(), DelayQueue::new());
+        let mut desk = Desk { kind, store, metrics, stop: stop.clone(), reconcile, slots, running, timers };
+        let mut beats = interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                name = names.recv() => match name {
+                    Some(name) => desk.wake(name),
+                    None => break,
+                },
+                Some(expired) = desk.timers.next() => {
+                    let name = expired.into_inner();
+                    desk.slots.entry(name.clone()).or_default().timer = None;
+                    desk.wake(name);
+                }
+                Some(done) = desk.running.join_next() => {
+                    if let Ok(done) = done {
+                        desk.finish(done);
+                    }
+                }
+                _ = beats.tick() => heartbeat.beat(),
+            }
+        }
+        while let Some(done) = desk.running.join_next().await {
+            if let Ok(done) = done {
+                desk.count(&done);
+            }
+        }
     }
 }
 
-impl<K> Shared<K>
+impl<K, F, E> Desk<K, F, E>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    F: Fn(Arc<K>) -> BoxFuture<'static, Result<Action, E>>,
+    E: std::error::Error + Send + Sync + 'static,
 {
-    async fn run<E>(&self, object: &K, reconcile: BoxFuture<'static, Result<Action, E>>) -> Result<Action, Failure<E>>
-    where
-        E: std::error::Error + Send + Sync + 'static,
-    {
-        let began = Instant::now();
-        let stop = self.stop.clone();
-        // A task of its own: it runs on any core, and a panic ends it alone.
-        let task = tokio::spawn(async move { within(&stop, reconcile).await }.in_current_span());
-        let result = match AbortOnDropHandle::new(task).await {
-            Ok(Ok(Ok(action))) => Ok(action),
-            Ok(Ok(Err(error))) => Err(Failure::Reconcile(error)),
-            Ok(Err(ended)) => Err(Failure::Ended(ended)),
-            Err(_) => Err(Failure::Panicked),
+    /// Reconciles an object now, or once more when it is done, if it runs.
+    fn wake(&mut self, name: ObjectRef<K>) {
+        let slot = self.slots.entry(name.clone()).or_default();
+        if let Some(timer) = slot.timer.take() {
+            self.timers.remove(&timer);
+        }
+        if slot.runs {
+            slot.again = true;
+            return;
+        }
+        // A name without an object is one that was deleted meanwhile.
+        let Some(object) = self.store.get(&name) else {
+            self.slots.remove(&name);
+            return;
         };
-        let outcome = match &result {
+        slot.runs = true;
+        let (stop, reconcile) = (self.stop.clone(), (self.reconcile)(object));
+        self.running.spawn(async move {
+            let began = Instant::now();
+            let result = match AssertUnwindSafe(within(&stop, reconcile)).catch_unwind().await {
+                Ok(Ok(Ok(action))) => Ok(action),
+                Ok(Ok(Err(error))) => Err(Failure::Reconcile(error)),
+                Ok(Err(ended)) => Err(Failure::Ended(ended)),
+                Err(panic) => Err(Failure::from(panic)),
+            };
+            Done { name, result, took: began.elapsed() }
+        });
+    }
+
+    /// What follows: another run, a timer, or rest.
+    fn finish(&mut self, done: Done<K, E>) {
+        self.count(&done);
+        let Done { name, result, .. } = done;
+        let slot = self.slots.entry(name.clone()).or_default();
+        slot.runs = false;
+        let after = if let Ok(action) = result {
+            slot.failures = 0;
+            action.after()
+        } else {
+            slot.failures = slot.failures.saturating_add(1);
+            Some(pause(slot.failures))
+        };
+        if std::mem::take(&mut slot.again) {
+            self.wake(name);
+        } else if let Some(after) = after {
+            slot.timer = Some(self.timers.insert(name, after));
+        } else {
+            self.slots.remove(&name);
+        }
+    }
+
+    fn count(&self, Done { name, result, took }: &Done<K, E>) {
+        let outcome = match result {
             Ok(_) => ReconcileResult::Ok,
             Err(Failure::Ended(Ended::Late)) => ReconcileResult::Timeout,
             Err(_) => ReconcileResult::Error,
         };
-        self.metrics.reconciled(self.kind, outcome, began.elapsed());
-        match &result {
-            Ok(_) => {
-                self.lock().remove(&ObjectRef::from_obj(object));
-            }
-            Err(Failure::Ended(Ended::Stopped)) => {}
-            Err(error) => tracing::warn!(object = %ObjectRef::from_obj(object), %error, "a reconcile failed"),
+        self.metrics.reconciled(self.kind, outcome, *took);
+        match result {
+            Ok(_) | Err(Failure::Ended(Ended::Stopped)) => {}
+            Err(error) => tracing::warn!(object = %name, %error, "a reconcile failed"),
         }
-        result
-    }
-
-    /// The pause before an object that failed is tried again.
-    fn pause(&self, object: &K) -> Duration {
-        let mut failures = self.lock();
-        let times = failures.entry(ObjectRef::from_obj(object)).or_default();
-        *times = times.saturating_add(1);
-        let (first, longest) = RETRY;
-        let pause = first.saturating_mul(1_u32.checked_shl(*times - 1).unwrap_or(u32::MAX)).min(longest);
-        pause.mul_f64(rand::random_range(0.8..=1.0))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef<K>, u32>> {
-        self.failures.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Beats, for ever.
-fn beats(heartbeat: Heartbeat) -> impl Stream<Item = ()> {
-    let mut ticks = interval(BEAT);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    stream::poll_fn(move |context| {
-        ticks.poll_tick(context).map(|_| {
-            heartbeat.beat();
-            Some(())
-        })
-    })
+/// The pause before an object that failed so often in a row is tried again.
+fn pause(failures: u32) -> Duration {
+    let (first, longest) = RETRY;
+    let pause = first.saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX)).min(longest);
+    pause.mul_f64(rand::random_range(0.8..=1.0))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use k8s_openapi::api::core::v1::ConfigMap;
@@ -220,6 +284,77 @@ mod tests {
         });
         tokio::time::timeout(Duration::from_secs(10), work).await.expect("all three come to an end");
         assert_eq!(worked.load(Ordering::Relaxed), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_name_that_comes_while_its_object_runs_leads_to_one_more_run_and_never_to_two_at_once() {
+        let (mut queue, _writer) = queue(&[]);
+        let (send, receive) = mpsc::unbounded_channel();
+        queue.names = receive;
+        let object = ConfigMap {
+            metadata: ObjectMeta { name: Some("busy".into()), ..ObjectMeta::default() },
+            ..ConfigMap::default()
+        };
+        let (reader, mut writer) = kube::runtime::reflector::store();
+        writer.apply_watcher_event(&Event::Apply(object.clone()));
+        queue.store = reader;
+        let name = ObjectRef::from_obj(&object);
+        send.send(name.clone()).unwrap();
+        let (stop, runs, at_once) = (queue.stop.clone(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let work = queue.work({
+            let (stop, runs) = (stop.clone(), Arc::clone(&runs));
+            move |_| {
+                let (stop, runs, at_once) = (stop.clone(), Arc::clone(&runs), Arc::clone(&at_once));
+                let (send, name) = (send.clone(), name.clone());
+                async move {
+                    assert_eq!(at_once.fetch_add(1, Ordering::Relaxed), 0, "two at once");
+                    if runs.fetch_add(1, Ordering::Relaxed) == 0 {
+                        for _ in 0..5 {
+                            send.send(name.clone()).unwrap();
+                        }
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                        at_once.fetch_sub(1, Ordering::Relaxed);
+                        return Ok::<_, No>(Action::await_change());
+                    }
+                    at_once.fetch_sub(1, Ordering::Relaxed);
+                    // Time enough for a third run, were there one.
+                    if runs.load(Ordering::Relaxed) == 2 {
+                        tokio::spawn(async move {
+                            tokio::time::sleep(Duration::from_mins(1)).await;
+                            stop.cancel();
+                        });
+                    }
+                    Ok(Action::await_change())
+                }
+                .boxed()
+            }
+        });
+        work.await;
+        assert_eq!(runs.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_action_with_a_time_leads_to_another_run_after_it() {
+        let (queue, _writer) = queue(&["timed"]);
+        let (stop, began) = (queue.stop.clone(), Instant::now());
+        let times = Arc::new(Mutex::new(Vec::new()));
+        let work = queue.work({
+            let (stop, times) = (stop.clone(), Arc::clone(&times));
+            move |_| {
+                let (stop, times) = (stop.clone(), Arc::clone(&times));
+                async move {
+                    let mut times = times.lock().unwrap();
+                    times.push(began.elapsed().as_secs());
+                    if times.len() == 3 {
+                        stop.cancel();
+                    }
+                    Ok::<_, No>(Action::requeue(Duration::from_secs(7)))
+                }
+                .boxed()
+            }
+        });
+        work.await;
+        assert_eq!(*times.lock().unwrap(), [0, 7, 14]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::{Clients, connect};
 use super::config::{Config, ControllerError};
 use super::context::Context;
+use super::controlled::ControlledSecrets;
 use super::index::BindingIndex;
 use super::lanes::Lanes;
 use super::project_environment::{self, source_of};
@@ -99,6 +100,7 @@ impl Operator {
             keyring,
             stores: watched.stores.clone(),
             index: BindingIndex::default(),
+            controlled: ControlledSecrets::default(),
             lanes: Lanes::new(config.urgent, config.bulk),
             events,
             metrics,
@@ -106,7 +108,12 @@ impl Operator {
         });
         let (to_bindings, bindings) = mpsc::unbounded_channel();
         let (to_environments, environments) = mpsc::unbounded_channel();
-        let triggers = Triggers { index: context.index.clone(), bindings: to_bindings, environments: to_environments };
+        let triggers = Triggers {
+            index: context.index.clone(),
+            controlled: context.controlled.clone(),
+            bindings: to_bindings,
+            environments: to_environments,
+        };
         let (caches, synced) = (watched.stores.clone(), watched.synced.clone());
         watched.follow(&mut essential, clients, config.class.as_deref(), &triggers, &context.sources);
         essential.spawn(wake(turned, triggers, context.stores.environments.clone()));

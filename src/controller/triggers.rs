@@ -1,11 +1,14 @@
 //! What leads to a look at what. An event says where to look, never what is true.
 
+use std::sync::Arc;
+
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::controlled::ControlledSecrets;
 use super::follow::Change;
 use super::index::BindingIndex;
 use super::project_environment::source_of;
@@ -18,6 +21,7 @@ use crate::registry::SourceName;
 #[derive(Clone)]
 pub(super) struct Triggers {
     pub(super) index: BindingIndex,
+    pub(super) controlled: ControlledSecrets,
     pub(super) bindings: UnboundedSender<ObjectRef<SecretBinding>>,
     pub(super) environments: UnboundedSender<ObjectRef<ProjectEnvironment>>,
 }
@@ -63,6 +67,9 @@ impl Triggers {
 
     /// A Secret that has our label, or had it: whoever wants its name.
     pub(super) fn secret(&self, change: &Change<PartialObjectMeta<Secret>>) {
+        let metadata =
+            |secret: &Option<Arc<PartialObjectMeta<Secret>>>| secret.as_ref().map(|secret| secret.metadata.clone());
+        self.controlled.follow(metadata(&change.before).as_ref(), metadata(&change.after).as_ref());
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
             self.target(&object.namespace().unwrap_or_default(), &object.name_any());
         }
@@ -82,7 +89,7 @@ impl Triggers {
     }
 
     /// An environment in the registry: the objects that name it, and their bindings.
-    pub(super) fn source(&self, source: &SourceName, environments: &[std::sync::Arc<ProjectEnvironment>]) {
+    pub(super) fn source(&self, source: &SourceName, environments: &[Arc<ProjectEnvironment>]) {
         for object in environments.iter().filter(|object| source_of(object) == *source) {
             self.all_of(self.index.of_source(&object.name_any()));
             let _ = self.environments.send(ObjectRef::from_obj(&**object));
@@ -139,8 +146,12 @@ mod tests {
         fn new() -> Self {
             let (to_bindings, bindings) = mpsc::unbounded_channel();
             let (to_environments, environments) = mpsc::unbounded_channel();
-            let triggers =
-                Triggers { index: BindingIndex::default(), bindings: to_bindings, environments: to_environments };
+            let triggers = Triggers {
+                index: BindingIndex::default(),
+                controlled: ControlledSecrets::default(),
+                bindings: to_bindings,
+                environments: to_environments,
+            };
             Self { triggers, bindings, environments }
         }
 

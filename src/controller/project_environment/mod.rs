@@ -6,9 +6,7 @@ mod report;
 
 use std::sync::Arc;
 
-use kube::runtime::controller::Action;
-
-use super::{Context, StatusError, Written};
+use super::{Action, Context, StatusError, Written};
 use crate::api::ProjectEnvironment;
 pub(super) use observe::source_of;
 

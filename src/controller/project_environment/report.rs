@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
 use kube::{Api, Resource};
 use tokio::time::Instant;
 
 use super::observe::{Observed, source_of};
 use crate::api::{ProjectEnvironment, ProjectEnvironmentStatus, differs};
-use crate::controller::{Context, Lane, StatusError, Written, tell_transitions, write_status};
+use crate::controller::{Action, Context, Lane, StatusError, Written, tell_transitions, write_status};
 use crate::telemetry::Verb;
 
 /// Shortest time from one write of a status to the next.

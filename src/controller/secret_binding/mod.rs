@@ -26,7 +26,6 @@ mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 
 use self::apply::ApplyError;
@@ -36,7 +35,7 @@ use self::plan::{Decision, Plan};
 use self::state::BindingState;
 use super::project_environment::source_of;
 use super::sources::SourceState;
-use super::{Context, Lane, StatusError, Written as Newest};
+use super::{Action, Context, Lane, StatusError, Written as Newest};
 use crate::api::names::sync_nonce;
 use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, find};
 use crate::registry::SourceName;

@@ -167,8 +167,8 @@ async fn is_superseded(binding: &SecretBinding, context: &Context, namespace: &s
     }
 }
 
-/// Secrets that this binding controls under other names. All Secrets are only walked through when the spec is new or
-/// the target was renamed: nothing else makes one.
+/// Secrets that this binding controls under other names. They are only looked for when the spec is new or the target was
+/// renamed: nothing else makes one.
 fn strays(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<ObjectMeta> {
     let name = binding.target_name();
     let status = binding.status.as_ref();
@@ -178,13 +178,13 @@ fn strays(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<Ob
         return Vec::new();
     }
     let is_stray = |metadata: &ObjectMeta| {
-        metadata.namespace.as_deref() == Some(namespace)
-            && metadata.name.as_ref() != Some(&name)
+        metadata.name.as_ref() != Some(&name)
             && metadata.deletion_timestamp.is_none()
             && ownership(binding, metadata, None) == Ownership::Ours
     };
-    let found = context.stores.secrets.state_filter(|secret| is_stray(&secret.metadata));
-    found.iter().map(|secret| secret.metadata.clone()).collect()
+    let names = context.controlled.of(&binding.uid().unwrap_or_default(), namespace);
+    let found = names.iter().filter_map(|name| context.stores.secrets.get(&ObjectRef::new(name).within(namespace)));
+    found.filter(|secret| is_stray(&secret.metadata)).map(|secret| secret.metadata.clone()).collect()
 }
 
 /// An older binding that wants the same target and is not about to go.
