@@ -10,5 +10,6 @@ mod outage;
 mod ownership;
 mod removal;
 mod repair;
+mod several;
 mod sync;
 mod writes;
