@@ -1,8 +1,9 @@
 //! The chart on a real API server: what it renders is accepted, and gives the operator what it calls for and no more.
 
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::Client;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, ListParams, ObjectMeta, PostParams};
 use serde_json::json;
 
 use crate::stage::Stage;
@@ -88,6 +89,32 @@ async fn the_operators_account_cannot_mint_credentials_nor_take_a_secret_that_is
         let refused = refused.unwrap_or_else(|why| panic!("{attempt}: {why}"));
         assert!(refused.contains("ValidatingAdmissionPolicy") || refused.contains("denied"), "{refused}");
     }
+}
+
+/// The API server's own check judges the pod that the Deployment would make.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_pod_is_admitted_where_only_restricted_ones_are() {
+    let stage = Stage::with_shop("restricted").await;
+    let (namespace, _) = stage.account();
+    let enforce = ["label", "namespace", namespace, "pod-security.kubernetes.io/enforce=restricted"];
+    stage.kubectl(&enforce, b"").await.unwrap();
+    let deployments: Api<Deployment> = stage.cluster.api();
+    let deployment = deployments.list(&ListParams::default()).await.unwrap().items.pop().expect("the chart has one");
+    let template = deployment.spec.template;
+    let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+    let pods: Api<Pod> = stage.cluster.api();
+    let pod = Pod {
+        metadata: ObjectMeta { name: Some("operator".to_owned()), ..ObjectMeta::default() },
+        spec: template.spec,
+        ..Pod::default()
+    };
+    pods.create(&dry_run, &pod).await.unwrap();
+    let container = &pod.spec.as_ref().unwrap().containers[0];
+    assert_eq!(container.security_context.as_ref().and_then(|context| context.read_only_root_filesystem), Some(true));
+    let mut lax = pod;
+    lax.spec.as_mut().unwrap().containers[0].security_context = None;
+    let refused = pods.create(&dry_run, &lax).await.unwrap_err().to_string();
+    assert!(refused.contains("PodSecurity"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,127 +1,128 @@
 //! Change, follow, confirm, delete and restore, and what everybody sees of them.
 
-use super::team::Team;
+use crate::stage::Team;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_from_dev_to_production_by_equal_value_follow_and_confirm_ends_in_sync() {
-    let team = Team::at_work("chain").await;
-    let said = team.set(&team.ana, "URL", "dev", "one").done();
-    assert!(said.err.contains("created URL in dev"), "{}", said.err);
-    assert!(said.err.contains("production and staging are now behind for URL"), "{}", said.err);
-    assert_eq!(team.states("URL"), ["InSync", "Missing", "Missing"]);
+    let team = Team::with_shop("chain").await;
+    let said = team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
+    assert!(said.stderr.contains("created URL in dev"), "{}", said.stderr);
+    assert!(said.stderr.contains("production and staging are now behind for URL"), "{}", said.stderr);
+    assert_eq!(team.states("URL").await, ["InSync", "Missing", "Missing"]);
 
-    let said = team.set(&team.ben, "URL", "staging", "one").done();
-    assert!(said.err.contains("followed with URL in staging"), "an equal value only catches up: {}", said.err);
-    team.follow(&team.ana, "URL", "production", "its own").done();
-    assert_eq!(team.states("URL"), ["InSync"; 3]);
+    let said = team.set_as(&team.bob, "URL", "staging", "one").await.expect(0);
+    assert!(said.stderr.contains("followed with URL in staging"), "an equal value only catches up: {}", said.stderr);
+    team.follow_as(&team.ana, "URL", "production", "its own").await.expect(0);
+    assert_eq!(team.states("URL").await, ["InSync"; 3]);
 
-    let said = team.set(&team.ben, "URL", "dev", "two").done();
-    assert!(said.err.contains("tidelock secret set URL -p shop -e production --follow"), "{}", said.err);
-    assert!(said.err.contains("tidelock secret confirm URL -p shop -e production"), "{}", said.err);
-    assert_eq!(team.states("URL"), ["InSync", "Stale", "Stale"]);
-    team.run(&team.ana, &["status"]).with(3);
+    let said = team.set_as(&team.bob, "URL", "dev", "two").await.expect(0);
+    assert!(said.stderr.contains("tidelock secret set URL -p shop -e production --follow"), "{}", said.stderr);
+    assert!(said.stderr.contains("tidelock secret confirm URL -p shop -e production"), "{}", said.stderr);
+    assert_eq!(team.states("URL").await, ["InSync", "Stale", "Stale"]);
+    team.run(&team.ana, &["status"]).await.expect(3);
 
-    team.follow(&team.ben, "URL", "staging", "staging's two").done();
-    team.run(&team.ana, &["secret", "confirm", "URL", "-e", "production", "--reason", "its own"]).done();
-    assert_eq!(team.states("URL"), ["InSync"; 3]);
-    team.run(&team.ana, &["status"]).done();
-    assert_eq!(team.get(&team.ana, "URL", "production").done().out, "its own");
+    team.follow_as(&team.bob, "URL", "staging", "staging's two").await.expect(0);
+    team.run(&team.ana, &["secret", "confirm", "URL", "-e", "production", "--reason", "its own"]).await.expect(0);
+    assert_eq!(team.states("URL").await, ["InSync"; 3]);
+    team.run(&team.ana, &["status"]).await.expect(0);
+    assert_eq!(team.get_as(&team.ana, "URL", "production").await.expect(0).stdout, "its own");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn writing_the_value_that_is_there_confirms_it_and_changes_nothing_else() {
-    let team = Team::at_work("confirm").await;
-    team.set(&team.ana, "URL", "dev", "one").done();
-    team.follow(&team.ana, "URL", "staging", "own").done();
-    team.set(&team.ana, "URL", "dev", "two").done();
+    let team = Team::with_shop("confirm").await;
+    team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
+    team.follow_as(&team.ana, "URL", "staging", "own").await.expect(0);
+    team.set_as(&team.ana, "URL", "dev", "two").await.expect(0);
 
-    let said = team.set(&team.ana, "URL", "staging", "own").done();
-    assert!(said.err.contains("confirmed URL in staging"), "{}", said.err);
-    assert_eq!(team.states("URL"), ["InSync", "InSync", "Missing"]);
-    let listed = team.run(&team.ana, &["secret", "list", "-e", "staging", "-o", "json"]).done().json();
+    let said = team.set_as(&team.ana, "URL", "staging", "own").await.expect(0);
+    assert!(said.stderr.contains("confirmed URL in staging"), "{}", said.stderr);
+    assert_eq!(team.states("URL").await, ["InSync", "InSync", "Missing"]);
+    let listed = team.run(&team.ana, &["secret", "list", "-e", "staging", "-o", "json"]).await.expect(0).json();
     assert_eq!(listed[0]["version"], 1);
 
-    let before = team.revision();
-    let said = team.set(&team.ana, "URL", "staging", "own").done();
-    assert!(said.err.contains("nothing was written"), "{}", said.err);
-    assert_eq!(team.revision(), before);
+    let before = team.revision().await;
+    let said = team.set_as(&team.ana, "URL", "staging", "own").await.expect(0);
+    assert!(said.stderr.contains("nothing was written"), "{}", said.stderr);
+    assert_eq!(team.revision().await, before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follow_where_there_is_nothing_to_follow_is_refused() {
-    let team = Team::at_work("nothing").await;
-    team.follow(&team.ana, "URL", "dev", "one").with(5);
-    team.set(&team.ana, "URL", "dev", "one").done();
-    let said = team.follow(&team.ana, "URL", "dev", "two").with(4);
-    assert!(said.err.contains("URL is in sync here"), "{}", said.err);
-    assert_eq!(team.get(&team.ana, "URL", "dev").done().out, "one");
+    let team = Team::with_shop("nothing").await;
+    team.follow_as(&team.ana, "URL", "dev", "one").await.expect(5);
+    team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
+    let said = team.follow_as(&team.ana, "URL", "dev", "two").await.expect(4);
+    assert!(said.stderr.contains("URL is in sync here"), "{}", said.stderr);
+    assert_eq!(team.get_as(&team.ana, "URL", "dev").await.expect(0).stdout, "one");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_deleted_is_missing_until_it_is_restored_or_exempt() {
-    let team = Team::at_work("deleted").await;
-    team.set(&team.ana, "URL", "dev", "one").done();
-    team.follow(&team.ana, "URL", "staging", "two").done();
-    team.run(&team.ana, &["key", "exempt", "URL", "-e", "production", "--reason", "none there"]).done();
-    assert_eq!(team.states("URL"), ["InSync", "InSync", "Exempt"]);
+    let team = Team::with_shop("deleted").await;
+    team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
+    team.follow_as(&team.ana, "URL", "staging", "two").await.expect(0);
+    team.run(&team.ana, &["key", "exempt", "URL", "-e", "production", "--reason", "none there"]).await.expect(0);
+    assert_eq!(team.states("URL").await, ["InSync", "InSync", "Exempt"]);
 
-    let said = team.run(&team.ben, &["secret", "rm", "URL", "-e", "dev", "--reason", "why not"]).done();
-    assert!(said.err.contains("tidelock secret restore URL -p shop -e dev"), "{}", said.err);
-    assert_eq!(team.states("URL"), ["Missing", "Stale", "Exempt"]);
-    team.get(&team.ana, "URL", "dev").with(5);
-    team.run(&team.ben, &["secret", "rm", "URL", "-e", "dev"]).with(5);
+    let said = team.run(&team.bob, &["secret", "rm", "URL", "-e", "dev", "--reason", "why not"]).await.expect(0);
+    assert!(said.stderr.contains("tidelock secret restore URL -p shop -e dev"), "{}", said.stderr);
+    assert_eq!(team.states("URL").await, ["Missing", "Stale", "Exempt"]);
+    team.get_as(&team.ana, "URL", "dev").await.expect(5);
+    team.run(&team.bob, &["secret", "rm", "URL", "-e", "dev"]).await.expect(5);
 
-    team.run(&team.ben, &["secret", "restore", "URL", "-e", "dev"]).done();
-    assert_eq!(team.get(&team.ana, "URL", "dev").done().out, "one");
-    team.run(&team.ben, &["secret", "restore", "URL", "-e", "dev"]).with(4);
-    team.run(&team.ben, &["secret", "restore", "NEVER", "-e", "dev"]).with(5);
+    team.run(&team.bob, &["secret", "restore", "URL", "-e", "dev"]).await.expect(0);
+    assert_eq!(team.get_as(&team.ana, "URL", "dev").await.expect(0).stdout, "one");
+    team.run(&team.bob, &["secret", "restore", "URL", "-e", "dev"]).await.expect(4);
+    team.run(&team.bob, &["secret", "restore", "NEVER", "-e", "dev"]).await.expect(5);
 
-    team.run(&team.ana, &["key", "exempt", "URL", "-e", "production", "--undo", "--reason", "comes"]).done();
-    assert_eq!(team.states("URL")[2], "Missing");
+    team.run(&team.ana, &["key", "exempt", "URL", "-e", "production", "--undo", "--reason", "comes"]).await.expect(0);
+    assert_eq!(team.states("URL").await[2], "Missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_is_retired_leaves_every_environment() {
-    let team = Team::at_work("retired").await;
-    team.set(&team.ana, "URL", "dev", "one").done();
-    team.follow(&team.ana, "URL", "production", "two").done();
-    team.run(&team.ben, &["key", "retire", "URL", "--reason", "unused"]).with(4);
-    team.run(&team.ana, &["key", "retire", "URL", "--reason", "unused"]).done();
-    team.get(&team.ana, "URL", "production").with(5);
-    team.run(&team.ana, &["status", "URL"]).with(5);
-    team.run(&team.ana, &["key", "define", "URL", "--description", "x", "--reason", "x"]).with(5);
-    let listed = team.run(&team.ana, &["key", "list", "--retired", "-o", "json"]).done().json();
+    let team = Team::with_shop("retired").await;
+    team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
+    team.follow_as(&team.ana, "URL", "production", "two").await.expect(0);
+    team.run(&team.bob, &["key", "retire", "URL", "--reason", "unused"]).await.expect(4);
+    team.run(&team.ana, &["key", "retire", "URL", "--reason", "unused"]).await.expect(0);
+    team.get_as(&team.ana, "URL", "production").await.expect(5);
+    team.run(&team.ana, &["status", "URL"]).await.expect(5);
+    team.run(&team.ana, &["key", "define", "URL", "--description", "x", "--reason", "x"]).await.expect(5);
+    let listed = team.run(&team.ana, &["key", "list", "--retired", "-o", "json"]).await.expect(0).json();
     assert!(listed[0]["retiredAt"].is_string(), "{listed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_independent_key_makes_nobody_stale() {
-    let team = Team::at_work("independent").await;
-    team.set(&team.ana, "HOST", "dev", "one").done();
-    team.follow(&team.ana, "HOST", "staging", "two").done();
-    team.run(&team.ana, &["key", "exempt", "HOST", "-e", "production", "--reason", "none"]).done();
-    team.run(&team.ana, &["key", "define", "HOST", "--tracking", "independent", "--reason", "differs"]).done();
-    team.run(&team.ana, &["secret", "confirm", "HOST", "-e", "dev"]).done();
-    team.run(&team.ana, &["secret", "confirm", "HOST", "-e", "staging"]).done();
-    team.set(&team.ana, "HOST", "dev", "three").done();
-    assert_eq!(team.states("HOST"), ["InSync", "InSync", "Exempt"]);
+    let team = Team::with_shop("independent").await;
+    team.set_as(&team.ana, "HOST", "dev", "one").await.expect(0);
+    team.follow_as(&team.ana, "HOST", "staging", "two").await.expect(0);
+    team.run(&team.ana, &["key", "exempt", "HOST", "-e", "production", "--reason", "none"]).await.expect(0);
+    team.run(&team.ana, &["key", "define", "HOST", "--tracking", "independent", "--reason", "differs"]).await.expect(0);
+    team.run(&team.ana, &["secret", "confirm", "HOST", "-e", "dev"]).await.expect(0);
+    team.run(&team.ana, &["secret", "confirm", "HOST", "-e", "staging"]).await.expect(0);
+    team.set_as(&team.ana, "HOST", "dev", "three").await.expect(0);
+    assert_eq!(team.states("HOST").await, ["InSync", "InSync", "Exempt"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn status_is_the_same_for_every_member_and_narrows_to_what_is_asked() {
-    let team = Team::at_work("status").await;
-    team.set(&team.ana, "A", "production", "one").done();
-    team.set(&team.ana, "B", "dev", "one").done();
-    team.follow(&team.ana, "B", "staging", "two").done();
-    let seen = team.run(&team.ana, &["status", "-o", "json"]).with(3).out;
-    for other in [&team.ben, &team.vic] {
-        assert_eq!(team.run(other, &["status", "-o", "json"]).with(3).out, seen);
+    let team = Team::with_shop("status").await;
+    team.set_as(&team.ana, "A", "production", "one").await.expect(0);
+    team.set_as(&team.ana, "B", "dev", "one").await.expect(0);
+    team.follow_as(&team.ana, "B", "staging", "two").await.expect(0);
+    let seen = team.run(&team.ana, &["status", "-o", "json"]).await.expect(3).stdout;
+    for other in [&team.bob, &team.vic, &team.operator] {
+        assert_eq!(team.run(other, &["status", "-o", "json"]).await.expect(3).stdout, seen);
     }
-    team.run(&team.vic, &["status", "-e", "dev", "B"]).done();
-    team.run(&team.vic, &["status", "-e", "dev", "A"]).with(3);
-    team.run(&team.vic, &["status", "-e", "nowhere"]).with(5);
-    team.run(&team.vic, &["status", "NOWHERE"]).with(5);
-    let table = team.run(&team.vic, &["status"]).with(3).out;
+    assert_eq!(team.run(&team.eve, &["status", "-o", "json"]).await.expect(5).stdout, "");
+    team.run(&team.vic, &["status", "-e", "dev", "B"]).await.expect(0);
+    team.run(&team.vic, &["status", "-e", "dev", "A"]).await.expect(3);
+    team.run(&team.vic, &["status", "-e", "nowhere"]).await.expect(5);
+    team.run(&team.vic, &["status", "NOWHERE"]).await.expect(5);
+    let table = team.run(&team.vic, &["status"]).await.expect(3).stdout;
     assert_eq!(
         table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>(),
         ["KEY", "dev", "staging", "production"]
@@ -130,15 +131,15 @@ async fn status_is_the_same_for_every_member_and_narrows_to_what_is_asked() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_diff_compares_hashes_and_opens_nothing() {
-    let team = Team::at_work("diff").await;
-    team.set(&team.ana, "SAME", "dev", "one").done();
-    team.set(&team.ana, "SAME", "staging", "one").done();
-    team.run(&team.ana, &["diff", "dev", "staging"]).done();
-    team.set(&team.ana, "OTHER", "dev", "one").done();
-    team.set(&team.ana, "OTHER", "staging", "two").done();
-    team.set(&team.ana, "ONLY", "staging", "two").done();
+    let team = Team::with_shop("diff").await;
+    team.set_as(&team.ana, "SAME", "dev", "one").await.expect(0);
+    team.set_as(&team.ana, "SAME", "staging", "one").await.expect(0);
+    team.run(&team.ana, &["diff", "dev", "staging"]).await.expect(0);
+    team.set_as(&team.ana, "OTHER", "dev", "one").await.expect(0);
+    team.set_as(&team.ana, "OTHER", "staging", "two").await.expect(0);
+    team.set_as(&team.ana, "ONLY", "staging", "two").await.expect(0);
     std::fs::remove_file(team.keyring()).unwrap();
-    let said = team.run(&team.ben, &["diff", "dev", "staging", "-o", "json"]).with(3).json();
+    let said = team.run(&team.bob, &["diff", "dev", "staging", "-o", "json"]).await.expect(3).json();
     assert_eq!(
         said,
         serde_json::json!([
@@ -146,6 +147,6 @@ async fn a_diff_compares_hashes_and_opens_nothing() {
             {"key": "OTHER", "difference": "different"},
         ])
     );
-    let said = team.run(&team.ben, &["diff", "dev", "production"]).with(4);
-    assert!(said.err.contains("you may not read secrets of production"), "{}", said.err);
+    let said = team.run(&team.bob, &["diff", "dev", "production"]).await.expect(4);
+    assert!(said.stderr.contains("you may not read secrets of production"), "{}", said.stderr);
 }

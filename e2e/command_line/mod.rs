@@ -5,5 +5,4 @@ mod dealings;
 mod import;
 mod races;
 mod refusals;
-mod team;
 mod values;

@@ -2,77 +2,145 @@
 
 use std::time::Duration;
 
-use super::team::{Team, feed, said};
+use crate::stage::{Running, Team};
+use futures::future::join_all;
+use tidelock::core::{KeyName, ProjectName, SecretValue};
+use tidelock::crypto::Keyring;
+use tidelock::registry::{ConnectSettings, Manner, Session};
+use tokio::task::JoinSet;
+
 use crate::harness::wait_for;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_lands_between_look_and_follow_leaves_the_follower_behind() {
-    let team = Team::at_work("between").await;
-    team.set(&team.ana, "URL", "dev", "one").done();
+    let team = Team::with_shop("between").await;
+    team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
 
-    let mut follower = team.command(&team.ben, &["secret", "set", "URL", "-e", "staging", "--follow"]).spawn().unwrap();
+    let follower = Running::start(team.command(&team.bob, &["secret", "set", "URL", "-e", "staging", "--follow"]));
     let log = team.database.postgres().statement_log();
-    let who = format!(" {}@{} ", team.ben.role, team.database.name);
+    let who = format!(" {}@{} ", team.bob.role, team.database.name);
     wait_for("the follower's look", Duration::from_secs(30), async || {
         let log = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
         let looked = log.lines().any(|line| line.contains(&who) && line.contains("SELECT key_name"));
         if looked { Ok(()) } else { Err("no look yet".to_owned()) }
     })
     .await;
-    team.set(&team.ana, "URL", "dev", "two").done();
-    feed(&mut follower, b"one, too");
-
-    let said = said("follow".to_owned(), follower.wait_with_output().unwrap()).with(3);
-    assert!(said.err.contains("behind all the same"), "{}", said.err);
-    assert_eq!(team.states("URL"), ["InSync", "Stale", "Missing"]);
+    team.set_as(&team.ana, "URL", "dev", "two").await.expect(0);
+    let said = follower.end(b"one, too").await.expect(3);
+    assert!(said.stderr.contains("behind all the same"), "{}", said.stderr);
+    assert_eq!(team.states("URL").await, ["InSync", "Stale", "Missing"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirm_accepts_what_was_seen_and_nothing_later() {
-    let team = Team::at_work("seen").await;
-    team.set(&team.ana, "URL", "dev", "one").done();
-    team.follow(&team.ana, "URL", "staging", "own").done();
-    team.set(&team.ana, "URL", "dev", "two").done();
-    let seen = team.run(&team.ana, &["status", "URL", "-o", "json"]).json()[0]["lastUpdatedAt"].clone();
+    let team = Team::with_shop("seen").await;
+    team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
+    team.follow_as(&team.ana, "URL", "staging", "own").await.expect(0);
+    team.set_as(&team.ana, "URL", "dev", "two").await.expect(0);
+    let seen = team.run(&team.ana, &["status", "URL", "-o", "json"]).await.json()[0]["lastUpdatedAt"].clone();
     let seen = seen.as_str().unwrap();
-    team.set(&team.ana, "URL", "dev", "three").done();
+    team.set_as(&team.ana, "URL", "dev", "three").await.expect(0);
 
     let confirm = ["secret", "confirm", "URL", "-e", "staging"];
-    let said = team.run(&team.ana, &[&confirm[..], &["--at", seen]].concat()).with(3);
-    assert!(said.err.contains("changed elsewhere since"), "{}", said.err);
-    assert_eq!(team.states("URL")[1], "Stale");
-    team.run(&team.ana, &[&confirm[..], &["--at", "2100-01-01T00:00:00Z"]].concat()).with(2);
-    team.run(&team.ana, &confirm).done();
-    assert_eq!(team.states("URL")[1], "InSync");
+    let said = team.run(&team.ana, &[&confirm[..], &["--at", seen]].concat()).await.expect(3);
+    assert!(said.stderr.contains("changed elsewhere since"), "{}", said.stderr);
+    assert_eq!(team.states("URL").await[1], "Stale");
+    team.run(&team.ana, &[&confirm[..], &["--at", "2100-01-01T00:00:00Z"]].concat()).await.expect(2);
+    team.run(&team.ana, &confirm).await.expect(0);
+    assert_eq!(team.states("URL").await[1], "InSync");
 }
 
+/// Eight commands at a time, as processes.
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_writers_at_once_none_fails_and_exactly_one_is_newest() {
-    let team = Team::at_work("writers").await;
-    std::thread::scope(|scope| {
-        for writer in 0..8 {
-            let team = &team;
-            scope.spawn(move || {
-                let environment = ["dev", "staging", "production"][writer % 3];
-                let keys = if writer % 2 == 0 { ["A", "B"] } else { ["B", "A"] };
-                for round in 0..4 {
-                    for key in keys {
-                        team.set(&team.ana, key, environment, &format!("{writer} {round}")).done();
-                    }
-                }
-            });
+    let team = Team::with_shop("writers").await;
+    let writers = (0..WRITERS).map(async |writer| {
+        for round in 0..4 {
+            for key in order(["A", "B", "C"], writer) {
+                let value = format!("{writer} {round} {key}");
+                team.set_as(&team.ana, key, PLACES[writer % 3], &value).await.expect(0);
+            }
         }
     });
-    let admin = team.database.superuser().await;
-    let newest = admin
-        .query(
-            "SELECT r.key_name, count(*) FROM tidelock.project_secret_registry r
-             JOIN tidelock.secrets s ON s.key = r.key_name AND s.updated_at = r.last_updated_at GROUP BY 1 ORDER BY 1",
-            &[],
-        )
+    join_all(writers).await;
+    exactly_one_is_newest(&team).await;
+}
+
+/// What the command does once it has its value, without the start of a thousand processes. In between, the server's
+/// clock is set back by an hour, as far as the registry can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_thousand_rounds_of_eight_writers_have_no_deadlock_and_each_is_one_revision() {
+    let team = Team::with_shop("rounds").await;
+    let superuser = team.database.superuser().await;
+    let before = team.revision().await;
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS {
+        let keyring = Keyring::read(&team.keyring()).unwrap_or_else(|why| panic!("{why}"));
+        let mut session = Session::open(&ConnectSettings::new(&team.ana.url), None).await.unwrap();
+        writers.spawn(async move {
+            let project: ProjectName = "shop".parse().unwrap();
+            for round in 0..1_000 / WRITERS {
+                // Every second writer goes through keys and environments from the other end.
+                let place = order(PLACES, writer)[(writer + round) % 3].parse().unwrap();
+                let environment = session.environment(&project, &place).await.unwrap();
+                let values: Vec<(KeyName, SecretValue)> = order(["A", "B", "C"], writer)
+                    .map(|key| {
+                        (key.parse().unwrap(), SecretValue::from(format!("{writer} {round} {key}").into_bytes()))
+                    })
+                    .into();
+                let keys: Vec<KeyName> = values.iter().map(|(key, _)| key.clone()).collect();
+                let seen = session.look(&environment, &keys).await.unwrap();
+                let manner = Manner { follow: false, seen: &seen, dry_run: false, reason: "a round" };
+                if let Err(why) = session.write_values(&keyring, &environment, &values, manner).await {
+                    panic!("writer {writer}, round {round}: {why}");
+                }
+            }
+        });
+    }
+    wait_for("half of the rounds", Duration::from_mins(2), async || {
+        let revision = team.revision().await;
+        if revision > before + 500 { Ok(()) } else { Err(format!("{} rounds", revision - before)) }
+    })
+    .await;
+    superuser
+        .batch_execute("UPDATE tidelock.project_revisions SET changed_at = clock_timestamp() + interval '1 hour'")
         .await
         .unwrap();
-    let newest: Vec<(String, i64)> = newest.iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(newest, [("A".to_owned(), 1), ("B".to_owned(), 1)]);
-    team.run(&team.ana, &["registry", "check"]).done();
+    while let Some(ended) = writers.join_next().await {
+        ended.unwrap();
+    }
+    assert_eq!(team.revision().await, before + 1_000);
+    exactly_one_is_newest(&team).await;
+    let ahead =
+        "SELECT min(last_updated_at) > clock_timestamp() + interval '50 minutes' FROM tidelock.project_secret_registry";
+    assert!(superuser.query_one(ahead, &[]).await.unwrap().get::<_, bool>(0), "the clock went back while they wrote");
+}
+
+const WRITERS: usize = 8;
+const PLACES: [&str; 3] = ["dev", "staging", "production"];
+
+fn order<T>(mut all: [T; 3], writer: usize) -> [T; 3] {
+    if writer % 2 == 1 {
+        all.reverse();
+    }
+    all
+}
+
+/// Of each key one environment has the newest value, and the times that the key has had grow strictly.
+async fn exactly_one_is_newest(team: &Team) {
+    let admin = team.database.superuser().await;
+    let sql = "SELECT r.key_name,
+            (SELECT count(*) FROM tidelock.secrets s WHERE s.key = r.key_name AND s.updated_at = r.last_updated_at),
+            (SELECT count(*) FROM tidelock.secrets s WHERE s.key = r.key_name AND s.updated_at > r.last_updated_at),
+            (SELECT count(*) - count(DISTINCT v.replaced_at) FROM tidelock.secret_versions v
+                JOIN tidelock.secrets s ON s.id = v.secret_id WHERE s.key = r.key_name),
+            (SELECT count(*) FROM (SELECT replaced_at, lag(replaced_at) OVER (PARTITION BY secret_id ORDER BY version) AS before
+                FROM tidelock.secret_versions) x WHERE replaced_at <= before)
+        FROM tidelock.project_secret_registry r ORDER BY 1";
+    for row in admin.query(sql, &[]).await.unwrap() {
+        let key: String = row.get(0);
+        let counts = [1, 2, 3, 4].map(|column| row.get::<_, i64>(column));
+        assert_eq!(counts, [1, 0, 0, 0], "{key}: newest, newer than newest, times that came twice, times that fell");
+    }
+    team.done(&team.ana, &["registry", "check"]).await;
 }

@@ -3,16 +3,16 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use super::team::{Team, end};
+use crate::stage::{Running, Team};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_comes_back_byte_for_byte() {
-    let team = Team::at_work("bytes").await;
+    let team = Team::with_shop("bytes").await;
     let odd: Vec<u8> = (0..=255).cycle().take(3000).chain(*b"\n\n").collect();
-    std::fs::write(team.folder().join("value"), &odd).unwrap();
+    std::fs::write(team.home().join("value"), &odd).unwrap();
 
-    team.run(&team.ana, &["secret", "set", "FILE", "-e", "dev", "--from-file", "value"]).done();
-    assert!(team.get(&team.ana, "FILE", "dev").done().bytes == odd, "a file is taken as it is");
+    team.run(&team.ana, &["secret", "set", "FILE", "-e", "dev", "--from-file", "value"]).await.expect(0);
+    assert!(team.get_as(&team.ana, "FILE", "dev").await.expect(0).bytes == odd, "a file is taken as it is");
 
     for (flags, given, kept) in [
         (&[][..], &b"line\n"[..], &b"line"[..]),
@@ -22,56 +22,58 @@ async fn a_value_comes_back_byte_for_byte() {
         (&["--raw"], b"line\n", b"line\n"),
     ] {
         let arguments = [&["secret", "set", "KEY", "-e", "dev"], flags].concat();
-        team.run_with(&team.ana, &arguments, given).done();
-        assert_eq!(team.get(&team.ana, "KEY", "dev").done().bytes, kept, "{flags:?} {given:?}");
+        team.run_with(&team.ana, &arguments, given).await.expect(0);
+        assert_eq!(team.get_as(&team.ana, "KEY", "dev").await.expect(0).bytes, kept, "{flags:?} {given:?}");
     }
-    let json = team.run(&team.ana, &["secret", "get", "FILE", "-e", "dev", "-o", "json"]).done().json();
+    let json = team.run(&team.ana, &["secret", "get", "FILE", "-e", "dev", "-o", "json"]).await.expect(0).json();
     assert_eq!(json["valueBase64"], STANDARD.encode(&odd));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_nothing_could_deliver_is_refused() {
-    let team = Team::at_work("large").await;
+    let team = Team::with_shop("large").await;
     let largest = "x".repeat(1024 * 1024);
-    team.set(&team.ana, "FITS", "dev", &largest).done();
-    let said = team.set(&team.ana, "TOO_LARGE", "dev", &format!("{largest}x\n")).with(4);
-    assert!(said.err.contains("more than 1048576 bytes"), "{}", said.err);
+    team.set_as(&team.ana, "FITS", "dev", &largest).await.expect(0);
+    let said = team.set_as(&team.ana, "TOO_LARGE", "dev", &format!("{largest}x\n")).await.expect(4);
+    assert!(said.stderr.contains("more than 1048576 bytes"), "{}", said.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_is_not_taken_from_arguments_and_not_repeated() {
-    let team = Team::at_work("arguments").await;
+    let team = Team::with_shop("arguments").await;
     for arguments in [&["secret", "set", "KEY", "hunter2"][..], &["secret", "set", "KEY=hunter2"]] {
-        let said = team.run(&team.ana, &[arguments, &["-e", "dev"]].concat()).with(2);
-        assert!(said.err.contains("never taken from the arguments"), "{}", said.err);
-        assert!(!said.err.contains("hunter2"), "{}", said.err);
+        let said = team.run(&team.ana, &[arguments, &["-e", "dev"]].concat()).await.expect(2);
+        assert!(said.stderr.contains("never taken from the arguments"), "{}", said.stderr);
+        assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_is_nowhere_in_the_servers_log_or_in_what_commands_say() {
-    let team = Team::at_work("canary").await;
+    let team = Team::with_shop("canary").await;
     let canary = "canary-7f3a91c25be04d68";
     let mut heard = String::new();
     for said in [
-        team.set(&team.ana, "CANARY", "dev", canary).done(),
-        team.follow(&team.ana, "CANARY", "staging", canary).done(),
-        team.run_with(&team.ana, &["import", "-e", "production"], format!("CANARY={canary}\n").as_bytes()).done(),
-        team.run_with(&team.ana, &["import", "-e", "dev"], format!("A=1\nB='{canary}\n").as_bytes()).with(2),
-        team.run(&team.ana, &["secret", "list", "-e", "dev"]).done(),
-        team.run(&team.ana, &["diff", "dev", "production"]).done(),
-        team.run(&team.ana, &["key", "list"]).done(),
-        team.run(&team.ana, &["status", "-o", "json"]).done(),
+        team.set_as(&team.ana, "CANARY", "dev", canary).await.expect(0),
+        team.follow_as(&team.ana, "CANARY", "staging", canary).await.expect(0),
+        team.run_with(&team.ana, &["import", "-e", "production"], format!("CANARY={canary}\n").as_bytes())
+            .await
+            .expect(0),
+        team.run_with(&team.ana, &["import", "-e", "dev"], format!("A=1\nB='{canary}\n").as_bytes()).await.expect(2),
+        team.run(&team.ana, &["secret", "list", "-e", "dev"]).await.expect(0),
+        team.run(&team.ana, &["diff", "dev", "production"]).await.expect(0),
+        team.run(&team.ana, &["key", "list"]).await.expect(0),
+        team.run(&team.ana, &["status", "-o", "json"]).await.expect(0),
     ] {
-        heard += &said.out;
-        heard += &said.err;
+        heard += &said.stdout;
+        heard += &said.stderr;
     }
     heard += &String::from_utf8_lossy(&std::fs::read(team.database.postgres().statement_log()).unwrap());
     assert!(heard.contains("CANARY"), "the log is the one that was written to");
     for form in forms_of(canary) {
         assert!(!heard.contains(&form), "{form}");
     }
-    assert_eq!(team.get(&team.ana, "CANARY", "production").done().out, canary);
+    assert_eq!(team.get_as(&team.ana, "CANARY", "production").await.expect(0).stdout, canary);
 }
 
 /// As it is, in hexadecimal, and the middle of its base64 at each of three offsets.
@@ -86,39 +88,39 @@ fn forms_of(canary: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_holds_one_ring_writes_there_and_reads_nothing_of_the_other() {
-    let team = Team::at_work("rings").await;
-    team.set(&team.ana, "KEY", "dev", "one").done();
-    team.follow(&team.ana, "KEY", "production", "two").done();
+    let team = Team::with_shop("rings").await;
+    team.set_as(&team.ana, "KEY", "dev", "one").await.expect(0);
+    team.follow_as(&team.ana, "KEY", "production", "two").await.expect(0);
 
     let text = std::fs::read_to_string(team.keyring()).unwrap();
     let production = text.rfind("[[ring]]").unwrap();
     let header = &text[..text.find("[[ring]]").unwrap()];
     for (name, ring) in [("default", &text[header.len()..production]), ("production", &text[production..])] {
-        let path = team.folder().join(name);
+        let path = team.home().join(name);
         std::fs::copy(team.keyring(), &path).unwrap();
         std::fs::write(&path, format!("{header}{ring}")).unwrap();
     }
-    let with = |ring: &str, arguments: &[&str], input: &[u8]| {
+    let with = async |ring: &str, arguments: &[&str], input: &[u8]| {
         let mut command = team.command(&team.ana, arguments);
-        command.env("TIDELOCK_KEYRING", team.folder().join(ring));
-        end(command, input)
+        command.env("TIDELOCK_KEYRING", team.home().join(ring));
+        Running::start(command).end(input).await
     };
-    assert_eq!(with("default", &["secret", "get", "KEY", "-e", "dev"], b"").done().out, "one");
-    let said = with("default", &["secret", "get", "KEY", "-e", "production"], b"").with(4);
-    assert!(said.err.contains("of ring production"), "{}", said.err);
-    let said = with("default", &["secret", "set", "KEY", "-e", "production"], b"x").with(4);
-    assert!(said.err.contains("ring production"), "{}", said.err);
+    assert_eq!(with("default", &["secret", "get", "KEY", "-e", "dev"], b"").await.expect(0).stdout, "one");
+    let said = with("default", &["secret", "get", "KEY", "-e", "production"], b"").await.expect(4);
+    assert!(said.stderr.contains("of ring production"), "{}", said.stderr);
+    let said = with("default", &["secret", "set", "KEY", "-e", "production"], b"x").await.expect(4);
+    assert!(said.stderr.contains("ring production"), "{}", said.stderr);
 
     // The hashes of both are made with one key, which each ring opens.
-    with("production", &["secret", "set", "KEY", "-e", "production"], b"one").done();
-    team.run(&team.ana, &["diff", "dev", "production"]).done();
+    with("production", &["secret", "set", "KEY", "-e", "production"], b"one").await.expect(0);
+    team.run(&team.ana, &["diff", "dev", "production"]).await.expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_was_tampered_with_is_not_printed() {
-    let team = Team::at_work("tampered").await;
-    team.set(&team.ana, "ONE", "dev", "first").done();
-    team.set(&team.ana, "OTHER", "dev", "second").done();
+    let team = Team::with_shop("tampered").await;
+    team.set_as(&team.ana, "ONE", "dev", "first").await.expect(0);
+    team.set_as(&team.ana, "OTHER", "dev", "second").await.expect(0);
     let admin = team.database.superuser().await;
     // Only who may switch the triggers off gets this far.
     admin
@@ -131,8 +133,8 @@ async fn a_value_that_was_tampered_with_is_not_printed() {
         )
         .await
         .unwrap();
-    let moved = team.get(&team.ana, "ONE", "dev").with(6);
-    assert!(moved.out.is_empty() && moved.err.contains("altered"), "{}", moved.err);
-    let mismatched = team.get(&team.ana, "OTHER", "dev").with(6);
-    assert!(mismatched.out.is_empty() && mismatched.err.contains("value_hash"), "{}", mismatched.err);
+    let moved = team.get_as(&team.ana, "ONE", "dev").await.expect(6);
+    assert!(moved.stdout.is_empty() && moved.stderr.contains("altered"), "{}", moved.stderr);
+    let mismatched = team.get_as(&team.ana, "OTHER", "dev").await.expect(6);
+    assert!(mismatched.stdout.is_empty() && mismatched.stderr.contains("value_hash"), "{}", mismatched.stderr);
 }

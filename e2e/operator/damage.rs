@@ -81,6 +81,52 @@ async fn a_ring_that_is_not_held_is_named_and_other_environments_go_on() {
     assert!(stage.secrets().get_opt("dev").await.unwrap().is_none(), "nothing half-written");
 }
 
+/// Another key's material under the id that the rows name; then another ring altogether; then the right one again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_and_a_missing_encryption_key_keep_what_was_delivered_and_block_only_who_needs_them() {
+    let stage = Stage::with_shop("wrong-key").await;
+    for environment in ["dev", "production"] {
+        stage.team.set(environment, "A", "v1").await;
+        stage.source(environment).await;
+        stage.binding(environment, environment, json!({})).await;
+    }
+    let operator = stage.operator().await;
+    let mut before = Vec::new();
+    for environment in ["dev", "production"] {
+        before.push(stage.secret_has(environment, &[("A", "v1")]).await.metadata.resource_version);
+        stage.binding_is(environment, &["Ready=True"]).await;
+    }
+    operator.stop();
+
+    let right = std::fs::read_to_string(stage.team.keyring()).unwrap();
+    let secret = right.lines().find(|line| line.starts_with("secret = ")).unwrap();
+    let wrong = right.replacen(secret, &format!("secret = \"{}\"", "AQEB".repeat(10) + "AQE="), 1);
+    let (header, rings) = right.split_at(right.find("[[ring]]").unwrap());
+    let production = &rings[rings.rfind("[[ring]]").unwrap()..];
+    for (name, text, reason) in
+        [("wrong", wrong.clone(), "OpenFailed"), ("missing", format!("{header}{production}"), "RingNotHeld")]
+    {
+        let path = stage.team.home().join(name);
+        std::fs::copy(stage.team.keyring(), &path).unwrap();
+        std::fs::write(&path, text).unwrap();
+        let operator = stage.operator_with(&[("TIDELOCK_KEYRING", &path.to_string_lossy())]).await;
+        let held =
+            stage.binding_is("dev", &[&format!("Ready=False({reason})"), &format!("Delivered=False({reason})")]).await;
+        let told = format!("{:?}", held.status);
+        assert!(told.contains("default") || told.contains("open A:"), "{name}: the ring or the key is named: {told}");
+        assert!(!told.contains("v1"), "{told}");
+        stage.secret_has("dev", &[("A", "v1")]).await;
+        // Production's ring is held, and its deliveries go on.
+        stage.team.set("production", "A", name).await;
+        stage.secret_has("production", &[("A", name)]).await;
+        operator.stop();
+    }
+    let _operator = stage.operator().await;
+    stage.binding_is("dev", &["Ready=True"]).await;
+    let dev = stage.secret_has("dev", &[("A", "v1")]).await;
+    assert_eq!(dev.metadata.resource_version, before[0], "never written in between");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_restored_to_an_older_state_and_written_on_is_held() {
     let (stage, _operator) = two_bindings("restored").await;

@@ -1,8 +1,14 @@
 //! What arrives in a Secret.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 
-use crate::stage::{Stage, data, text};
+use crate::harness::wait_for;
+use crate::stage::{SOON, Stage, data, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_is_set_arrives_and_so_does_its_change() {
@@ -18,6 +24,40 @@ async fn a_value_that_is_set_arrives_and_so_does_its_change() {
     stage.team.set("dev", "DATABASE_URL", "postgres://two").await;
     stage.team.set("dev", "API_KEY", "k").await;
     stage.secret_has("app", &[("API_KEY", "k"), ("DATABASE_URL", "postgres://two")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_never_holds_half_of_a_transaction() {
+    let stage = Stage::with_shop("whole").await;
+    let import = async |value: &str| {
+        let dotenv = format!("A={value}\nB={value}\nC={value}\n");
+        stage.team.run_with(&stage.team.ana, &["import", "-", "-e", "dev"], dotenv.as_bytes()).await.expect(0);
+    };
+    import("0").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    stage.secret_has("app", &[("A", "0"), ("B", "0"), ("C", "0")]).await;
+    let (api, seen) = (stage.secrets(), Arc::new(Mutex::new(Vec::new())));
+    let all = seen.clone();
+    tokio::spawn(async move {
+        let mut changes = Box::pin(watcher(api, watcher::Config::default()).applied_objects());
+        while let Some(Ok(secret)) = changes.next().await {
+            all.lock().unwrap().push(text(&secret));
+        }
+    });
+    for round in 1..=20 {
+        import(&round.to_string()).await;
+    }
+    stage.secret_has("app", &[("A", "20"), ("B", "20"), ("C", "20")]).await;
+    wait_for("the last version", SOON, async || {
+        let seen = seen.lock().unwrap();
+        if seen.last().is_some_and(|last| last["A"] == "20") { Ok(()) } else { Err(format!("{:?}", seen.last())) }
+    })
+    .await;
+    let seen = seen.lock().unwrap();
+    assert!(seen.len() > 2, "{seen:?}");
+    assert!(seen.iter().all(|data| data["A"] == data["B"] && data["B"] == data["C"]), "{seen:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -57,6 +97,31 @@ async fn the_target_has_the_name_type_labels_and_annotations_asked_for() {
     assert_eq!(secret.metadata.annotations.unwrap_or_default().get("note").map(String::as_str), Some("by hand"));
     let owners = secret.metadata.owner_references.unwrap_or_default();
     assert_eq!((owners.len(), owners[0].kind.as_str(), owners[0].controller), (1, "SecretBinding", Some(true)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_of_a_bindings_own_metadata_reaches_the_secret_and_it_gets_no_finalizer() {
+    let stage = Stage::with_shop("not-copied").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let marks = json!({
+        "labels": {"app.kubernetes.io/instance": "argo", "argocd.argoproj.io/instance": "argo"},
+        "annotations": {"argocd.argoproj.io/tracking-id": "argo", "note": "the binding's own"},
+    });
+    stage.patch_binding("app", json!({"metadata": marks})).await;
+    let _operator = stage.operator().await;
+    let secret = stage.secret_has("app", &[("A", "1")]).await;
+    let names: Vec<String> = [secret.metadata.labels, secret.metadata.annotations]
+        .into_iter()
+        .flatten()
+        .flat_map(BTreeMap::into_keys)
+        .collect();
+    assert!(
+        !names.iter().any(|name| name.contains("argo") || name.contains("instance") || name == "note"),
+        "{names:?}"
+    );
+    assert!(stage.binding_is("app", &["Ready=True"]).await.metadata.finalizers.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

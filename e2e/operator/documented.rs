@@ -98,6 +98,14 @@ async fn documented_columns_are_enough_and_no_definition_is_ever_changed() {
     stage.secret_has("app", &[("A", "2"), ("B", "1")]).await;
     stage.source_is("dev", &["InSync=True"]).await;
 
+    // A live row that the registry does not know.
+    other.client.batch_execute("DELETE FROM app.project_secret_registry WHERE key_name = 'B'").await.unwrap();
+    let source = stage.source_is("dev", &["Ready=True", "InSync=False(KeysUnregistered)"]).await;
+    assert_eq!(source.status.and_then(|status| status.keys).map(|keys| keys.unregistered), Some(1));
+    stage.binding_is("app", &["Ready=True", "InSync=False(KeysUnregistered)"]).await;
+    other.set("dev", "B", "1").await;
+    stage.source_is("dev", &["InSync=True"]).await;
+
     // A soft delete is proof; a row that is gone for good is not.
     let delete = "UPDATE app.secrets SET deleted_at = now() AT TIME ZONE 'UTC' WHERE key = 'B'";
     other.client.batch_execute(delete).await.unwrap();

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::Postgres;
 use crate::harness::wire::Wire;
-use crate::stage::{Operator, Stage};
+use crate::stage::{Operator, Stage, Team};
 
 /// A stage whose operator reaches the database over a wire that the test can cut.
 async fn over_a_wire(what: &str) -> (Stage, Operator, Wire) {
@@ -82,4 +82,45 @@ async fn an_operator_starts_without_its_database_and_goes_on_when_it_comes() {
     stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
     wire.mend();
     stage.secret_has("app", &[("A", "1")]).await;
+}
+
+/// Stopped as an administrator does it, and started again; then crashed. Sessions, snapshots and LISTEN are all lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_stopped_and_one_that_crashes_keep_the_secret_and_changes_arrive_afterwards() {
+    let postgres = tokio::task::spawn_blocking(|| Postgres::start("postgres-restarted")).await.unwrap();
+    let postgres = postgres.unwrap_or_else(|why| panic!("{why:#}"));
+    let stage = Stage::of(Team::with_shop_on(postgres.clone(), "restarted"), "restarted").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    let first = stage.secret_has("app", &[("A", "1")]).await;
+    stage.source_is("dev", &["Ready=True"]).await;
+
+    postgres.stop().unwrap();
+    stage.source_is("dev", &["Ready=False(DatabaseUnavailable)", "InSync=Unknown(DatabaseUnavailable)"]).await;
+    stage.binding_is("app", &["Ready=True", "Delivered=True"]).await;
+    postgres.start_again().unwrap();
+    stage.source_is("dev", &["Ready=True"]).await;
+    let now = stage.secret_has("app", &[("A", "1")]).await;
+    assert_eq!(now.metadata.resource_version, first.metadata.resource_version, "nothing had changed");
+    stage.team.set("dev", "A", "2").await;
+    stage.secret_has("app", &[("A", "2")]).await;
+
+    postgres.crash().unwrap();
+    stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
+    postgres.start_again().unwrap();
+    stage.team.set("dev", "A", "3").await;
+    stage.secret_has("app", &[("A", "3")]).await;
+    stage.binding_is("app", &["Ready=True", "Delivered=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_whose_database_hangs_stops_in_time_all_the_same() {
+    let (stage, operator, wire) = over_a_wire("stop-hanging").await;
+    wire.stall();
+    let ask = json!({"metadata": {"annotations": {"tidelock.dev/sync": "while it hangs"}}});
+    stage.patch_binding("app", ask).await;
+    stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
+    operator.stop();
 }

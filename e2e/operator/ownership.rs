@@ -2,17 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use kube::api::{DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use crate::stage::{Stage, text};
+use crate::harness::wait_for;
+use crate::stage::{SOON, Stage, text};
 
 async fn foreign(stage: &Stage, name: &str) {
     let secret = serde_json::from_value(json!({
         "metadata": {"name": name}, "stringData": {"theirs": "untouched"},
     }))
     .unwrap();
-    stage.cluster.create::<k8s_openapi::api::core::v1::Secret>(&secret).await;
+    stage.cluster.create::<Secret>(&secret).await;
 }
 
 async fn untouched(stage: &Stage, name: &str) {
@@ -38,6 +40,58 @@ async fn a_foreign_secret_is_untouched_and_taken_over_within_ten_seconds_once_it
     stage.secret_has("app", &[("A", "1")]).await;
     assert!(gone.elapsed() < Duration::from_secs(10), "{:?}", gone.elapsed());
     stage.binding_is("app", &["Ready=True"]).await;
+}
+
+/// The operator's cache has only what bears its label, so to its look there is no such Secret; the refused create tells.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_secret_that_its_look_did_not_show_is_found_by_the_create_that_is_refused() {
+    let stage = Stage::with_shop("unseen").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    let _operator = stage.operator().await;
+    foreign(&stage, "app").await;
+    let log = stage.cluster.audit_from_now().await;
+    stage.binding("app", "dev", json!({})).await;
+    stage.binding_is("app", &["Delivered=False(TargetForeign)"]).await;
+    untouched(&stage, "app").await;
+    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let secrets: Vec<(&str, u16)> = writes
+        .iter()
+        .filter(|write| write.object().resource == "secrets")
+        .map(|write| (write.verb.as_str(), write.response_status.as_ref().map_or(0, |status| status.code)))
+        .collect();
+    assert_eq!(secrets, [("create", 409)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_secret_put_in_the_place_of_ours_is_not_written() {
+    let stage = Stage::with_shop("replaced").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    stage.binding_is("app", &["Ready=True"]).await;
+
+    // The operator may be quicker to make its own anew: until it is not. A change at the same time makes it write.
+    let theirs: Secret =
+        serde_json::from_value(json!({"metadata": {"name": "app"}, "stringData": {"theirs": "untouched"}})).unwrap();
+    let mut values = 2..;
+    wait_for("the foreign Secret to be first", SOON, async || {
+        let value = values.next().unwrap_or_default().to_string();
+        let swap = async {
+            let _ = stage.secrets().delete("app", &DeleteParams::default()).await;
+            stage.secrets().create(&PostParams::default(), &theirs).await
+        };
+        let ((), swapped) = tokio::join!(stage.team.set("dev", "A", &value), swap);
+        swapped.map_err(|why| why.to_string())
+    })
+    .await;
+    stage.binding_is("app", &["Delivered=False(TargetForeign)"]).await;
+    stage.team.set("dev", "A", "last").await;
+    stage.binding("witness", "dev", json!({})).await;
+    stage.secret_has("witness", &[("A", "last")]).await;
+    untouched(&stage, "app").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -73,7 +127,9 @@ async fn of_two_bindings_for_one_target_the_owner_keeps_it_and_the_other_follows
     stage.secret_has("shared", &[("A", "dev")]).await;
 
     stage.bindings().delete("first", &DeleteParams::default()).await.unwrap();
+    let gone = Instant::now();
     stage.secret_has("shared", &[("A", "staging")]).await;
+    assert!(gone.elapsed() < Duration::from_secs(10), "{:?}", gone.elapsed());
     stage.binding_is("second", &["Ready=True"]).await;
 }
 
@@ -89,11 +145,9 @@ async fn a_binding_deleted_and_made_again_takes_over_and_the_secret_is_never_abs
 
     // As a GitOps tool does it that leaves dependents alone.
     stage.bindings().delete("app", &DeleteParams::orphan()).await.unwrap();
-    crate::harness::wait_for("the binding to be gone", crate::stage::SOON, async || {
-        match stage.bindings().get_opt("app").await {
-            Ok(None) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
+    wait_for("the binding to be gone", SOON, async || match stage.bindings().get_opt("app").await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{other:?}")),
     })
     .await;
     let reborn = stage.binding("app", "dev", json!({})).await;
@@ -106,4 +160,31 @@ async fn a_binding_deleted_and_made_again_takes_over_and_the_secret_is_never_abs
         .await;
     let now = stage.secrets().get("app").await.unwrap();
     assert_eq!(now.metadata.uid, first.metadata.uid, "the same object, so it was never absent");
+}
+
+/// With its dependents, as `kubectl delete` does it: whether the collector or the new binding is first to the Secret is
+/// open, and either way the new one has it in the end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_deleted_with_its_dependents_and_made_again_ends_with_its_secret() {
+    let stage = Stage::with_shop("collected-reborn").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    for round in 0..5 {
+        stage.secret_has("app", &[("A", "1")]).await;
+        stage.binding_is("app", &["Ready=True"]).await;
+        stage.bindings().delete("app", &DeleteParams::background()).await.unwrap();
+        let made = Instant::now();
+        let reborn = stage.binding("app", "dev", json!({})).await;
+        stage
+            .secret("app", |secret| {
+                let owners = secret.metadata.owner_references.clone().unwrap_or_default();
+                let is_new = owners.len() == 1 && Some(&owners[0].uid) == reborn.metadata.uid.as_ref();
+                if is_new { Ok(()) } else { Err(format!("{owners:?}")) }
+            })
+            .await;
+        assert!(made.elapsed() < Duration::from_secs(10), "round {round}: {:?}", made.elapsed());
+    }
+    stage.binding_is("app", &["Ready=True"]).await;
 }

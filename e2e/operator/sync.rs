@@ -8,7 +8,7 @@ use crate::harness::wait_for;
 use crate::stage::{SOON, Stage};
 
 /// Nothing listens there, so no notification ever arrives.
-const NOWHERE: &str = "postgresql://nobody@127.0.0.1:1/nowhere";
+pub(super) const NOWHERE: &str = "postgresql://nobody@127.0.0.1:1/nowhere";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_in_one_environment_is_seen_in_all_of_them_within_a_second_without_any_notification() {

@@ -18,7 +18,7 @@ mod team;
 
 pub(crate) use operator::Operator;
 pub(crate) use resources::{Answer, data, text};
-pub(crate) use team::{Finished, Team, program};
+pub(crate) use team::{Finished, Running, Team, program};
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -44,7 +44,12 @@ impl Stage {
     /// A project `shop` with `dev`, `staging` and `production`, nothing in it; and in the test's namespace what the chart
     /// installs, for an operator of class `<namespace>`.
     pub(crate) async fn with_shop(what: &str) -> Self {
-        let (team, cluster) = tokio::join!(Team::with_shop(what), Cluster::for_test(what));
+        Self::of(Team::with_shop(what), what).await
+    }
+
+    /// As [`Stage::with_shop`], with another team.
+    pub(crate) async fn of(team: impl Future<Output = Team>, what: &str) -> Self {
+        let (team, cluster) = tokio::join!(team, Cluster::for_test(what));
         let stage = Self { team, cluster };
         stage.install_chart().await.unwrap_or_else(|why| panic!("installing the chart: {why:#}"));
         stage
@@ -58,6 +63,11 @@ impl Stage {
     /// As [`Stage::operator`], with environment variables of its own.
     pub(crate) async fn operator_with(&self, environment: &[(&str, &str)]) -> Operator {
         Operator::start(self, environment).await
+    }
+
+    /// As [`Stage::operator_with`], without waiting for anything: for one that cannot be ready yet.
+    pub(crate) async fn operator_launched(&self, environment: &[(&str, &str)]) -> Operator {
+        Operator::launch(self, environment).await
     }
 
     /// The name of the ServiceAccount that the chart made for the operator.

@@ -22,7 +22,15 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
+    /// Starts one and waits until it is ready.
     pub(super) async fn start(stage: &Stage, environment: &[(&str, &str)]) -> Self {
+        let mut operator = Self::launch(stage, environment).await;
+        operator.ready().await;
+        operator
+    }
+
+    /// Starts one that may have to wait for something.
+    pub(super) async fn launch(stage: &Stage, environment: &[(&str, &str)]) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let (namespace, account) = stage.account();
         let name = format!("operator-{namespace}-{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -48,8 +56,14 @@ impl Operator {
             dies_by: "KILL",
         };
         let run = RunDir::shared().expect("the run has a folder");
-        let mut server = spec.start(run).unwrap_or_else(|why| panic!("{why:#}"));
-        server
+        let server = spec.start(run).unwrap_or_else(|why| panic!("{why:#}"));
+        Self { server, name, port }
+    }
+
+    /// Waits until it says that it is ready.
+    pub(crate) async fn ready(&mut self) {
+        let port = self.port;
+        self.server
             .wait_until("the operator to be ready", SOON, async || match get(port, "/readyz").await {
                 Ok(answer) if answer.contains(" 200 ") => Ok(()),
                 Ok(answer) => Err(answer),
@@ -57,13 +71,24 @@ impl Operator {
             })
             .await
             .unwrap_or_else(|why| panic!("{why:#}"));
-        Self { server, name, port }
     }
 
     /// Asks it to stop, as the kubelet does, and insists that it ends well.
     pub(crate) fn stop(mut self) {
         let status = self.server.end("TERM", Duration::from_secs(15)).unwrap_or_else(|why| panic!("{why:#}"));
         assert!(status.success(), "the operator ended with {status}; its log:\n{}", self.log());
+    }
+
+    /// As [`Operator::http`], where it may not listen yet.
+    pub(crate) async fn try_http(&self, path: &str) -> io::Result<String> {
+        get(self.port, path).await
+    }
+
+    /// One of its metrics, by the line's beginning.
+    pub(crate) async fn metric(&self, series: &str) -> Result<f64, String> {
+        let metrics = get(self.port, "/metrics").await.map_err(|why| why.to_string())?;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
+        value.ok_or_else(|| format!("there is no {series}"))
     }
 
     /// Ends it without asking.
@@ -84,7 +109,7 @@ impl Operator {
 
     /// What it answers under a path of its own server, head and body.
     pub(crate) async fn http(&self, path: &str) -> String {
-        get(self.port, path).await.unwrap_or_else(|why| panic!("asking the operator for {path}: {why:#}"))
+        self.try_http(path).await.unwrap_or_else(|why| panic!("asking the operator for {path}: {why:#}"))
     }
 }
 

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
-use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tidelock::registry::{ConnectSettings, migrate};
 use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio_postgres::Client;
 
-use crate::harness::TestDatabase;
 use crate::harness::database::{Login, Template};
+use crate::harness::{Postgres, TestDatabase};
 
 /// The team of a project `shop`.
 pub(crate) struct Team {
@@ -36,18 +36,58 @@ pub(crate) struct Team {
 pub(crate) struct Finished {
     /// Its exit code.
     pub(crate) code: i32,
-    /// What it answered.
+    /// What it answered, as it is.
+    pub(crate) bytes: Vec<u8>,
+    /// What it answered, as text.
     pub(crate) stdout: String,
     /// What else it said.
     pub(crate) stderr: String,
+    told: String,
 }
 
 impl Finished {
     /// Itself, if the code is the one expected.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        assert_eq!(self.code, code, "{}\nstdout: {}\nstderr: {}", self.told, self.stdout, self.stderr);
         self
+    }
+
+    /// What it answered to `--output json`.
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|why| panic!("{}: {why}: {}", self.told, self.stdout))
+    }
+}
+
+/// A command that runs, and waits for its standard input.
+pub(crate) struct Running {
+    child: Child,
+    told: String,
+}
+
+impl Running {
+    /// Starts one; it ends with the test.
+    pub(crate) fn start(mut command: Command) -> Self {
+        let told = format!("{:?}", command.as_std().get_args().collect::<Vec<_>>());
+        let child = command.spawn().unwrap_or_else(|why| panic!("starting {}: {why}", program().display()));
+        Self { child, told }
+    }
+
+    /// Gives it its standard input, to the end, and waits for its own.
+    pub(crate) async fn end(mut self, input: &[u8]) -> Finished {
+        if let Some(mut stdin) = self.child.stdin.take() {
+            // One that reads nothing may be gone already, and has not failed thereby.
+            let _ = stdin.write_all(input).await;
+        }
+        let output = self.child.wait_with_output().await.unwrap_or_else(|why| panic!("{}: {why}", self.told));
+        Finished {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            bytes: output.stdout,
+            told: self.told,
+        }
     }
 }
 
@@ -83,7 +123,18 @@ impl Team {
 
     /// A team with a project `shop` and its environments `dev`, `staging` and `production`.
     pub(crate) async fn with_shop(what: &str) -> Self {
-        let team = Self::new(what).await;
+        Self::new(what).await.open_shop().await
+    }
+
+    /// As [`Team::with_shop`], on a server of one's own.
+    pub(crate) async fn with_shop_on(postgres: Arc<Postgres>, what: &str) -> Self {
+        let database = TestDatabase::empty_on(postgres, what).await;
+        migrate(&ConnectSettings::new(&database.owner.url)).await.unwrap_or_else(|why| panic!("migrating: {why}"));
+        Self::of(database).await.open_shop().await
+    }
+
+    async fn open_shop(self) -> Self {
+        let team = self;
         team.done(&team.ana, &["project", "create", "shop"]).await;
         for environment in [&["dev"][..], &["staging"], &["production", "--production"]] {
             team.done(&team.ana, &[&["environment", "create"], environment].concat()).await;
@@ -112,11 +163,13 @@ impl Team {
 
     /// Runs `tidelock` as somebody.
     pub(crate) async fn run_with(&self, who: &Login, arguments: &[&str], input: &[u8]) -> Finished {
-        self.try_run(who, arguments, input).await.unwrap_or_else(|why| panic!("tidelock {arguments:?}: {why:#}"))
+        Running::start(self.command(who, arguments)).end(input).await
     }
 
-    async fn try_run(&self, who: &Login, arguments: &[&str], input: &[u8]) -> Result<Finished> {
-        let mut child = Command::new(program())
+    /// A `tidelock` of somebody's, with nothing of this process's environment.
+    pub(crate) fn command(&self, who: &Login, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
             .args(arguments)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -128,19 +181,8 @@ impl Team {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting {}", program().display()))?;
-        if let Some(mut stdin) = child.stdin.take() {
-            // A command that reads nothing may be gone already.
-            let _ = stdin.write_all(input).await;
-        }
-        let output = child.wait_with_output().await?;
-        Ok(Finished {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        })
+            .kill_on_drop(true);
+        command
     }
 
     /// Runs `tidelock` as somebody and insists that it is done.
@@ -151,6 +193,36 @@ impl Team {
     /// Ana sets a value.
     pub(crate) async fn set(&self, environment: &str, key: &str, value: &str) {
         self.run_with(&self.ana, &["secret", "set", key, "-e", environment, "--raw"], value.as_bytes()).await.expect(0);
+    }
+
+    /// Somebody sets a value, a trailing newline aside.
+    pub(crate) async fn set_as(&self, who: &Login, key: &str, environment: &str, value: &str) -> Finished {
+        self.run_with(who, &["secret", "set", key, "-e", environment], value.as_bytes()).await
+    }
+
+    /// As [`Team::set_as`], to catch up only.
+    pub(crate) async fn follow_as(&self, who: &Login, key: &str, environment: &str, value: &str) -> Finished {
+        self.run_with(who, &["secret", "set", key, "-e", environment, "--follow"], value.as_bytes()).await
+    }
+
+    /// Somebody reads a value.
+    pub(crate) async fn get_as(&self, who: &Login, key: &str, environment: &str) -> Finished {
+        self.run(who, &["secret", "get", key, "-e", environment]).await
+    }
+
+    /// The state of a key in dev, staging and production.
+    pub(crate) async fn states(&self, key: &str) -> [String; 3] {
+        let said = self.run(&self.ana, &["status", key, "-o", "json"]).await.json();
+        ["dev", "staging", "production"].map(|environment| {
+            let found = said.as_array().into_iter().flatten().find(|state| state["environment"] == environment);
+            found.and_then(|state| state["state"].as_str()).unwrap_or_default().to_owned()
+        })
+    }
+
+    /// How many transactions have changed the project.
+    pub(crate) async fn revision(&self) -> i64 {
+        let projects = self.done(&self.ana, &["project", "list", "-o", "json"]).await.json();
+        projects[0]["revision"].as_i64().expect("a project has a revision")
     }
 
     /// Ana deletes a value.

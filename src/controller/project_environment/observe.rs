@@ -34,10 +34,18 @@ pub(super) async fn observe(context: &Context, object: Arc<ProjectEnvironment>) 
     let asked = names::sync_nonce(&object.metadata)
         .filter(|nonce| answered != Some(nonce) && !object.spec.is_suspended())
         .map(str::to_owned);
-    let state = match asked {
-        Some(_) => context.sources.look_again(&source).await,
-        None => context.sources.state(&source),
-    };
+    let mut state = context.sources.state(&source);
+    // Another operator may have said more than this one has read: it must not be taken back.
+    if asked.is_some() || state.is_older_than(said_of(&object, &state)) {
+        state = context.sources.look_again(&source).await;
+    }
     let bindings = context.index.count_of_source(&object.name_any());
     Observed { object, asked, state, bindings, now: Timestamp::now() }
+}
+
+/// The project's revision that the status speaks of, if it speaks of this environment.
+fn said_of(object: &ProjectEnvironment, state: &SourceState) -> Option<i64> {
+    let status = object.status.as_ref()?;
+    let environment = state.snapshot()?.environment.to_string();
+    status.registry_revision.filter(|_| status.environment_id.as_ref() == Some(&environment))
 }

@@ -58,9 +58,9 @@ pub(super) async fn observe(
     };
     let superseded =
         target.ownership(binding) == Some(Ownership::ReBorn) && is_superseded(binding, context, &namespace).await?;
-    let source = source(binding, context);
     let strays = strays(binding, context, &namespace);
     let baseline = Baseline::of(binding, &target, &strays);
+    let source = source(binding, &baseline, context).await;
     let (history, environment_was_deleted) = match source.as_ref().map(|source| &source.state) {
         Some(SourceState::Ready(snapshot)) => ask(&baseline, snapshot, context).await,
         _ => (History::Continues, false),
@@ -85,10 +85,23 @@ pub(super) fn environment_of(binding: &SecretBinding, context: &Context) -> Opti
     context.stores.environments.get(&ObjectRef::new(&binding.spec.source_ref.name))
 }
 
-fn source(binding: &SecretBinding, context: &Context) -> Option<Source> {
+async fn source(binding: &SecretBinding, baseline: &Baseline, context: &Context) -> Option<Source> {
     let environment = environment_of(binding, context)?;
-    let state = context.sources.state(&source_of(&environment));
+    let name = source_of(&environment);
+    let mut state = context.sources.state(&name);
+    // Another operator may have delivered more than this one has read: that is no other history.
+    if state.is_older_than(delivered_from(binding, baseline, &state)) {
+        state = context.sources.look_again(&name).await;
+    }
     Some(Source { environment, state })
+}
+
+/// The newest revision of the project that this binding's Secret or status rests on, if they are of this environment.
+fn delivered_from(binding: &SecretBinding, baseline: &Baseline, state: &SourceState) -> Option<i64> {
+    let environment = state.snapshot()?.environment;
+    let origin = &baseline.provenance().filter(|known| known.origin.environment == environment)?.origin;
+    let said = binding.status.as_ref().and_then(|status| status.registry_revision);
+    said.max(origin.at.map(|at| at.revision))
 }
 
 fn from_caches(binding: &SecretBinding, context: &Context, namespace: &str) -> TargetSeen {

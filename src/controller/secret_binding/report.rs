@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Resource, ResourceExt};
 
@@ -43,7 +43,9 @@ pub(super) fn next_status(
         let (uid, resource_version) = identity.unwrap_or_default();
         let before = previous.target.as_ref().and_then(|target| target.uid.clone());
         if !matches!(plan.action, Action::Keep) || before != uid || previous.revision != delivery.revision {
-            next.last_sync_time = Some(Time(now.round(Unit::Second).unwrap_or(now)));
+            // Never later than it was: what is written within the same second is still newer.
+            let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
+            next.last_sync_time = Some(Time(now.round(whole).unwrap_or(now)));
         }
         next.revision = delivery.revision;
         next.target = Some(WrittenTarget {

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::core::{EnvironmentId, ProjectId};
-use crate::registry::{Refusal, RegistryError, Snapshot, SourceName};
+use crate::registry::{Fence, Refusal, RegistryError, Snapshot, SourceName};
 
 use board::Board;
 use history::History;
@@ -80,6 +80,19 @@ impl SourceState {
         match self {
             Self::Ready(snapshot) | Self::Unavailable { last: Some(snapshot), .. } => Some(snapshot),
             Self::Pending | Self::Refused { .. } | Self::Unavailable { last: None, .. } => None,
+        }
+    }
+
+    /// Whether what was read is older than a revision of its project that somebody has read already: another operator
+    /// was quicker, or the database was set back.
+    #[must_use]
+    pub fn is_older_than(&self, revision: Option<i64>) -> bool {
+        match (self, revision) {
+            (Self::Ready(snapshot), Some(revision)) => match snapshot.fence {
+                Fence::Revisions { project, .. } => project.number < revision,
+                Fence::Digest { .. } => false,
+            },
+            _ => false,
         }
     }
 

@@ -1,0 +1,66 @@
+//! What the API server itself refuses, by the definitions' schema and rules.
+
+use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
+use serde_json::{Value, json};
+
+use crate::stage::Stage;
+
+async fn refusal(stage: &Stage, kind: &str, spec: Value) -> String {
+    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("tidelock.dev", "v1alpha1", kind));
+    let api: Api<DynamicObject> = match kind {
+        "SecretBinding" => Api::namespaced_with(stage.cluster.admin.clone(), &stage.cluster.namespace, &resource),
+        _ => Api::all_with(stage.cluster.admin.clone(), &resource),
+    };
+    let manifest = json!({"apiVersion": "tidelock.dev/v1alpha1", "kind": kind,
+        "metadata": {"name": format!("{}-x", stage.cluster.namespace)}, "spec": spec});
+    let object = serde_json::from_value(manifest).unwrap();
+    // As kubectl does: a field that is not there is an error, not dropped.
+    let strict = PostParams { dry_run: true, ..PostParams::default() };
+    match api.create(&strict, &object).await {
+        Ok(_) => "accepted".to_owned(),
+        Err(why) => why.to_string(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_meant_is_refused_at_once_and_says_what_would_be_right() {
+    let stage = Stage::with_shop("schema").await;
+    let binding = |more: Value| {
+        let mut spec = json!({"sourceRef": {"name": "dev"}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let template = |template: Value| binding(json!({"target": {"template": template}}));
+    let metadata = |what: &str, name: &str| template(json!({"metadata": {what: {name: "x"}}}));
+    let grants = |grant: Value| json!({"project": "shop", "environment": "dev", "grants": [grant]});
+    for (kind, spec, expected) in [
+        ("SecretBinding", binding(json!({})), "accepted"),
+        ("SecretBinding", json!({}), "sourceRef"),
+        ("SecretBinding", template(json!({"type": "kubernetes.io/service-account-token"})), "mint a credential"),
+        ("SecretBinding", template(json!({"type": "bootstrap.kubernetes.io/token"})), "mint a credential"),
+        ("SecretBinding", metadata("labels", "app.kubernetes.io/instance"), "reserved"),
+        ("SecretBinding", metadata("labels", "app.kubernetes.io/managed-by"), "reserved"),
+        ("SecretBinding", metadata("annotations", "tidelock.dev/adopt"), "reserved"),
+        ("SecretBinding", metadata("annotations", "argocd.argoproj.io/tracking-id"), "reserved"),
+        ("SecretBinding", binding(json!({"data": []})), "spec.data"),
+        ("SecretBinding", binding(json!({"data": [{"secretKey": "..bad", "remoteRef": {"key": "A"}}]})), "secretKey"),
+        ("SecretBinding", binding(json!({"staleAfter": "soon"})), "staleAfter"),
+        ("SecretBinding", binding(json!({"staleAfter": "1000h"})), "from 1s to 720h"),
+        ("ProjectEnvironment", grants(json!({"namespaces": {"names": ["shop"]}})), "accepted"),
+        ("ProjectEnvironment", json!({"project": "shop", "environment": "dev"}), "grants"),
+        ("ProjectEnvironment", json!({"project": "shop", "environment": "dev", "grants": []}), "grants"),
+        ("ProjectEnvironment", grants(json!({"namespaces": {}})), "name the namespaces"),
+        ("ProjectEnvironment", grants(json!({"namespaces": {"selector": {}}})), "empty selector"),
+        ("ProjectEnvironment", grants(json!({"namespaces": {"selector": {"matchLabels": {}}}})), "empty selector"),
+        ("ProjectEnvironment", grants(json!({"namespaces": {"names": ["shop"]}, "keys": {}})), "name the keys"),
+        (
+            "ProjectEnvironment",
+            grants(json!({"namespaces": {"names": ["shop"]}, "keys": {"regexp": "("}})),
+            "regular expression",
+        ),
+    ] {
+        let answer = refusal(&stage, kind, spec.clone()).await;
+        assert!(answer.contains(expected), "{kind} {spec}: {answer}");
+    }
+}

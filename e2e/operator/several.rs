@@ -1,0 +1,109 @@
+//! Two operators of one class at once, as during a roll-out: nothing relies on being alone.
+
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt, watcher};
+use serde::de::DeserializeOwned;
+use serde_json::json;
+
+use super::sync::NOWHERE;
+use crate::harness::wait_for;
+use crate::stage::{SOON, Stage};
+
+const BINDINGS: usize = 4;
+
+/// Everything that a condition has been, one after the other, without repetitions.
+type Course = Arc<Mutex<Vec<String>>>;
+
+fn follow<K>(
+    api: Api<K>,
+    name: &str,
+    type_: &'static str,
+    conditions: impl Fn(&K) -> Vec<Condition> + Send + 'static,
+) -> Course
+where
+    K: Resource + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let course = Course::default();
+    let (seen, field) = (course.clone(), format!("metadata.name={name}"));
+    tokio::spawn(async move {
+        let mut changes = Box::pin(watcher(api, watcher::Config::default().fields(&field)).applied_objects());
+        while let Some(Ok(object)) = changes.next().await {
+            let found =
+                conditions(&object).iter().find(|c| c.type_ == type_).map(|c| format!("{}({})", c.status, c.reason));
+            let mut seen = seen.lock().unwrap();
+            if let Some(found) = found.filter(|found| seen.last() != Some(found)) {
+                seen.push(found);
+            }
+        }
+    });
+    course
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_operators_write_each_change_once_and_never_contradict_each_other() {
+    let stage = Stage::with_shop("two-operators").await;
+    for environment in ["dev", "staging"] {
+        stage.source(environment).await;
+        stage.team.set(environment, "A", "0").await;
+    }
+    let names: Vec<String> = (0..BINDINGS).map(|number| format!("app-{number}")).collect();
+    for name in &names {
+        stage.binding(name, "dev", json!({})).await;
+    }
+    // One is told of each change, the other has to find out: it is behind most of the time, and a mark makes it look
+    // at the object just then.
+    let mark = |round: i32| json!({"metadata": {"labels": {"round": round.to_string()}}});
+    let _first = stage.operator().await;
+    let _second = stage.operator_with(&[("TIDELOCK_LISTEN_URL", NOWHERE)]).await;
+    for name in &names {
+        stage.binding_is(name, &["Ready=True", "InSync=True"]).await;
+    }
+    stage.source_is("staging", &["InSync=True"]).await;
+    let ready = names.iter().map(|name| {
+        follow(stage.bindings(), name, "Ready", |binding| binding.status.clone().unwrap_or_default().conditions)
+    });
+    let ready: Vec<Course> = ready.collect();
+    let in_sync = follow(stage.sources(), &stage.source_name("staging"), "InSync", |source| {
+        source.status.clone().unwrap_or_default().conditions
+    });
+    let log = stage.cluster.audit_from_now().await;
+
+    let mut expected = vec!["True(AllKeysInSync)".to_owned()];
+    for round in 1..=6 {
+        let value = round.to_string();
+        stage.team.set("dev", "A", &value).await;
+        for name in &names {
+            stage.secret_has(name, &[("A", &value)]).await;
+            stage.patch_binding(name, mark(round)).await;
+        }
+        stage.source_is("staging", &["InSync=False(KeysStale)"]).await;
+        stage.patch_source("staging", mark(round)).await;
+        stage.team.done(&stage.team.ana, &["secret", "confirm", "A", "-e", "staging"]).await;
+        stage.source_is("staging", &["InSync=True"]).await;
+        expected.extend(["False(KeysStale)".to_owned(), "True(AllKeysInSync)".to_owned()]);
+    }
+    wait_for("the course of staging", SOON, async || {
+        let seen = in_sync.lock().unwrap().clone();
+        if seen.len() >= expected.len() { Ok(()) } else { Err(format!("{seen:?}")) }
+    })
+    .await;
+    assert_eq!(*in_sync.lock().unwrap(), expected, "no step back");
+    for course in ready {
+        assert_eq!(*course.lock().unwrap(), ["True(Ready)"], "no step back");
+    }
+
+    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let taken = |what: &str| {
+        let taken = writes.iter().filter(|write| write.request_uri.contains(what));
+        taken.filter(|write| write.response_status.as_ref().is_some_and(|status| status.code < 300)).count()
+    };
+    for name in &names {
+        assert_eq!(taken(&format!("/secrets/{name}?")), 6, "{name}: each change is written once");
+        assert_eq!(taken(&format!("/secretbindings/{name}/status")), 6, "{name}: and told once");
+    }
+}
