@@ -7,7 +7,7 @@ async fn a_chain_from_dev_to_production_by_equal_value_follow_and_confirm_ends_i
     let team = Team::at_work("chain").await;
     let said = team.set(&team.ana, "URL", "dev", "one").done();
     assert!(said.err.contains("created URL in dev"), "{}", said.err);
-    assert!(said.err.contains("production and staging are now behind for URL"), "{}", said.err);
+    assert!(said.err.contains("staging and production are now behind for URL"), "{}", said.err);
     assert_eq!(team.states("URL"), ["InSync", "Missing", "Missing"]);
 
     let said = team.set(&team.ben, "URL", "staging", "one").done();
@@ -16,8 +16,9 @@ async fn a_chain_from_dev_to_production_by_equal_value_follow_and_confirm_ends_i
     assert_eq!(team.states("URL"), ["InSync"; 3]);
 
     let said = team.set(&team.ben, "URL", "dev", "two").done();
-    assert!(said.err.contains("tidelock secret set URL -p shop -e production --follow"), "{}", said.err);
-    assert!(said.err.contains("tidelock secret confirm URL -p shop -e production"), "{}", said.err);
+    assert!(said.err.contains("tidelock secret set URL -p shop -e staging --follow"), "{}", said.err);
+    assert!(said.err.contains("tidelock secret confirm URL -p shop -e staging"), "{}", said.err);
+    assert!(said.err.contains("and the same with -e production"), "{}", said.err);
     assert_eq!(team.states("URL"), ["InSync", "Stale", "Stale"]);
     team.run(&team.ana, &["status"]).with(3);
 

@@ -17,7 +17,9 @@ async fn a_value_comes_back_byte_for_byte() {
     for (flags, given, kept) in [
         (&[][..], &b"line\n"[..], &b"line"[..]),
         (&[], b"two\n\n", b"two\n"),
-        (&[], b"", b""),
+        (&[], b"\n", b""),
+        (&["--raw"], b"", b""),
+        (&["--from-file", "/dev/null"], b"", b""),
         (&[], b"\0\xff\n", b"\0\xff"),
         (&["--raw"], b"line\n", b"line\n"),
     ] {
@@ -36,6 +38,15 @@ async fn a_value_that_nothing_could_deliver_is_refused() {
     team.set(&team.ana, "FITS", "dev", &largest).done();
     let said = team.set(&team.ana, "TOO_LARGE", "dev", &format!("{largest}x\n")).with(4);
     assert!(said.err.contains("more than 1048576 bytes"), "{}", said.err);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_brought_nothing_empties_no_secret() {
+    let team = Team::at_work("nothing-piped").await;
+    team.set(&team.ana, "KEY", "dev", "one").done();
+    let said = team.run_with(&team.ana, &["secret", "set", "KEY", "-e", "dev"], b"").with(2);
+    assert!(said.err.contains("standard input had nothing in it"), "{}", said.err);
+    assert_eq!(team.get(&team.ana, "KEY", "dev").done().out, "one");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,17 +47,19 @@ impl Output {
         for column in table.column_iter_mut() {
             column.set_padding((0, 3));
         }
-        if self.terminal {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
+        // A line too long is for the terminal to wrap: in cells wrapped to fit, no name can be found or copied.
+        table.set_content_arrangement(ContentArrangement::Disabled);
         if !self.colours {
             table.force_no_tty();
         }
         let mut text = table.trim_fmt();
         text.push('\n');
         write(text.as_bytes())
+    }
+
+    /// How many characters a line has on the terminal; `None` where there is none.
+    pub(super) fn width(&self) -> Option<usize> {
+        if self.terminal { Table::new().width().map(usize::from) } else { None }
     }
 
     /// A result for programs.
@@ -129,6 +131,11 @@ pub(super) fn enumerate(names: &[&str]) -> String {
         [first @ .., last] if names.len() <= SHOWN => format!("{} and {last}", first.join(", ")),
         _ => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
     }
+}
+
+/// `1 key`, `2 keys`.
+pub(super) fn keys_in_words(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "key" } else { "keys" })
 }
 
 /// A reader that has seen enough (`| head`) is no failure.
