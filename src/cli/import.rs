@@ -13,7 +13,7 @@ use super::context::Context;
 use super::dotenv;
 use super::error::{Answer, CliError};
 use super::options::Reason;
-use super::output::{Line, Output, enumerate, keys_in_words, plain};
+use super::output::{Line, Output, enumerate, keys_in_words, plain, undeliverable};
 use super::secret::behind_elsewhere;
 use super::value_input::{read_file, read_stdin};
 
@@ -96,6 +96,10 @@ fn report(
     let [created, changed, followed, confirmed, unchanged] = counted;
     let done = if dry_run { "would be imported" } else { "imported" };
     output.note(&format!("{} {done} into {}", keys_in_words(written.len()), environment.name));
+    let new = written.iter().filter(|(_, write)| *write == Write::Created).map(|(key, _)| key.as_str());
+    if let Some(note) = undeliverable(new) {
+        output.note(&note);
+    }
     if output.is_json() {
         return output.json(&json!({
             "environment": environment.name, "dryRun": dry_run, "created": created, "changed": changed,

@@ -163,6 +163,27 @@ mod tests {
     }
 
     #[test]
+    fn every_command_that_the_documentation_names_exists() {
+        let texts = [
+            include_str!("../../README.md"),
+            include_str!("../../docs/conditions.md"),
+            include_str!("../../charts/tidelock/README.md"),
+            include_str!("../../charts/tidelock/templates/NOTES.txt"),
+        ];
+        for line in texts.iter().flat_map(|text| text.split(['\n', '`'])) {
+            let Some(named) = line.trim_start().strip_prefix("tidelock ") else { continue };
+            let mut command = Cli::command();
+            for word in named.split_whitespace() {
+                if !command.has_subcommands() || word.starts_with('-') {
+                    break;
+                }
+                let verb = command.find_subcommand(word).unwrap_or_else(|| panic!("tidelock {named}: no {word}"));
+                command = verb.clone();
+            }
+        }
+    }
+
+    #[test]
     fn every_verb_says_what_it_does_and_shows_an_example() {
         fn check(path: &str, command: &clap::Command) {
             assert!(command.get_about().is_some(), "{path} has no description");

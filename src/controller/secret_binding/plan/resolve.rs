@@ -79,7 +79,11 @@ pub(super) fn resolve<'o>(
         Some((state, true)) => Some(state),
     };
     if !selected.missing.is_empty() {
-        let message = format!("not in {}: {}", source.name(), list_keys(&selected.missing));
+        let message = format!(
+            "not in {}: {}; set it there, mark its entry in spec.data optional, or remove the entry",
+            source.name(),
+            list_keys(&selected.missing)
+        );
         return say(BindingState::Held { reason: Reason::KeyMissing, message, in_sync }).settled();
     }
     let status = binding.status.as_ref().and_then(|status| status.target.as_ref());
