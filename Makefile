@@ -24,6 +24,10 @@ help: ## this list
 	@echo
 	@echo 'The logs of the servers that tests ran on stay in /tmp with TIDELOCK_E2E_KEEP=1.'
 
+.PHONY: target-dir
+target-dir: ## prints the folder that make has cargo build in, to export as CARGO_TARGET_DIR
+	@echo "$$CARGO_TARGET_DIR"
+
 .PHONY: demo
 demo: check ## shows what Tidelock does, on a control plane and a database of its own; KEEP=1 leaves it running, CLUSTER=current uses your cluster
 	@[ '$(CLUSTER)' = current ] || e2e/tools/build $(DEMO_TOOLS) >/dev/null

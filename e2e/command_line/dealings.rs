@@ -7,7 +7,7 @@ async fn a_chain_from_dev_to_production_by_equal_value_follow_and_confirm_ends_i
     let team = Team::with_shop("chain").await;
     let said = team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
     assert!(said.stderr.contains("created URL in dev"), "{}", said.stderr);
-    assert!(said.stderr.contains("production and staging are now behind for URL"), "{}", said.stderr);
+    assert!(said.stderr.contains("staging and production are now behind for URL"), "{}", said.stderr);
     assert_eq!(team.states("URL").await, ["InSync", "Missing", "Missing"]);
 
     let said = team.set_as(&team.bob, "URL", "staging", "one").await.expect(0);
@@ -16,8 +16,9 @@ async fn a_chain_from_dev_to_production_by_equal_value_follow_and_confirm_ends_i
     assert_eq!(team.states("URL").await, ["InSync"; 3]);
 
     let said = team.set_as(&team.bob, "URL", "dev", "two").await.expect(0);
-    assert!(said.stderr.contains("tidelock secret set URL -p shop -e production --follow"), "{}", said.stderr);
-    assert!(said.stderr.contains("tidelock secret confirm URL -p shop -e production"), "{}", said.stderr);
+    assert!(said.stderr.contains("tidelock secret set URL -p shop -e staging --follow"), "{}", said.stderr);
+    assert!(said.stderr.contains("tidelock secret confirm URL -p shop -e staging"), "{}", said.stderr);
+    assert!(said.stderr.contains("and the same with -e production"), "{}", said.stderr);
     assert_eq!(team.states("URL").await, ["InSync", "Stale", "Stale"]);
     team.run(&team.ana, &["status"]).await.expect(3);
 

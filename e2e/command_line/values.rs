@@ -17,7 +17,9 @@ async fn a_value_comes_back_byte_for_byte() {
     for (flags, given, kept) in [
         (&[][..], &b"line\n"[..], &b"line"[..]),
         (&[], b"two\n\n", b"two\n"),
-        (&[], b"", b""),
+        (&[], b"\n", b""),
+        (&["--raw"], b"", b""),
+        (&["--from-file", "/dev/null"], b"", b""),
         (&[], b"\0\xff\n", b"\0\xff"),
         (&["--raw"], b"line\n", b"line\n"),
     ] {
@@ -36,6 +38,15 @@ async fn a_value_that_nothing_could_deliver_is_refused() {
     team.set_as(&team.ana, "FITS", "dev", &largest).await.expect(0);
     let said = team.set_as(&team.ana, "TOO_LARGE", "dev", &format!("{largest}x\n")).await.expect(4);
     assert!(said.stderr.contains("more than 1048576 bytes"), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_that_brought_nothing_empties_no_secret() {
+    let team = Team::with_shop("nothing-piped").await;
+    team.set_as(&team.ana, "KEY", "dev", "one").await.expect(0);
+    let said = team.run_with(&team.ana, &["secret", "set", "KEY", "-e", "dev"], b"").await.expect(2);
+    assert!(said.stderr.contains("standard input had nothing in it"), "{}", said.stderr);
+    assert_eq!(team.get_as(&team.ana, "KEY", "dev").await.expect(0).stdout, "one");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,7 +116,10 @@ impl Scene {
 
     /// Shows and runs a kubectl command.
     pub(crate) async fn kubectl(&self, arguments: &[&str]) -> Result<()> {
-        command(&format!("kubectl {}", arguments.join(" ")));
+        let quoted = arguments.iter().map(|argument| {
+            if argument.contains([' ', '{', '"']) { format!("'{argument}'") } else { (*argument).to_owned() }
+        });
+        command(&format!("kubectl {}", quoted.collect::<Vec<_>>().join(" ")));
         output(&self.run_kubectl(arguments).await?);
         Ok(())
     }

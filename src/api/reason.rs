@@ -153,7 +153,7 @@ reasons! {
         "Write the key that the message names again, and find out who changed its row.";
     HistoryDiverged: Stalled, [DeliveredTo False],
         "The database has another history than the one delivered from: it was restored, or failed over to a replica that was behind.",
-        "Check the values, then begin a new epoch with `tidelock environment accept-history`.";
+        "Compare the values, then delete the Secret: it is made anew from what the database has now.";
     WriteRefused: Stalled, [DeliveredTo False],
         "The API server refused to write the Secret: a right, an admission policy, a quota or a rule of the Secret's type.",
         "See the message for the API server's answer.";
@@ -166,7 +166,7 @@ reasons! {
 
     KeysStale: Stalled, [InSync False],
         "A newer version of at least one key exists in another environment.",
-        "`tidelock status` shows which; catch up with `tidelock secret set --follow` or `tidelock promote`, or keep the value with `tidelock secret confirm`.";
+        "`tidelock status` shows which; catch up with `tidelock secret set --follow`, or keep the value with `tidelock secret confirm`.";
     KeysMissing: Stalled, [InSync False],
         "At least one key of the project has no value here.",
         "Set it with `tidelock secret set`, or declare that it is not needed here with `tidelock key exempt`.";

@@ -40,9 +40,13 @@ impl Context {
     }
 
     pub(super) fn settings(&self) -> Result<ConnectSettings, CliError> {
-        let url = self.options.database_url.as_deref().ok_or_else(|| {
-            CliError::Usage("where is the registry? Set TIDELOCK_DATABASE_URL, or say --database-url URL".to_owned())
-        })?;
+        // An empty variable is as good as none, and a file that a variable came from may have ended in a line break.
+        let url =
+            self.options.database_url.as_deref().map(str::trim).filter(|url| !url.is_empty()).ok_or_else(|| {
+                CliError::Usage(
+                    "where is the registry? Set TIDELOCK_DATABASE_URL, or say --database-url URL".to_owned(),
+                )
+            })?;
         Ok(ConnectSettings { schema: self.options.schema.clone(), ..ConnectSettings::new(url) })
     }
 

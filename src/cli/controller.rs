@@ -38,7 +38,7 @@ impl Controller {
     pub(super) async fn run(self, context: &Context) -> Result<Answer, CliError> {
         init_logs(LogFormat::Auto).map_err(|error| CliError::Failed(format!("cannot set up logging: {error}")))?;
         // An empty variable, as a chart may set it, is as good as none.
-        let named = |name: Option<String>| name.filter(|name| !name.is_empty());
+        let named = |name: Option<String>| name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let config = Config {
             listen_url: named(self.listen_url),
             http: self.listen,

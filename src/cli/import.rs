@@ -13,7 +13,7 @@ use super::context::Context;
 use super::dotenv;
 use super::error::{Answer, CliError};
 use super::options::Reason;
-use super::output::{Line, Output, enumerate, plain};
+use super::output::{Line, Output, enumerate, keys_in_words, plain, undeliverable};
 use super::secret::behind_elsewhere;
 use super::value_input::{read_file, read_stdin};
 
@@ -95,7 +95,11 @@ fn report(
         .map(|write| written.iter().filter(|(_, other)| *other == write).count());
     let [created, changed, followed, confirmed, unchanged] = counted;
     let done = if dry_run { "would be imported" } else { "imported" };
-    output.note(&format!("{} keys {done} into {}", written.len(), environment.name));
+    output.note(&format!("{} {done} into {}", keys_in_words(written.len()), environment.name));
+    let new = written.iter().filter(|(_, write)| *write == Write::Created).map(|(key, _)| key.as_str());
+    if let Some(note) = undeliverable(new) {
+        output.note(&note);
+    }
     if output.is_json() {
         return output.json(&json!({
             "environment": environment.name, "dryRun": dry_run, "created": created, "changed": changed,
@@ -118,6 +122,6 @@ async fn advise(
         .filter(|(_, write)| matches!(write, Write::Created | Write::Changed))
         .map(|(key, _)| key)
         .collect();
-    behind_elsewhere(session, context, environment, &changed).await?.summarise(output);
+    behind_elsewhere(session, context, environment, &changed).await?.summarise(context, output);
     Ok(())
 }

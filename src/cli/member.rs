@@ -6,13 +6,13 @@ use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde_json::json;
 
-use crate::core::{EnvironmentName, UserName};
+use crate::core::{EnvironmentName, ProjectName, UserName};
 use crate::registry::{Membership, Role};
 
 use super::context::Context;
 use super::error::{Answer, CliError};
 use super::options::Reason;
-use super::output::{Line, Output, plain, time_cell, time_json};
+use super::output::{Line, Output, enumerate, plain, time_cell, time_json};
 
 /// Who is a member of a project, as what, and where
 #[derive(Subcommand)]
@@ -72,8 +72,7 @@ impl MemberVerb {
                 let membership = Membership { user: name, role, only, read_only, expires_at: expires };
                 let mut session = context.session().await?;
                 let added = session.add_member(project, &membership, &reason.reason).await?;
-                let done = if added { "added" } else { "changed" };
-                output.note(&format!("{done} {} as {} of {project}", membership.user, role.as_str()));
+                output.note(&done(&membership, project, added));
             }
             Self::Remove { name, reason } => {
                 context.session().await?.remove_member(project, &name, &reason.reason).await?;
@@ -83,6 +82,19 @@ impl MemberVerb {
         }
         Ok(Answer::Done)
     }
+}
+
+/// A membership is replaced as a whole, so all of it is said: who left out `--read-only` sees what that gave.
+fn done(membership: &Membership, project: &ProjectName, added: bool) -> String {
+    let Membership { user, role, only, read_only, expires_at } = membership;
+    let rights = if *read_only || *role == Role::Viewer { "reads" } else { "reads and writes" };
+    let only: Vec<&str> = only.iter().map(EnvironmentName::as_str).collect();
+    let place = if only.is_empty() { "every environment".to_owned() } else { enumerate(&only) };
+    // What lies past the role's rights is not theirs, whatever the membership says.
+    let place = if *role == Role::Admin { place } else { format!("{place}, production apart") };
+    let until = expires_at.map(|time| format!(", until {time:.0}")).unwrap_or_default();
+    let is = if added { "is now" } else { "was a member already and is now" };
+    format!("{user} {is} {} of {project}: {rights} {place}{until}", role.as_str())
 }
 
 async fn list(context: &Context, output: &Output) -> Result<(), CliError> {
@@ -124,6 +136,32 @@ fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_member_may_do_is_said_in_full() {
+        let project = "shop".parse().unwrap();
+        let membership = |role, only: &[&str], read_only, expires_at| Membership {
+            user: "bob".parse().unwrap(),
+            role,
+            only: only.iter().map(|name| name.parse().unwrap()).collect(),
+            read_only,
+            expires_at,
+        };
+        let said = |membership: Membership, added| done(&membership, &project, added);
+        assert_eq!(
+            said(membership(Role::Admin, &[], true, None), true),
+            "bob is now ADMIN of shop: reads every environment"
+        );
+        assert_eq!(
+            said(membership(Role::Admin, &[], false, None), false),
+            "bob was a member already and is now ADMIN of shop: reads and writes every environment"
+        );
+        let until = "2027-01-01T00:00:00Z".parse().ok();
+        assert_eq!(
+            said(membership(Role::Developer, &["dev", "staging"], false, until), true),
+            "bob is now DEVELOPER of shop: reads and writes dev and staging, production apart, until 2027-01-01T00:00:00Z"
+        );
+    }
 
     #[test]
     fn an_expiry_is_a_time_the_end_of_a_day_or_counts_from_now() {

@@ -27,7 +27,8 @@ mod work_tree;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use context::Context;
 use error::{Answer, CliError};
@@ -79,9 +80,11 @@ enum Verb {
 
 /// Runs the command with its arguments, the program's name first, and answers the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
+            let error = with_plain_usage(error, &arguments);
             // Help and version are errors to the parser, too; where they cannot be printed, nobody is listening.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
@@ -95,6 +98,21 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// The usage as the help shows it: the parser's own lists every option that an environment variable gave.
+fn with_plain_usage(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
+    if error.get(ContextKind::Usage).is_some() {
+        let mut command = Cli::command();
+        command.build();
+        for argument in arguments.iter().skip(1).filter_map(|argument| argument.to_str()) {
+            if let Some(verb) = command.find_subcommand(argument) {
+                command = verb.clone();
+            }
+        }
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
+    }
+    error
 }
 
 fn perform(cli: Cli, output: &Output) -> Result<Answer, CliError> {
@@ -130,13 +148,39 @@ async fn dispatch(verb: Verb, context: &Context, output: &Output) -> Result<Answ
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
     fn the_command_is_put_together_as_clap_wants_it() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_usage_in_an_error_is_that_of_the_help_whatever_the_environment_gives() {
+        let arguments = ["tidelock", "-p", "shop", "secret", "get"].map(OsString::from);
+        let error = with_plain_usage(Cli::try_parse_from(&arguments).err().unwrap(), &arguments).to_string();
+        assert!(error.contains("Usage: tidelock secret get [OPTIONS] <KEY>"), "{error}");
+    }
+
+    #[test]
+    fn every_command_that_the_documentation_names_exists() {
+        let texts = [
+            include_str!("../../README.md"),
+            include_str!("../../docs/conditions.md"),
+            include_str!("../../charts/tidelock/README.md"),
+            include_str!("../../charts/tidelock/templates/NOTES.txt"),
+        ];
+        for line in texts.iter().flat_map(|text| text.split(['\n', '`'])) {
+            let Some(named) = line.trim_start().strip_prefix("tidelock ") else { continue };
+            let mut command = Cli::command();
+            for word in named.split_whitespace() {
+                if !command.has_subcommands() || word.starts_with('-') {
+                    break;
+                }
+                let verb = command.find_subcommand(word).unwrap_or_else(|| panic!("tidelock {named}: no {word}"));
+                command = verb.clone();
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use crate::core::{KeyState, RegistryTime};
+use crate::core::{KeyState, RegistryTime, is_secret_key};
 
 use super::error::CliError;
 use super::options::Format;
@@ -47,17 +47,19 @@ impl Output {
         for column in table.column_iter_mut() {
             column.set_padding((0, 3));
         }
-        if self.terminal {
-            table.set_content_arrangement(ContentArrangement::Dynamic);
-        } else {
-            table.set_content_arrangement(ContentArrangement::Disabled);
-        }
+        // A line too long is for the terminal to wrap: in cells wrapped to fit, no name can be found or copied.
+        table.set_content_arrangement(ContentArrangement::Disabled);
         if !self.colours {
             table.force_no_tty();
         }
         let mut text = table.trim_fmt();
         text.push('\n');
         write(text.as_bytes())
+    }
+
+    /// How many characters a line has on the terminal; `None` where there is none.
+    pub(super) fn width(&self) -> Option<usize> {
+        if self.terminal { Table::new().width().map(usize::from) } else { None }
     }
 
     /// A result for programs.
@@ -131,6 +133,23 @@ pub(super) fn enumerate(names: &[&str]) -> String {
     }
 }
 
+/// `1 key`, `2 keys`.
+pub(super) fn keys_in_words(count: usize) -> String {
+    format!("{count} {}", if count == 1 { "key" } else { "keys" })
+}
+
+/// What to know about keys that bindings cannot take under their own names; `None` where there is none.
+pub(super) fn undeliverable<'a>(keys: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let names: Vec<&str> = keys.into_iter().filter(|key| !is_secret_key(key)).collect();
+    (!names.is_empty()).then(|| {
+        format!(
+            "no key of a Secret can be named {}: bindings that take every key stop at it, others rename it with \
+             spec.data[].secretKey",
+            enumerate(&names)
+        )
+    })
+}
+
 /// A reader that has seen enough (`| head`) is no failure.
 fn write(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
@@ -152,6 +171,13 @@ mod tests {
         assert_eq!(enumerate(&["a", "b"]), "a and b");
         assert_eq!(enumerate(&["a", "b", "c"]), "a, b and c");
         assert_eq!(enumerate(&["k"; 12]), "k, k, k, k, k, k, k, k, k, k and 2 more");
+    }
+
+    #[test]
+    fn names_that_no_secret_takes_are_told() {
+        assert_eq!(undeliverable(["DATABASE_URL", "tls.crt"]), None);
+        let told = undeliverable(["DATABASE_URL", "a b", "c/d"]).unwrap();
+        assert!(told.starts_with("no key of a Secret can be named a b and c/d:"), "{told}");
     }
 
     #[test]

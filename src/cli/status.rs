@@ -70,14 +70,39 @@ fn print(states: &[&StateOfKey], environments: &[String], output: &Output) -> Re
     for state in states {
         table.entry(&state.key).or_default().insert(&state.environment, state.state);
     }
-    let mut header = vec!["KEY"];
-    header.extend(environments.iter().map(String::as_str));
-    let lines = table.iter().map(|(key, row)| {
-        let mut cells = vec![super::output::plain(key)];
-        cells.extend(environments.iter().map(|environment| state_cell(row.get(environment.as_str()).copied())));
-        Line { cells, json: json!(null) }
-    });
-    output.list(&header, lines)
+    let longest = table.keys().map(|key| key.chars().count()).max().unwrap_or_default();
+    for (index, shown) in fitting(environments, longest, output.width()).into_iter().enumerate() {
+        if index > 0 {
+            output.text("\n")?;
+        }
+        let mut header = vec!["KEY"];
+        header.extend(shown.iter().map(String::as_str));
+        let lines = table.iter().map(|(key, row)| {
+            let mut cells = vec![super::output::plain(key)];
+            cells.extend(shown.iter().map(|environment| state_cell(row.get(environment.as_str()).copied())));
+            Line { cells, json: json!(null) }
+        });
+        output.list(&header, lines)?;
+    }
+    Ok(())
+}
+
+/// The environments in tables that fit, one below the other, each with at least one environment.
+fn fitting(environments: &[String], longest_key: usize, width: Option<usize>) -> Vec<&[String]> {
+    const GAP: usize = 3;
+    let room = width.unwrap_or(usize::MAX).saturating_sub(longest_key.max("KEY".len()));
+    let mut tables = Vec::new();
+    let (mut first, mut used) = (0, 0);
+    for (index, environment) in environments.iter().enumerate() {
+        let column = GAP + environment.chars().count().max("InSync".len());
+        if index > first && used + column > room {
+            tables.push(&environments[first..index]);
+            (first, used) = (index, 0);
+        }
+        used += column;
+    }
+    tables.push(&environments[first..]);
+    tables
 }
 
 /// `staging is behind: 2 stale, 1 missing`
@@ -91,6 +116,20 @@ fn summary(environment: &str, counts: StateCounts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_environments_are_shown_in_tables_that_fit() {
+        let environments: Vec<String> = (0..6).map(|number| format!("env-{number}")).collect();
+        let sizes = |longest, width| -> Vec<usize> {
+            fitting(&environments, longest, width).into_iter().map(<[String]>::len).collect()
+        };
+        assert_eq!(sizes(10, None), [6]);
+        assert_eq!(sizes(10, Some(64)), [6]);
+        assert_eq!(sizes(10, Some(63)), [5, 1]);
+        assert_eq!(sizes(10, Some(30)), [2, 2, 2]);
+        assert_eq!(sizes(300, Some(80)), [1; 6], "a long key leaves no room, and each has one all the same");
+        assert_eq!(fitting(&[], 10, Some(80)), [&[] as &[String]]);
+    }
 
     #[test]
     fn a_summary_names_only_what_there_is() {

@@ -35,14 +35,28 @@ impl ValueInput {
         if io::stdin().is_terminal() {
             let value = rpassword::prompt_password(format!("Value for {what}: "))
                 .map_err(|error| CliError::Failed(format!("asking for the value: {error}")))?;
-            return Ok(SecretValue::from(value.into_bytes()));
+            let bytes = Zeroizing::new(value.into_bytes());
+            refuse_nothing(&bytes, "nothing was typed")?;
+            return Ok(SecretValue::from(bytes));
         }
         let mut bytes = read_stdin(LARGEST_VALUE)?;
         if !self.raw {
+            // A pipe whose first program failed looks like this.
+            refuse_nothing(&bytes, "standard input had nothing in it")?;
             strip_line_break(&mut bytes);
         }
         Ok(SecretValue::from(bytes))
     }
+}
+
+/// An empty value is one to mean.
+fn refuse_nothing(bytes: &[u8], found: &str) -> Result<(), CliError> {
+    if bytes.is_empty() {
+        return Err(CliError::Usage(format!(
+            "{found}: for an empty value say --from-file /dev/null, or --raw with an empty standard input"
+        )));
+    }
+    Ok(())
 }
 
 /// Standard input to its end.

@@ -14,6 +14,7 @@ mod index;
 mod lanes;
 pub mod project_environment;
 mod queue;
+mod refused;
 mod run;
 pub mod secret_binding;
 pub mod sources;

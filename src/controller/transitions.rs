@@ -3,25 +3,37 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{ConditionType, find};
+use crate::api::{ConditionType, Reason, find};
 use crate::telemetry::{Events, Severity};
 
 /// Tells of each condition, of `Ready` and `InSync`, that has another status or reason than before. That a new object
 /// is in sync is no news.
 pub fn tell_transitions(events: &Events, about: &ObjectReference, before: &[Condition], after: &[Condition]) {
     for turned in turned(before, after) {
-        tracing::info!(
-            object = %format_args!("{}/{}/{}",
-                about.kind.as_deref().unwrap_or_default(),
-                about.namespace.as_deref().unwrap_or_default(),
-                about.name.as_deref().unwrap_or_default()),
-            condition = %format_args!("{}={}", turned.type_, turned.status),
-            reason = turned.reason,
-            "{}", turned.message
-        );
-        let severity = if turned.status == "True" { Severity::Normal } else { Severity::Warning };
+        let severity = severity(turned);
+        let (object, condition) = (path(about), format_args!("{}={}", turned.type_, turned.status));
+        match severity {
+            Severity::Normal => tracing::info!(object, %condition, reason = turned.reason, "{}", turned.message),
+            Severity::Warning => tracing::warn!(object, %condition, reason = turned.reason, "{}", turned.message),
+        }
         events.tell(about.clone(), severity, turned.reason.clone(), "Reconcile", turned.message.clone());
     }
+}
+
+/// What a person asked for is nothing to look at.
+fn severity(turned: &Condition) -> Severity {
+    if turned.status == "True" || turned.reason == Reason::Suspended.as_str() {
+        Severity::Normal
+    } else {
+        Severity::Warning
+    }
+}
+
+/// `Kind/namespace/name`, `Kind/name` for what is in no namespace.
+fn path(about: &ObjectReference) -> String {
+    let parts = [&about.kind, &about.namespace, &about.name];
+    let parts: Vec<&str> = parts.into_iter().filter_map(|part| part.as_deref()).collect();
+    parts.join("/")
 }
 
 fn turned<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
@@ -57,6 +69,30 @@ mod tests {
             last_transition_time: Time(Timestamp::UNIX_EPOCH),
         };
         all.iter().map(condition).collect()
+    }
+
+    #[test]
+    fn only_what_somebody_should_look_at_is_a_warning() {
+        let all = conditions(&[
+            ("Ready", "True", "Ready"),
+            ("Ready", "False", "OpenFailed"),
+            ("InSync", "False", "KeysStale"),
+            ("Ready", "Unknown", "Suspended"),
+        ]);
+        let severities: Vec<Severity> = all.iter().map(severity).collect();
+        assert_eq!(severities, [Severity::Normal, Severity::Warning, Severity::Warning, Severity::Normal]);
+    }
+
+    #[test]
+    fn an_object_is_named_by_its_path() {
+        let about = |namespace: Option<&str>| ObjectReference {
+            kind: Some("Kind".to_owned()),
+            namespace: namespace.map(str::to_owned),
+            name: Some("name".to_owned()),
+            ..ObjectReference::default()
+        };
+        assert_eq!(path(&about(Some("space"))), "Kind/space/name");
+        assert_eq!(path(&about(None)), "Kind/name");
     }
 
     #[test]

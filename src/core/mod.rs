@@ -13,6 +13,7 @@ pub use diff::{Difference, KeyDifference, diff};
 pub use key_state::{KeyFacts, KeyState, StateCounts};
 pub use names::{
     EnvironmentId, EnvironmentName, InvalidName, KeyName, ProjectId, ProjectName, RingName, SecretId, UserId, UserName,
+    is_secret_key,
 };
 pub use registry_time::RegistryTime;
 pub use secret_value::SecretValue;

@@ -81,6 +81,16 @@ fn is_label(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
+/// Whether a Secret may have a key of this name: `[-._a-zA-Z0-9]+`, at most 253 bytes, neither `.` nor anything that
+/// starts with `..`.
+#[must_use]
+pub fn is_secret_key(name: &str) -> bool {
+    (1..=253).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        && name != "."
+        && !name.starts_with("..")
+}
+
 /// Anything that prints on one line; whether it is also a valid key of a Kubernetes Secret is the binding's matter.
 fn is_key(name: &str) -> bool {
     (1..=253).contains(&name.len()) && name.trim() == name && !name.chars().any(char::is_control)

@@ -47,8 +47,11 @@ impl ConnectSettings {
     fn parse(&self) -> Result<(Config, Option<PathBuf>), RegistryError> {
         let (url, root) = split_off_root_certificate(&self.url);
         // The parser's own message is safe: it names an option or a position, never the URL.
-        let mut config = Config::from_str(&url)
-            .map_err(|error| RegistryError::Invalid(format!("the database URL cannot be read: {error}")))?;
+        let mut config = Config::from_str(&url).map_err(|error| {
+            RegistryError::Invalid(format!(
+                "the database URL cannot be read: {error}; it is postgresql://LOGIN:PASSWORD@HOST/DATABASE"
+            ))
+        })?;
         config.application_name(&self.application_name).connect_timeout(CONNECT_TIMEOUT);
         config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(10));
         Ok((config, root))

@@ -120,7 +120,8 @@ impl Session {
     ) -> Result<(), RegistryError> {
         let (work, project_id) = self.changing("removing the member", project.as_str(), reason).await?;
         work.require_admin(project_id, "changes its members").await?;
-        let user_id = user_id(&work, user).await?;
+        let gone = || RegistryError::NotFound(format!("{user} is no member of project {project}"));
+        let user_id = find_user(&work, user).await?.ok_or_else(gone)?;
         let removed = work
             .execute(
                 "DELETE FROM project_members WHERE project_id = $1 AND user_id = $2",
@@ -128,7 +129,7 @@ impl Session {
             )
             .await?;
         if removed == 0 {
-            return Err(RegistryError::NotFound(format!("{user} is no member of project {project}")));
+            return Err(gone());
         }
         work.commit().await
     }
@@ -158,14 +159,16 @@ impl Session {
 }
 
 async fn user_id(work: &Work<'_>, name: &UserName) -> Result<Uuid, RegistryError> {
-    work.first("SELECT id FROM users WHERE name = $1", &[(&name.as_str(), Type::TEXT)])
-        .await?
-        .map(|row| row.get(0))
-        .ok_or_else(|| {
-            RegistryError::NotFound(format!(
-                "there is no user {name}: have the registry's owner run `tidelock user add {name} --db-role ROLE`"
-            ))
-        })
+    find_user(work, name).await?.ok_or_else(|| {
+        RegistryError::NotFound(format!(
+            "there is no user {name}: have the registry's owner run `tidelock user add {name} --db-role ROLE`"
+        ))
+    })
+}
+
+async fn find_user(work: &Work<'_>, name: &UserName) -> Result<Option<Uuid>, RegistryError> {
+    let found = work.first("SELECT id FROM users WHERE name = $1", &[(&name.as_str(), Type::TEXT)]).await?;
+    Ok(found.map(|row| row.get(0)))
 }
 
 async fn environment_ids(

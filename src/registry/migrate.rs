@@ -161,7 +161,7 @@ fn for_an_administrator(error: &tokio_postgres::Error) -> RegistryError {
             RegistryError::Refused {
                 message,
                 hint: Some(format!(
-                    "this login may not make roles; have an administrator run once: {roles}GRANT tidelock_definer TO <this login>; \
+                    "migrate as the login that owns the schema; where that may not make roles, have an administrator run once: {roles}GRANT tidelock_definer TO <this login>; \
                      then run migrate again, and revoke that grant"
                 )),
             }

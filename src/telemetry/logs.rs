@@ -35,7 +35,12 @@ pub fn init(format: LogFormat) -> Result<(), TryInitError> {
         LogFormat::Text => false,
     };
     let lines = fmt::layer().with_writer(std::io::stderr);
-    let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
+    // Spans are the libraries': they would say twice, in their own words, which object a line names already.
+    let lines = if json {
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
+    } else {
+        lines.boxed()
+    };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()
 }
 

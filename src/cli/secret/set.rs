@@ -11,7 +11,7 @@ use crate::registry::{Environment, Manner, Session, Write};
 use crate::cli::context::Context;
 use crate::cli::error::{Answer, CliError};
 use crate::cli::options::Reason;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, undeliverable};
 use crate::cli::value_input::ValueInput;
 
 use super::behind_elsewhere;
@@ -81,6 +81,11 @@ async fn report(
         Write::Confirmed => format!("confirmed {place}: it has this value already, and counts as looked at"),
         Write::Unchanged => format!("{place} has this value already, and is in sync: nothing was written"),
     });
+    if write == Write::Created
+        && let Some(note) = undeliverable([key])
+    {
+        output.note(&note);
+    }
     let states = session.key_states(context.project()?, &[key.to_owned()]).await?;
     let here = states.iter().find(|state| state.environment == environment.name).map(|state| state.state);
     let behind = behind_elsewhere(session, context, environment, &[key.to_owned()]).await?;

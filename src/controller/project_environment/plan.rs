@@ -2,14 +2,15 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::observe::Observed;
+use super::observe::{Observed, source_of};
 use crate::api::{
     ConditionType, Grants, KeyCounts, OUT_OF_SYNC_MAX, OutOfSyncKey, ProjectEnvironmentStatus, Reason, Verdict,
     conditions,
 };
+use crate::controller::refused;
 use crate::controller::sources::{Fault, SourceState};
 use crate::core::{KeyState, RegistryTime};
-use crate::registry::{Fence, Refusal, Snapshot};
+use crate::registry::{Fence, Snapshot};
 
 /// Longest key that a status can list, in characters; the schema's limit.
 const KEY_MAX: usize = 253;
@@ -51,10 +52,13 @@ fn verdicts(observed: &Observed) -> Option<(Verdict, Verdict)> {
             Verdict::new(InSync, Reason::InvalidSpec, message),
         ));
     }
-    let not_ready = || Verdict::plain(InSync, Reason::SourceNotReady);
+    let not_ready = || Verdict::new(InSync, Reason::SourceNotReady, "nothing can be compared; see the condition Ready");
     Some(match &observed.state {
         SourceState::Pending => return None,
-        SourceState::Refused { refusal } => (Verdict::plain(Ready, reason_of(*refusal)), not_ready()),
+        SourceState::Refused { refusal } => {
+            let (reason, words) = refused::in_words(*refusal, &source_of(&observed.object));
+            (Verdict::new(Ready, reason, words), not_ready())
+        }
         SourceState::Unavailable { cause, fault: Fault::Away, .. } => (
             Verdict::new(Ready, Reason::DatabaseUnavailable, cause.clone()),
             Verdict::new(InSync, Reason::DatabaseUnavailable, cause.clone()),
@@ -74,16 +78,6 @@ fn verdicts(observed: &Observed) -> Option<(Verdict, Verdict)> {
             (Verdict::plain(Ready, Reason::Available), in_sync)
         }
     })
-}
-
-const fn reason_of(refusal: Refusal) -> Reason {
-    match refusal {
-        Refusal::ProjectNotVisible => Reason::ProjectNotVisible,
-        Refusal::EnvironmentNotFound => Reason::EnvironmentNotFound,
-        Refusal::EnvironmentDeleted => Reason::EnvironmentDeleted,
-        Refusal::ProductionNotPermitted => Reason::ProductionNotPermitted,
-        Refusal::EnvironmentNotPermitted => Reason::EnvironmentNotPermitted,
-    }
 }
 
 /// What the snapshot says, without conditions.

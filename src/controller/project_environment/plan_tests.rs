@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::api::{ProjectEnvironment, find};
 use crate::core::{EnvironmentId, ProjectId, SecretId};
+use crate::registry::Refusal;
 use crate::registry::{RegisteredKey, Revision, SecretRow};
 
 /// An environment with keys: name, time here, time in the registry.

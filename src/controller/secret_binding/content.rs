@@ -4,15 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::api::{Selection, list_keys};
-use crate::core::{KeyState, RingName, SecretValue, ValueHash};
+use crate::core::{KeyState, RingName, SecretValue, ValueHash, is_secret_key};
 use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify};
 use crate::registry::{SecretRow, Snapshot};
 
 /// Most bytes that the values of a Secret may have together.
 pub(super) const VALUES_MAX: usize = 1_048_576;
-
-/// Longest name of a key in a Secret, in bytes.
-const SECRET_KEY_MAX: usize = 253;
 
 /// A key that is to be delivered.
 #[derive(Debug, Clone, Copy)]
@@ -164,14 +161,6 @@ pub(super) fn check_names(picked: &[Picked]) -> Result<(), ContentError> {
         Some(pair) => Err(ContentError::KeyNameTwice { name: pair[0].secret_key.to_owned() }),
         None => Ok(()),
     }
-}
-
-/// `[-._a-zA-Z0-9]+`, at most 253 bytes, neither `.` nor anything that starts with `..`.
-fn is_secret_key(name: &str) -> bool {
-    (1..=SECRET_KEY_MAX).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        && name != "."
-        && !name.starts_with("..")
 }
 
 /// Opens what was picked, and nothing else, and checks each value against its hash.

@@ -19,10 +19,11 @@ use super::state::BindingState;
 use super::target::Whole;
 use crate::api::names::{CREDENTIAL_MINTING_TYPES, is_reserved};
 use crate::api::{ConditionType, Grants, OnRevoke, Reason, SecretBindingSpec, SecretBindingStatus, find};
+use crate::controller::project_environment::source_of;
+use crate::controller::refused;
 use crate::controller::sources::SourceState;
 use crate::core::RegistryTime;
 use crate::crypto::Keyring;
-use crate::registry::Refusal;
 
 pub(super) use compose::compose;
 pub(super) use resolve::Intent;
@@ -196,7 +197,9 @@ pub(super) fn decide<'o>(seen: &'o Observed, keyring: &Keyring) -> Decision<'o> 
     };
     match &source.state {
         SourceState::Pending => Plan::nothing().settled(),
-        SourceState::Refused { refusal } => say(not_ready(source, words_of(*refusal))),
+        SourceState::Refused { refusal } => {
+            say(not_ready(source, &refused::in_words(*refusal, &source_of(&source.environment)).1))
+        }
         SourceState::Unavailable { since, cause, .. } => away(seen, *since, cause),
         SourceState::Ready(snapshot) => resolve::resolve(seen, source, snapshot, |key| granted.covers(key), keyring),
     }
@@ -224,17 +227,6 @@ fn source_not_found(spec: &SecretBindingSpec) -> BindingState {
 fn not_ready(source: &Source, why: &str) -> BindingState {
     let message = format!("ProjectEnvironment {} is not ready: {why}", source.environment.name_any());
     BindingState::Unresolved { reason: Reason::SourceNotReady, message }
-}
-
-fn words_of(refusal: Refusal) -> &'static str {
-    let reason = match refusal {
-        Refusal::ProjectNotVisible => Reason::ProjectNotVisible,
-        Refusal::EnvironmentNotFound => Reason::EnvironmentNotFound,
-        Refusal::EnvironmentDeleted => Reason::EnvironmentDeleted,
-        Refusal::ProductionNotPermitted => Reason::ProductionNotPermitted,
-        Refusal::EnvironmentNotPermitted => Reason::EnvironmentNotPermitted,
-    };
-    reason.entry().meaning
 }
 
 /// No grant covers the namespace. It needs no database: a withdrawal must work while that is away, too.

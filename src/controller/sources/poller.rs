@@ -141,7 +141,12 @@ impl Poller {
         let registry = Arc::clone(&self.registry);
         if !self.login_checked {
             match in_time("checking the operator's login", registry.check_login()).await {
-                Ok(()) => (self.login_checked, self.login_was_fit) = (true, true),
+                Ok(()) => {
+                    if !self.login_was_fit {
+                        tracing::info!("the registry answers, and the login is one to operate with");
+                    }
+                    (self.login_checked, self.login_was_fit) = (true, true);
+                }
                 Err(refusal @ RegistryError::Refused { .. }) if !self.login_was_fit => return Err(refusal),
                 Err(error) => {
                     self.nothing_answered(look, names, &error);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
 
 use super::super::content::{self, Picked, Selected};
 use super::super::fingerprint;
@@ -79,7 +80,11 @@ pub(super) fn resolve<'o>(
         Some((state, true)) => Some(state),
     };
     if !selected.missing.is_empty() {
-        let message = format!("not in {}: {}", source.name(), list_keys(&selected.missing));
+        let message = format!(
+            "not in {}: {}; set it there, mark its entry in spec.data optional, or remove the entry",
+            source.name(),
+            list_keys(&selected.missing)
+        );
         return say(BindingState::Held { reason: Reason::KeyMissing, message, in_sync }).settled();
     }
     let status = binding.status.as_ref().and_then(|status| status.target.as_ref());
@@ -202,7 +207,12 @@ fn blocked(seen: &Observed, ownership: Option<&Ownership>) -> Option<(Reason, St
     let name = seen.binding.target_name();
     match ownership {
         Some(Ownership::Foreign { who }) => {
-            Some((Reason::TargetForeign, format!("Secret {name} exists and belongs to {who}; it was not touched")))
+            let binding = seen.binding.name_any();
+            let message = format!(
+                "Secret {name} exists and belongs to {who}; it was not touched: choose another spec.target.name, delete \
+                 the Secret, or, if nothing else controls it, hand it over by the annotation tidelock.dev/adopt={binding}"
+            );
+            Some((Reason::TargetForeign, message))
         }
         Some(Ownership::OwnedByRival { name: rival }) => {
             Some((Reason::TargetTaken, format!("Secret {name} belongs to SecretBinding {rival}")))

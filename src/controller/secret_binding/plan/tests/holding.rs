@@ -121,6 +121,11 @@ fn a_restored_database_holds_everything_until_a_new_epoch() {
     world.log_has(9, None);
     world.reconcile();
     assert_eq!(world.ready().1, "HistoryDiverged");
+    let mut remade = delivered(ab().at_revision(9));
+    remade.read(ab().with("A", "old").at_revision(7));
+    assert_holds(&mut remade, "HistoryDiverged", "revision 9");
+    remade.delete_secret("app");
+    assert_eq!(remade.reconcile(), ["create app", "status"], "the remedy that the table names");
     world.read(ab().with("A", "other").at_revision(12).at_epoch(2));
     assert_eq!(world.reconcile(), ["replace app", "status"]);
     assert_eq!(world.data("app").expect("a Secret"), ["A=other", "B=two"]);
