@@ -160,9 +160,6 @@ reasons! {
     WriteFailed: Waits, [DeliveredTo False],
         "The Secret could not be written: the API server could not be reached, or somebody else wrote it at the same time.",
         "Nothing: the operator tries again by itself.";
-    NamespaceTerminating: Waits, [DeliveredTo False],
-        "The namespace is being deleted, so nothing is written into it.",
-        "Nothing.";
 
     KeysStale: Stalled, [InSync False],
         "A newer version of at least one key exists in another environment.",
