@@ -41,7 +41,7 @@ demo: check ## shows what Tidelock does, on a control plane and a database of it
 test: check fmt-check lint deny crds-check chart test-all ## everything that has to pass: format, lints, licences, definitions, chart, all tests
 
 .PHONY: test-fast
-test-fast: ## the tests that need no server
+test-fast: ours ## the tests that need no server
 	cargo test --locked --lib --bins
 
 # The tests wait for servers most of the time, so more run at once than there are cores.
@@ -60,13 +60,24 @@ bench: check tools ## the numbers in docs/performance.md, measured here
 	cargo bench --locked --bench e2e
 
 .PHONY: check
-check:
+check: ours
 	@e2e/tools/check
 
+# Cargo tells what is fresh by times, and by paths within the checkout: in a folder that another checkout has built into, it
+# would take that one's programs for this one's. Dependencies are the same for all.
+.PHONY: ours
+ours:
+	@owner="$$CARGO_TARGET_DIR/checkout"; \
+	if [ -d "$$CARGO_TARGET_DIR" ] && [ "$$(cat "$$owner" 2>/dev/null)" != '$(CURDIR)' ]; then \
+		for profile in dev release; do cargo clean --quiet --locked --package tidelock --profile $$profile; done; \
+	fi; \
+	mkdir -p "$$CARGO_TARGET_DIR"; echo '$(CURDIR)' >"$$owner"
+
 .PHONY: tools
-tools: check ## builds the Kubernetes programs and gets PostgreSQL, where they are missing
+tools: check ## builds the Kubernetes programs and gets PostgreSQL and a pooler, where they are missing
 	@e2e/tools/build >/dev/null
 	@e2e/tools/postgres >/dev/null
+	@e2e/tools/pgbouncer >/dev/null
 
 .PHONY: fmt
 fmt: ## formats the code
@@ -77,7 +88,7 @@ fmt-check:
 	cargo fmt --check
 
 .PHONY: lint
-lint: ## clippy on everything, warnings are errors
+lint: ours ## clippy on everything, warnings are errors
 	cargo clippy --locked --all-targets -- -D warnings
 
 .PHONY: deny
@@ -95,7 +106,7 @@ $(CARGO_DENY):
 
 # The tests that compare generated files with the types write them when they are asked to.
 .PHONY: crds
-crds: ## writes crds/ and what else is generated from the types
+crds: ours ## writes crds/ and what else is generated from the types
 	UPDATE_GENERATED=1 cargo test --locked --lib checked_in
 
 # Built with the tests, which need the command too: alone, its dependencies would be compiled with other features.

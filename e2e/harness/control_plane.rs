@@ -117,10 +117,22 @@ impl ControlPlane {
 
     /// A client for whoever holds this token, for the runtime that it is made in.
     pub(crate) fn client(&self, token: &str) -> Result<Client> {
+        Ok(Client::try_from(self.config(token)?)?)
+    }
+
+    fn config(&self, token: &str) -> Result<Config> {
         let kubeconfig: Kubeconfig = serde_yaml::from_str(&self.kubeconfig_text(token))?;
         // Everything in it is inline, so nothing is read or waited for.
-        let config =
-            futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()))?;
+        let options = KubeConfigOptions::default();
+        Ok(futures::executor::block_on(Config::from_custom_kubeconfig(kubeconfig, &options))?)
+    }
+
+    /// A client without a login, for requests that bring their own, for the runtime that it is made in.
+    pub(crate) fn stranger(&self) -> Result<Client> {
+        let mut config = self.config("")?;
+        config.auth_info = kube::config::AuthInfo::default();
+        // Watches are long.
+        config.read_timeout = None;
         Ok(Client::try_from(config)?)
     }
 

@@ -17,7 +17,7 @@ pub(crate) fn repository() -> &'static Path {
 /// The first call ever on a machine builds the tool, which takes minutes and shows its progress; `make` does that before
 /// the tests start.
 pub(crate) fn tool(name: &str) -> Result<PathBuf> {
-    Ok(folder("build", &[name])?.join(name))
+    Ok(path_from("build", &[name])?.join(name))
 }
 
 /// `kubectl`: the installed one, or else the one that goes with the API server.
@@ -29,11 +29,17 @@ pub(crate) fn kubectl() -> Result<PathBuf> {
 
 /// The folder that holds `postgres`, `initdb` and `pg_ctl`; often, but not surely, `psql` too.
 pub(crate) fn postgres_bin() -> Result<PathBuf> {
-    folder("postgres", &[])
+    path_from("postgres", &[])
+}
+
+/// PgBouncer, where this machine has one or can fetch one.
+pub(crate) fn pgbouncer() -> Result<Option<PathBuf>> {
+    let found = path_from("pgbouncer", &[])?;
+    Ok((!found.as_os_str().is_empty()).then_some(found))
 }
 
 /// What one of the scripts in `e2e/tools` prints, asked once per run.
-fn folder(script: &str, arguments: &[&str]) -> Result<PathBuf> {
+fn path_from(script: &str, arguments: &[&str]) -> Result<PathBuf> {
     static FOUND: Mutex<Option<HashMap<String, PathBuf>>> = Mutex::new(None);
     let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
     let found = found.get_or_insert_default();
@@ -41,20 +47,20 @@ fn folder(script: &str, arguments: &[&str]) -> Result<PathBuf> {
     if let Some(path) = found.get(&asked) {
         return Ok(path.clone());
     }
-    let path = repository().join("e2e/tools").join(script);
+    let script = repository().join("e2e/tools").join(script);
     // Progress goes to standard error, straight to whoever waits.
-    let output = Command::new(&path)
+    let output = Command::new(&script)
         .args(arguments)
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
-        .with_context(|| format!("running {}", path.display()))?;
+        .with_context(|| format!("running {}", script.display()))?;
     ensure!(
         output.status.success(),
         "{asked} failed ({}); what it said is on standard error, and e2e/tools/check names what this machine lacks",
         output.status
     );
-    let folder = PathBuf::from(String::from_utf8(output.stdout)?.trim());
-    found.insert(asked, folder.clone());
-    Ok(folder)
+    let path = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+    found.insert(asked, path.clone());
+    Ok(path)
 }

@@ -7,6 +7,8 @@ use futures::StreamExt;
 use kube::runtime::{WatchStreamExt, watcher};
 use serde_json::json;
 
+use crate::harness::database::Login;
+use crate::harness::pooler::Pooler;
 use crate::harness::wait_for;
 use crate::stage::{SOON, Stage, data, text};
 
@@ -24,6 +26,37 @@ async fn a_value_that_is_set_arrives_and_so_does_its_change() {
     stage.team.set("dev", "DATABASE_URL", "postgres://two").await;
     stage.team.set("dev", "API_KEY", "k").await;
     stage.secret_has("app", &[("API_KEY", "k"), ("DATABASE_URL", "postgres://two")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_of_it_works_through_a_pooler_and_listens_beside_it() {
+    let stage = Stage::with_shop("pooled-operator").await;
+    let team = &stage.team;
+    let logins = [&team.database.owner, &team.ana, &team.operator];
+    let Some(pooler) = Pooler::before(&team.database, &logins).await else { return };
+    let ana = Login { url: pooler.url(&team.ana), ..team.ana.clone() };
+    for environment in ["dev", "staging"] {
+        team.set_as(&ana, "A", environment, "0").await.expect(0);
+        stage.source(environment).await;
+    }
+    let names: Vec<String> = (0..10).map(|number| format!("app-{number}")).collect();
+    for name in &names {
+        stage.binding(name, "dev", json!({})).await;
+    }
+    let (url, listen) = (pooler.url(&team.operator), team.operator.url.clone());
+    let operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url), ("TIDELOCK_LISTEN_URL", &listen)]).await;
+    for round in 1..=5 {
+        let value = round.to_string();
+        team.set_as(&ana, "A", "dev", &value).await.expect(0);
+        for name in &names {
+            stage.secret_has(name, &[("A", &value)]).await;
+        }
+        stage.source_is("staging", &["Ready=True", "InSync=False(KeysStale)"]).await;
+        team.done(&ana, &["secret", "confirm", "A", "-e", "staging"]).await;
+        stage.source_is("staging", &["InSync=True"]).await;
+    }
+    let failed = operator.metric(r#"tidelock_looks_total{result="Error"}"#).await;
+    assert!(failed.is_err() || failed == Ok(0.0), "{failed:?}\n{}", operator.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

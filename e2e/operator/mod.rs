@@ -6,6 +6,7 @@ mod damage;
 mod delivery;
 mod documented;
 mod lifecycle;
+mod moments;
 mod outage;
 mod ownership;
 mod removal;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::harness::wait_for;
@@ -61,37 +61,6 @@ async fn a_foreign_secret_that_its_look_did_not_show_is_found_by_the_create_that
         .map(|write| (write.verb.as_str(), write.response_status.as_ref().map_or(0, |status| status.code)))
         .collect();
     assert_eq!(secrets, [("create", 409)]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_foreign_secret_put_in_the_place_of_ours_is_not_written() {
-    let stage = Stage::with_shop("replaced").await;
-    stage.team.set("dev", "A", "1").await;
-    stage.source("dev").await;
-    stage.binding("app", "dev", json!({})).await;
-    let _operator = stage.operator().await;
-    stage.secret_has("app", &[("A", "1")]).await;
-    stage.binding_is("app", &["Ready=True"]).await;
-
-    // The operator may be quicker to make its own anew: until it is not. A change at the same time makes it write.
-    let theirs: Secret =
-        serde_json::from_value(json!({"metadata": {"name": "app"}, "stringData": {"theirs": "untouched"}})).unwrap();
-    let mut values = 2..;
-    wait_for("the foreign Secret to be first", SOON, async || {
-        let value = values.next().unwrap_or_default().to_string();
-        let swap = async {
-            let _ = stage.secrets().delete("app", &DeleteParams::default()).await;
-            stage.secrets().create(&PostParams::default(), &theirs).await
-        };
-        let ((), swapped) = tokio::join!(stage.team.set("dev", "A", &value), swap);
-        swapped.map_err(|why| why.to_string())
-    })
-    .await;
-    stage.binding_is("app", &["Delivered=False(TargetForeign)"]).await;
-    stage.team.set("dev", "A", "last").await;
-    stage.binding("witness", "dev", json!({})).await;
-    stage.secret_has("witness", &[("A", "last")]).await;
-    untouched(&stage, "app").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,15 +1,12 @@
 //! `migrate`, and what a migrated schema looks like from the catalog.
 
-use std::path::PathBuf;
-use std::time::Duration;
-
 use tidelock::registry::{Migrated, RegistryError, SCHEMA_VERSION, pending};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::harness::Postgres;
+use crate::harness::pooler::Pooler;
 use crate::harness::postgres::connect;
-use crate::harness::processes::Spec;
-use crate::harness::{Postgres, RunDir};
 
 fn all() -> usize {
     usize::try_from(SCHEMA_VERSION).unwrap()
@@ -196,7 +193,7 @@ async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     .await;
     none(
         "functions whose search path a session chooses",
-        "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND proname NOT IN ('audit_field', 'audit_link')
+        "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND proname NOT IN ('audit_field', 'audit_link', 'sealed_under')
              AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=pg_catalog, %pg_temp')",
     )
     .await;
@@ -231,64 +228,12 @@ async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     .await;
 }
 
-/// PgBouncer in transaction mode, where one is installed; PostgreSQL alone says nothing about a pooler.
-fn pgbouncer() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    folders.map(|folder| folder.join("pgbouncer")).find(|file| file.is_file())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_at_once_through_a_pooler_end_like_one_and_writers_keep_their_order() {
-    let Some(program) = pgbouncer() else {
-        eprintln!(
-            "NOT TESTED: no pgbouncer on this machine; with it (Debian: apt-get install pgbouncer) this test migrates and writes through it"
-        );
-        return;
-    };
     let database = TestDatabase::empty_on(fresh_server("postgres-pooled").await, "pooled").await;
-    let folder = RunDir::shared().unwrap().for_unprivileged("pgbouncer").unwrap();
-    let port = crate::harness::ports::free_port();
     let ana = database.login("ana").await;
-    let mut users = String::new();
-    for login in [&database.owner, &ana] {
-        let password = login.url.split([':', '@']).nth(2).unwrap();
-        users.extend(["\"", &login.role, "\" \"", password, "\"\n"]);
-    }
-    std::fs::write(folder.join("users"), users).unwrap();
-    let folder_name = folder.display();
-    std::fs::write(
-        folder.join("ini"),
-        format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n\
-             auth_type = plain\nauth_file = {folder_name}/users\npool_mode = transaction\ndefault_pool_size = 3\n",
-            database.postgres().port()
-        ),
-    )
-    .unwrap();
-    if let Some(user) = crate::harness::processes::unprivileged_user() {
-        for file in ["users", "ini"] {
-            std::os::unix::fs::chown(folder.join(file), Some(user.uid), Some(user.gid)).unwrap();
-        }
-    }
-    let mut pooler = Spec {
-        name: "pgbouncer",
-        program,
-        arguments: vec![format!("{folder_name}/ini")],
-        environment: Vec::new(),
-        unprivileged: true,
-        dies_by: "INT",
-    }
-    .start(RunDir::shared().unwrap())
-    .unwrap();
-    let through = |login: &Login| login.url.replace(&format!(":{}/", database.postgres().port()), &format!(":{port}/"));
-    let url = through(&database.owner);
-    pooler
-        .wait_until("its first answer", Duration::from_secs(20), async || {
-            connect(&url).await.map(drop).map_err(|why| format!("{why:#}"))
-        })
-        .await
-        .unwrap();
+    let Some(pooler) = Pooler::before(&database, &[&database.owner, &ana]).await else { return };
+    let url = pooler.url(&database.owner);
 
     let mut runs = JoinSet::new();
     for _ in 0..10 {
@@ -307,12 +252,12 @@ async fn ten_at_once_through_a_pooler_end_like_one_and_writers_keep_their_order(
     )
     .await;
     let path = "SELECT set_config('search_path', 'tidelock', true)";
-    let first = connect(&through(&ana)).await.unwrap();
+    let first = connect(&pooler.url(&ana)).await.unwrap();
     done(&first, &format!("{path}; SELECT create_project('shop', '')")).await;
     done(&first, &format!("{path}; INSERT INTO environments (project_id, name) SELECT id, 'dev' FROM projects")).await;
     let mut writers = JoinSet::new();
     for n in 0..10 {
-        let url = through(&ana);
+        let url = pooler.url(&ana);
         writers.spawn(async move {
             let client = connect(&url).await.unwrap();
             for round in 0..10 {
