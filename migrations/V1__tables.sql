@@ -86,9 +86,10 @@ CREATE TABLE project_members (
 );
 CREATE INDEX project_members_user_idx ON project_members (user_id);
 
+-- A key's name fits on one line and has at most 253 bytes; whether Kubernetes takes it is a binding's matter.
 CREATE TABLE project_secret_registry (
     project_id      uuid NOT NULL REFERENCES projects,
-    key_name        text NOT NULL CHECK (length(key_name) BETWEEN 1 AND 253),
+    key_name        text NOT NULL CHECK (octet_length(key_name) BETWEEN 1 AND 253 AND key_name !~ '[[:cntrl:]]|^\s|\s$'),
     last_updated_at timestamptz NOT NULL,
     tracking        key_tracking NOT NULL DEFAULT 'tracked',
     description     text NOT NULL DEFAULT '',
@@ -101,7 +102,7 @@ CREATE TABLE secrets (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     project_id      uuid NOT NULL,
     environment_id  uuid NOT NULL,
-    key             text NOT NULL CHECK (length(key) BETWEEN 1 AND 253),
+    key             text NOT NULL CHECK (octet_length(key) BETWEEN 1 AND 253 AND key !~ '[[:cntrl:]]|^\s|\s$'),
     encrypted_value text NOT NULL,
     value_hash      text NOT NULL,
     version         bigint NOT NULL DEFAULT 1 CHECK (version > 0),

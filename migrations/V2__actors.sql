@@ -10,17 +10,22 @@
 CREATE FUNCTION actor() RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
-    claimed text := nullif(current_setting('tidelock.user', true), '');
+    claimed text := nullif(current_setting('tidelock.acting_user', true), '');
     found_id uuid;
     found_role text;
+    disabled boolean;
 BEGIN
     IF claimed IS NULL THEN
         SELECT id INTO found_id FROM users WHERE db_role = session_user AND disabled_at IS NULL;
         RETURN found_id;
     END IF;
     SELECT id, db_role INTO found_id, found_role FROM users WHERE name = claimed AND disabled_at IS NULL;
-    -- USAGE, as whoever made the role is a MEMBER of it from PostgreSQL 16 on.
-    IF found_role IS DISTINCT FROM session_user::text AND NOT pg_has_role(session_user, 'tidelock_delegate', 'USAGE') THEN
+    IF found_role = session_user::text THEN
+        RETURN found_id;
+    END IF;
+    SELECT disabled_at IS NOT NULL INTO disabled FROM users WHERE db_role = session_user::text;
+    -- USAGE, as whoever made the role is a MEMBER of it from PostgreSQL 16 on. Who was disabled acts for nobody.
+    IF disabled OR NOT pg_has_role(session_user, 'tidelock_delegate', 'USAGE') THEN
         RAISE EXCEPTION 'login % may not act for another user', session_user
             USING ERRCODE = 'TL403', HINT = 'Leave out --user, or have the login granted tidelock_delegate.';
     END IF;
@@ -150,7 +155,7 @@ CREATE POLICY writers ON key_exemptions TO tidelock_app
 GRANT INSERT (project_id, environment_id, key_name, reason), DELETE ON key_exemptions TO tidelock_app;
 
 CREATE POLICY writers ON project_hash_keys FOR INSERT TO tidelock_app
-    WITH CHECK (project_id IN (SELECT project_id FROM memberships() WHERE role IN ('ADMIN', 'DEVELOPER') AND NOT read_only));
+    WITH CHECK ((project_id, ring) IN (SELECT e.project_id, e.ring FROM environments e WHERE e.id IN (SELECT writable_environments())));
 GRANT INSERT (project_id, hash_key_id, ring, sealed) ON project_hash_keys TO tidelock_app;
 
 -- Hashes of production values are for those who may read production.

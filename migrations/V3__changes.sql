@@ -89,6 +89,21 @@ CREATE CONSTRAINT TRIGGER finish AFTER INSERT ON revision_log DEFERRABLE INITIAL
     FOR EACH ROW EXECUTE FUNCTION finish_revision();
 ALTER TABLE revision_log ENABLE ALWAYS TRIGGER finish;
 
+-- Whether an environment that is in sync for the key has that very value. Only environments that the writer may read
+-- count: who wrote guesses into dev would otherwise learn from the time that a row gets, in transactions that leave no
+-- trace, what production's value is.
+CREATE FUNCTION has_twin(written secrets, newest timestamptz) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    places uuid[];
+BEGIN
+    SELECT array_agg(twin.environment_id) INTO places FROM secrets twin
+        WHERE twin.project_id = written.project_id AND twin.key = written.key AND twin.environment_id <> written.environment_id
+          AND twin.deleted_at IS NULL AND twin.value_hash = written.value_hash AND twin.updated_at = newest;
+    RETURN places IS NOT NULL AND EXISTS (SELECT FROM environments e WHERE e.id = ANY (places) AND e.deleted_at IS NULL
+                                          AND e.id IN (SELECT readable_environments()));
+END $$;
+
 -- Decides what the write of one row is, and gives it its time.
 --
 -- A change gets a new time, after every time the key has had. A follow or confirm gets the registry time that it
@@ -185,12 +200,7 @@ BEGIN
                 USING ERRCODE = 'TL422', HINT = 'Leave out the follow.';
         END IF;
         NEW.updated_at := answered;
-    ELSIF registered AND behind AND known.tracking = 'tracked' AND EXISTS (
-            SELECT FROM secrets twin
-            WHERE twin.project_id = NEW.project_id AND twin.key = NEW.key AND twin.environment_id <> NEW.environment_id
-              AND twin.deleted_at IS NULL AND twin.value_hash = NEW.value_hash
-              AND twin.updated_at = known.last_updated_at
-              AND EXISTS (SELECT FROM environments e WHERE e.id = twin.environment_id AND e.deleted_at IS NULL)) THEN
+    ELSIF registered AND behind AND known.tracking = 'tracked' AND has_twin(NEW, known.last_updated_at) THEN
         NEW.updated_at := known.last_updated_at;
     ELSE
         NEW.updated_at := change_time;
@@ -210,6 +220,26 @@ CREATE TYPE secret_write AS (
     old_hash       text
 );
 
+-- The id of the encryption key that a text was sealed under; NULL where it is not one of ours. Without a search path of its
+-- own, so that it is inlined; its callers pin theirs.
+CREATE FUNCTION sealed_under(sealed text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$ SELECT substring(sealed FROM '^t1:([^:]+):') $$;
+
+-- An encryption key belongs to the ring that it was first used in: a production value under another ring's could be opened
+-- by whoever holds only that ring.
+CREATE FUNCTION claim_encryption_key(key_id text, used_in text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    claimed text;
+BEGIN
+    INSERT INTO encryption_keys (id, ring) SELECT key_id, used_in WHERE key_id IS NOT NULL ON CONFLICT DO NOTHING;
+    SELECT k.ring INTO claimed FROM encryption_keys k WHERE k.id = key_id;
+    IF claimed <> used_in THEN
+        RAISE EXCEPTION 'sealed under an encryption key of ring %, which does not seal for ring %', claimed, used_in
+            USING ERRCODE = 'TL403', HINT = 'Use a keyring whose rings have encryption keys of their own.';
+    END IF;
+END $$;
+
 -- Once per statement and project: audit, registry, counters.
 --
 -- Planned anew for each statement: a plan made for one row is quadratic for an import.
@@ -218,7 +248,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_tem
 SET plan_cache_mode = force_custom_plan AS $$
 DECLARE
     torn text;
-    wrong record;
 BEGIN
     PERFORM step_revision(project);
 
@@ -232,17 +261,9 @@ BEGIN
             USING ERRCODE = 'TL422', HINT = 'Write them in statements of their own, or let the others follow.';
     END IF;
 
-    -- A production value under another ring's encryption key could be opened by whoever holds only that ring.
-    INSERT INTO encryption_keys (id, ring)
-        SELECT DISTINCT ON (w.key_id) w.key_id, e.ring FROM unnest(writes) w JOIN environments e ON e.id = w.environment_id
-        WHERE w.key_id IS NOT NULL ON CONFLICT DO NOTHING;
-    SELECT k.ring AS used, e.name, e.ring INTO wrong FROM unnest(writes) w
-        JOIN environments e ON e.id = w.environment_id JOIN encryption_keys k ON k.id = w.key_id
-        WHERE k.ring <> e.ring LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'value sealed under ring %, but environment % uses ring %', wrong.used, wrong.name, wrong.ring
-            USING ERRCODE = 'TL403';
-    END IF;
+    PERFORM claim_encryption_key(used.key_id, used.ring)
+        FROM (SELECT DISTINCT w.key_id, e.ring FROM unnest(writes) w JOIN environments e ON e.id = w.environment_id
+              WHERE w.key_id IS NOT NULL) used;
 
     INSERT INTO audit_logs (project_id, environment_id, action, subject, old_value_hash, new_value_hash)
         SELECT project, w.environment_id,
@@ -285,11 +306,11 @@ DECLARE
 BEGIN
     FOR project IN SELECT DISTINCT n.project_id FROM new_rows n LOOP
         IF TG_OP = 'INSERT' THEN
-            SELECT array_agg((n.environment_id, n.key, substring(n.encrypted_value FROM '^t1:([^:]+):'), n.updated_at,
+            SELECT array_agg((n.environment_id, n.key, sealed_under(n.encrypted_value), n.updated_at,
                     true, n.value_hash, false, NULL)::secret_write)
                 INTO writes FROM new_rows n WHERE n.project_id = project;
         ELSE
-            SELECT array_agg((n.environment_id, n.key, substring(n.encrypted_value FROM '^t1:([^:]+):'), n.updated_at,
+            SELECT array_agg((n.environment_id, n.key, sealed_under(n.encrypted_value), n.updated_at,
                     n.deleted_at IS NULL, n.value_hash, o.deleted_at IS NULL, o.value_hash)::secret_write)
                 INTO writes FROM new_rows n JOIN old_rows o USING (id) WHERE n.project_id = project;
             INSERT INTO secret_versions (secret_id, version, environment_id, encrypted_value, value_hash, replaced_at)
@@ -328,7 +349,10 @@ BEGIN
         RAISE EXCEPTION 'key % is retired', OLD.key_name
             USING ERRCODE = 'TL422', HINT = 'To set it in an environment brings it back.';
     END IF;
-    NEW.last_updated_at := greatest(step_revision(NEW.project_id), OLD.last_updated_at + interval '1 microsecond');
+    -- While it was independent, its rows may have gone ahead of it.
+    NEW.last_updated_at := greatest(step_revision(NEW.project_id), OLD.last_updated_at + interval '1 microsecond',
+        (SELECT max(s.updated_at) + interval '1 microsecond' FROM secrets s
+         WHERE s.project_id = NEW.project_id AND s.key = NEW.key_name));
     IF NEW.retired_at IS NOT NULL THEN
         NEW.retired_at := NEW.last_updated_at;
     END IF;

@@ -107,6 +107,20 @@ EXCEPTION WHEN unique_violation THEN
     RAISE EXCEPTION 'a project named % exists', create_project.name USING ERRCODE = 'TL409';
 END $$;
 
+-- Production has a ring of its own: who holds only another environment's must not open production from any dump. Deleted
+-- environments count, as their rows are still there. Under the project's mutex.
+CREATE FUNCTION require_ring_apart(environment environments) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    IF environment.ring = (CASE WHEN environment.is_production THEN 'default' ELSE 'production' END)
+            OR EXISTS (SELECT FROM environments e WHERE e.project_id = environment.project_id AND e.ring = environment.ring
+                       AND e.is_production <> environment.is_production AND e.id <> environment.id) THEN
+        RAISE EXCEPTION 'ring % is for environments that are %, so % cannot use it', environment.ring,
+                CASE WHEN environment.is_production THEN 'not production' ELSE 'production' END, environment.name
+            USING ERRCODE = 'TL403', HINT = 'Name another ring with --ring; tidelock keyring init --ring NAME makes one.';
+    END IF;
+END $$;
+
 CREATE FUNCTION guard_environment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
@@ -115,6 +129,7 @@ BEGIN
     IF TG_OP = 'INSERT' THEN
         NEW.ring := coalesce(NEW.ring, CASE WHEN NEW.is_production THEN 'production' ELSE 'default' END);
         PERFORM step_revision(NEW.project_id);
+        PERFORM require_ring_apart(NEW);
         RETURN NEW;
     END IF;
     IF (NEW.is_production, NEW.ring, NEW.deleted_at) IS NOT DISTINCT FROM (OLD.is_production, OLD.ring, OLD.deleted_at) THEN
@@ -128,6 +143,7 @@ BEGIN
                 CASE WHEN OLD.is_production THEN 'production' ELSE 'non-production' END, OLD.ring
             USING ERRCODE = 'TL403', HINT = 'Create another environment.';
     END IF;
+    PERFORM require_ring_apart(NEW);
     NEW.deleted_at := CASE WHEN NEW.deleted_at IS NOT NULL THEN coalesce(OLD.deleted_at, step_time) END;
     RETURN NEW;
 END $$;
@@ -198,6 +214,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_tem
 BEGIN
     INSERT INTO audit_logs (project_id, action, subject)
         VALUES (NEW.project_id, 'hashkey.add', NEW.hash_key_id || ' on ring ' || NEW.ring);
+    -- Its text tells every member the id of the ring's encryption key: nobody shall be first to use that elsewhere.
+    PERFORM claim_encryption_key(sealed_under(NEW.sealed), NEW.ring);
     RETURN NULL;
 END $$;
 CREATE TRIGGER mutex BEFORE INSERT ON project_hash_keys FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
@@ -207,6 +225,10 @@ CREATE TRIGGER audit AFTER INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNC
 CREATE FUNCTION guard_hash_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
+    IF NEW.project_id NOT IN (SELECT visible_projects()) THEN
+        -- Refused by row-level security in a moment, in the words that it has for a project that does not exist.
+        RETURN NEW;
+    END IF;
     IF EXISTS (SELECT FROM project_hash_keys WHERE project_id = NEW.project_id AND hash_key_id <> NEW.hash_key_id) THEN
         RAISE EXCEPTION 'the project has a hashing key already' USING ERRCODE = 'TL409';
     END IF;

@@ -181,7 +181,7 @@ async fn rows_of_the_log_are_not_changed_and_the_database_says_who_and_when() {
     let forged = "INSERT INTO audit_logs (chain, position, project_id, user_id, login, action, reason, revision, \"timestamp\", link)
                   SELECT gen_random_uuid(), 900, p.id, u.id, 'somebody', 'secret.read', 'forged', 7, '1990-01-01', sha256('')
                   FROM projects p, users u WHERE u.name = 'bob'";
-    done(&superuser, &format!("SET tidelock.\"user\" = 'ana'; {forged}")).await;
+    done(&superuser, &format!("SET tidelock.acting_user = 'ana'; {forged}")).await;
     let last = "SELECT u.name, l.login, l.reason, l.timestamp > now() - interval '1 hour' FROM audit_logs l JOIN users u ON u.id = l.user_id
                 WHERE action = 'secret.read'";
     assert_eq!(rows(&shop.ana, last).await, ["ana harness  t"]);

@@ -195,15 +195,98 @@ async fn an_environment_is_production_from_the_start_or_never() {
         let gone = "UPDATE environments SET deleted_at = now() WHERE name = 'production'";
         refusal(&other, &format!("{gone}; {sql}")).await
     });
-    let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-    let superuser = shop.superuser().await;
-    crate::harness::wait_for("the other session to wait", std::time::Duration::from_secs(20), async || {
-        let count = cell(&superuser, waiting).await;
-        if count == "1" { Ok(()) } else { Err(format!("{count} waiting")) }
-    })
-    .await;
+    shop.somebody_waits().await;
     shop.ana("COMMIT").await;
     let why = moving.await.unwrap();
     assert!(why.starts_with("TL403") && why.contains("has held secrets"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn production_has_a_ring_of_its_own() {
+    let shop = Shop::open("rings-apart").await;
+    let make = |name: &str, production: bool, ring: &str| {
+        begun(&format!(
+            "INSERT INTO environments (project_id, name, is_production, ring)
+             SELECT id, '{name}', {production}, '{ring}' FROM projects WHERE name = 'shop'"
+        ))
+    };
+    // The rings that every keyring has from the start keep their meaning in all projects.
+    shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'production'")).await;
+    for (who, refused, ring) in [
+        (&shop.bob, make("qa", false, "production"), "production"),
+        (&shop.ana, make("live", true, "default"), "default"),
+        (&shop.ana, begun("UPDATE environments SET is_production = true WHERE name = 'staging'"), "default"),
+    ] {
+        let why = refusal(who, &refused).await;
+        assert!(why.starts_with("TL403") && why.contains(&format!("ring {ring} is for")), "{why}");
+    }
+    // Others are one kind's within a project, also when the environment was deleted: its rows are still there.
+    shop.ana(&make("live", true, "vault")).await;
+    assert!(refusal(&shop.bob, &make("qa", false, "vault")).await.starts_with("TL403"));
+    shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'live'")).await;
+    assert!(refusal(&shop.bob, &make("qa", false, "vault")).await.starts_with("TL403"));
+    shop.ana(&make("live-2", true, "vault")).await;
+    // Nobody makes a ring unusable in a project that is not theirs.
+    shop.ana("SELECT create_project('books', '')").await;
+    shop.ana(&make("qa", false, "vault").replace("'shop'", "'books'")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_but_who_writes_production_is_first_to_use_the_encryption_key_of_its_ring() {
+    let shop = Shop::open("first-use").await;
+    let hash_key = |ring: &str, sealed: &str| {
+        begun(&format!(
+            "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed)
+             SELECT id, 'hk', '{ring}', '{sealed}' FROM projects"
+        ))
+    };
+    let squat = hash_key("production", "t1:key-of-production:x");
+    assert!(is_forbidden(&refusal(&shop.bob, &squat).await), "a copy for a ring whose environments bob does not write");
+    // Its text tells every member the key's id, so the claim comes with it.
+    shop.ana(&squat).await;
+    for squat in [
+        hash_key("default", "t1:key-of-production:x"),
+        begun(&insert("dev", "A", "one", "NULL").replace("key-of-default", "key-of-production")),
+    ] {
+        let why = refusal(&shop.bob, &squat).await;
+        assert!(why.starts_with("TL403") && why.contains("of ring production"), "{why}");
+    }
+    shop.ana(&begun(&insert("production", "A", "one", "NULL"))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guess_at_productions_value_looks_like_any_other_to_who_may_not_read_it() {
+    let shop = stocked("guesses").await;
+    for guess in ["of production", "something else"] {
+        shop.ana(&begun(&update("production", "API_KEY", &format!("before {guess}"), "NULL"))).await;
+        shop.ana(&begun(&update("production", "API_KEY", "of production", "NULL"))).await;
+        assert_eq!(shop.states("API_KEY").await, "dev=Stale production=InSync staging=Missing");
+        done(&shop.bob, &begun(&update("dev", "API_KEY", guess, "NULL"))).await;
+        assert_eq!(shop.states("API_KEY").await, "dev=InSync production=Stale staging=Missing", "{guess}");
+    }
+    // Who reads both follows by the value.
+    shop.ana(&begun(&update("production", "API_KEY", "newest", "NULL"))).await;
+    shop.ana(&begun(&update("dev", "API_KEY", "newest", "NULL"))).await;
+    assert_eq!(shop.states("API_KEY").await, "dev=InSync production=InSync staging=Missing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_delegate_that_was_disabled_acts_for_nobody() {
+    let shop = Shop::open("disabled-delegate").await;
+    let desk = shop.database.login("desk").await;
+    done(
+        &shop.owner,
+        &format!(
+            "GRANT tidelock_app, tidelock_delegate TO {0}; INSERT INTO users (name, db_role) VALUES ('desk', '{0}')",
+            desk.role
+        ),
+    )
+    .await;
+    let desk = session(&desk).await;
+    done(&desk, "SET tidelock.acting_user = 'ana'").await;
+    done(&desk, &begun(&insert("dev", "API_KEY", "for ana", "NULL"))).await;
+    done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'desk'").await;
+    let why = refusal(&desk, &begun(&insert("dev", "OTHER", "for ana", "NULL"))).await;
+    assert!(why.starts_with("TL403") && why.contains("may not act for another user"), "{why}");
+    assert!(refusal(&desk, "SELECT count(*) FROM secrets").await.starts_with("TL403"));
 }

@@ -12,12 +12,14 @@ mod sync;
 mod time;
 mod writers;
 
+use std::time::Duration;
+
 use tidelock::registry::{ConnectSettings, migrate};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use crate::harness::TestDatabase;
 use crate::harness::database::{Login, Template};
+use crate::harness::{TestDatabase, wait_for};
 
 /// A project `shop` with `dev`, `staging` and `production`, and its people: ana is ADMIN, bob DEVELOPER, vic VIEWER; op is
 /// an operator's service user, eve is in the registry and in no project.
@@ -85,6 +87,20 @@ impl Shop {
         let session = self.database.superuser().await;
         done(&session, "SET search_path = tidelock").await;
         session
+    }
+
+    /// Waits until one session of this database waits for another's lock.
+    async fn somebody_waits(&self) {
+        let waiting =
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let superuser = self.superuser().await;
+        wait_for("a session to wait", Duration::from_secs(20), async || {
+            match cell(&superuser, waiting).await.as_str() {
+                "1" => Ok(()),
+                count => Err(format!("{count} wait")),
+            }
+        })
+        .await;
     }
 
     /// Where a key stands, as ana sees it: `dev=InSync production=Missing staging=Stale`.

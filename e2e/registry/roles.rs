@@ -168,9 +168,9 @@ async fn a_narrowed_membership_reaches_no_further() {
 async fn a_login_is_nobody_else_but_a_delegate_acts_for_others_and_both_are_recorded() {
     let shop = stocked("claims").await;
     for claim in [
-        "SET tidelock.\"user\" = 'ana'",
-        "SELECT set_config('tidelock.user', 'ana', false)",
-        "SET tidelock.\"user\" = 'nobody at all'",
+        "SET tidelock.acting_user = 'ana'",
+        "SELECT set_config('tidelock.acting_user', 'ana', false)",
+        "SET tidelock.acting_user = 'nobody at all'",
     ] {
         done(&shop.bob, claim).await;
         for sql in ["SELECT count(*) FROM secrets", &begun("SELECT 1")] {
@@ -178,21 +178,21 @@ async fn a_login_is_nobody_else_but_a_delegate_acts_for_others_and_both_are_reco
             assert!(why.starts_with("TL403"), "{claim}: {why}");
         }
     }
-    done(&shop.bob, "SET tidelock.\"user\" = 'bob'").await;
+    done(&shop.bob, "SET tidelock.acting_user = 'bob'").await;
     assert_eq!(cell(&shop.bob, "SELECT count(*) FROM secrets").await, "1", "to say who one is, is no claim");
-    done(&shop.bob, "RESET tidelock.\"user\"").await;
+    done(&shop.bob, "RESET tidelock.acting_user").await;
     // Whoever made the roles is in some versions of PostgreSQL a member of them, and for all that no delegate.
-    done(&shop.owner, "SET tidelock.\"user\" = 'ana'").await;
+    done(&shop.owner, "SET tidelock.acting_user = 'ana'").await;
     let why = refusal(&shop.owner, "INSERT INTO users (name) VALUES ('mallory')").await;
     assert!(why.starts_with("TL403"), "{why}");
 
     let desk = shop.database.login("desk").await;
-    done(&shop.owner, &format!("RESET tidelock.\"user\"; GRANT tidelock_app, tidelock_delegate TO {}", desk.role))
+    done(&shop.owner, &format!("RESET tidelock.acting_user; GRANT tidelock_app, tidelock_delegate TO {}", desk.role))
         .await;
     let desk_session = session(&desk).await;
     let write = begun(&update("dev", "API_KEY", "by the desk", "NULL"));
     assert!(refusal(&desk_session, &write).await.starts_with("TL403"), "on its own it is nobody");
-    done(&desk_session, "SET tidelock.\"user\" = 'bob'").await;
+    done(&desk_session, "SET tidelock.acting_user = 'bob'").await;
     assert_eq!(done(&desk_session, &write).await, 1);
     assert_eq!(cell(&desk_session, "SELECT count(*) FROM secrets").await, "1", "it sees what bob sees");
     let recorded =
@@ -225,10 +225,10 @@ async fn a_change_needs_a_user_the_superusers_too() {
             assert!(why.starts_with("TL403") && why.contains("is no user"), "{why}: {sql}");
         }
     }
-    done(&superuser, "SET tidelock.\"user\" = 'eve'").await;
+    done(&superuser, "SET tidelock.acting_user = 'eve'").await;
     let why = refusal(&superuser, &update("dev", "API_KEY", "as eve", "NULL")).await;
     assert!(why.starts_with("TL404"), "acting for a stranger is to be one: {why}");
-    done(&superuser, "SET tidelock.\"user\" = 'ana'").await;
+    done(&superuser, "SET tidelock.acting_user = 'ana'").await;
     assert_eq!(done(&superuser, &update("dev", "API_KEY", "as ana", "NULL")).await, 1);
 }
 

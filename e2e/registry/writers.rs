@@ -181,7 +181,7 @@ async fn an_import_of_ten_thousand_keys_is_one_revision_and_work_in_proportion()
     let shop = Shop::open("import").await;
     let superuser = shop.superuser().await;
     // Work is counted, not timed; only a superuser may have functions counted, and acts for ana.
-    done(&superuser, "SET track_functions = 'all'; SET tidelock.\"user\" = 'ana'").await;
+    done(&superuser, "SET track_functions = 'all'; SET tidelock.acting_user = 'ana'").await;
     // Plans that a session keeps, made while every table was one page and every statement one row, are the trap.
     for n in 0..10 {
         done(&superuser, &begun(&insert("dev", &format!("FIRST_{n}"), "one", "NULL"))).await;

@@ -85,7 +85,8 @@ async fn copies(work: &Work<'_>, project: ProjectId) -> Result<Vec<SealedHashKey
     Ok(all.into_iter().filter(|copy| Some(&copy.id) == first.as_ref()).collect())
 }
 
-/// Opens one copy, that of `preferred` first. The error names a ring whose holder could.
+/// Opens one copy, that of `preferred` first; one that does not open is no reason not to try the others. The error says
+/// what is wrong with one, or else names a ring whose holder could.
 fn open(
     keyring: &Keyring,
     project: ProjectId,
@@ -94,19 +95,23 @@ fn open(
 ) -> Result<HashKey, ValueError> {
     let is_preferred = |copy: &&SealedHashKey| preferred.is_some_and(|ring| ring.as_str() == copy.ring);
     let in_order = copies.iter().filter(is_preferred).chain(copies.iter().filter(|copy| !is_preferred(copy)));
-    let mut not_held = None;
+    let (mut broken, mut not_held) = (None, None);
     for copy in in_order {
         match keyring.open_hash_key(project, &copy.sealed) {
             Ok(key) if key.id() == copy.id => return Ok(key),
-            Ok(_) => return Err(failed(OpenError::Tampered)),
+            Ok(_) => {
+                broken.get_or_insert(OpenError::Tampered);
+            }
             Err(error @ OpenError::KeyNotHeld { .. }) => {
                 let error = copy.ring.parse().map_or(error.clone(), |ring| error.in_ring(&ring));
                 not_held.get_or_insert(error);
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) => {
+                broken.get_or_insert(error);
+            }
         }
     }
-    Err(failed(not_held.unwrap_or(OpenError::NotOurs)))
+    Err(failed(broken.or(not_held).unwrap_or(OpenError::NotOurs)))
 }
 
 /// A fresh key, sealed at once for every ring in use that the keyring holds, so that the next writer needs one ring only.

@@ -107,7 +107,7 @@ impl<'s> Work<'s> {
         let work = Self { transaction, attempt };
         let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
         work.rows(
-            "SELECT set_config('search_path', $1, true), set_config('tidelock.user', $2, true),
+            "SELECT set_config('search_path', $1, true), set_config('tidelock.acting_user', $2, true),
                     set_config('statement_timeout', $3, true)",
             &[(&search_path, Type::TEXT), (&user, Type::TEXT), (&timeout, Type::TEXT)],
         )
@@ -139,7 +139,14 @@ impl<'s> Work<'s> {
 
     pub(super) async fn commit(self) -> Result<(), RegistryError> {
         let attempt = self.attempt;
-        self.transaction.commit().await.map_err(|error| RegistryError::from_driver(attempt, &error))
+        self.transaction.commit().await.map_err(|error| match RegistryError::from_driver(attempt, &error) {
+            // The answer was lost, and with it whether the database had committed.
+            RegistryError::Unavailable { attempt, cause } => RegistryError::Unavailable {
+                attempt: format!("{attempt}, which may have been done or not: look before you repeat it"),
+                cause,
+            },
+            other => other,
+        })
     }
 
     pub(super) async fn project(&self, name: &ProjectName) -> Result<ProjectId, RegistryError> {
