@@ -32,6 +32,12 @@ pub(super) fn in_words(refusal: Refusal, source: &SourceName) -> (Reason, String
                  expired"
             ),
         ),
+        Refusal::NameNotUnique => (
+            Reason::DatabaseRefused,
+            format!(
+                "more than one project {project}, or environment {environment} in it, has that name; rename the others"
+            ),
+        ),
     }
 }
 
@@ -48,6 +54,7 @@ mod tests {
             Refusal::EnvironmentDeleted,
             Refusal::ProductionNotPermitted,
             Refusal::EnvironmentNotPermitted,
+            Refusal::NameNotUnique,
         ] {
             let (_, words) = in_words(refusal, &source);
             assert!(words.contains("project shop"), "{words}");

@@ -67,6 +67,8 @@ pub enum Refusal {
     ProductionNotPermitted,
     /// The membership is narrowed to other environments.
     EnvironmentNotPermitted,
+    /// More than one project, or environment of the project, has that name.
+    NameNotUnique,
 }
 
 /// The answer of one poll about one environment.
@@ -128,7 +130,7 @@ pub struct SealedHashKey {
 }
 
 /// Everything about one environment, read in one database snapshot. Holds no decrypted value.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The project's id.
     pub project: ProjectId,

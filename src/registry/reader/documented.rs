@@ -14,7 +14,7 @@ use crate::core::{EnvironmentId, ProjectId};
 use crate::registry::{Fence, Look, Refusal, RegistryError, Snapshot};
 
 pub(super) const LOOK: &str = "
-    SELECT p.id::text::uuid, e.id::text::uuid, e.is_production, s.digest, hashtextextended(s.digest::text || ':' || r.digest::text, 0)
+    SELECT p.id::text::uuid, e.id::text::uuid, e.is_production, s.digest, hashtextextended(s.digest::text || ':' || r.digest::text, 0), w.place
     FROM unnest($1, $2) WITH ORDINALITY AS w(project, environment, place)
     LEFT JOIN @schema@.projects p ON p.name = w.project
     LEFT JOIN @schema@.environments e ON e.project_id = p.id AND e.name = w.environment
@@ -57,16 +57,18 @@ pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<Result<Snapshot, R
             &of_environment
         ),
         reading.rows(
-            "SELECT id::text::uuid, key::text, (extract(epoch FROM deleted_at::timestamptz) * 1000000)::int8,
-                    coalesce(encrypted_value::text, ''), value_hash::text, 0::int8,
-                    (extract(epoch FROM coalesce(updated_at::timestamptz, 'epoch')) * 1000000)::int8
-             FROM @schema@.secrets WHERE environment_id::text = $1",
+            // Whatever another program wrote: a row without a key is nobody's, and a time without end is far away.
+            "SELECT id::text::uuid, key::text, (extract(epoch FROM least(deleted_at::timestamptz, '9999-01-01')) * 1000000)::int8,
+                    CASE WHEN deleted_at IS NULL THEN coalesce(encrypted_value::text, '') ELSE '' END, value_hash::text, 0::int8,
+                    (extract(epoch FROM least(greatest(coalesce(updated_at::timestamptz, 'epoch'), '0001-01-01'), '9999-01-01')) * 1000000)::int8
+             FROM @schema@.secrets WHERE environment_id::text = $1 AND key IS NOT NULL",
             &of_environment
         ),
         reading.rows(
-            "SELECT key_name::text, (extract(epoch FROM last_updated_at::timestamptz) * 1000000)::int8
+            "SELECT key_name::text,
+                    (extract(epoch FROM least(greatest(coalesce(last_updated_at::timestamptz, 'epoch'), '0001-01-01'), '9999-01-01')) * 1000000)::int8
              FROM @schema@.project_secret_registry
-             WHERE project_id = (SELECT project_id FROM @schema@.environments WHERE id::text = $1)",
+             WHERE key_name IS NOT NULL AND project_id = (SELECT project_id FROM @schema@.environments WHERE id::text = $1)",
             &of_environment
         ),
     )?;

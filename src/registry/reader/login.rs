@@ -66,10 +66,16 @@ pub(super) async fn tables(client: &Client, schema: &str, quoted: &str) -> Resul
             "the schema is at version {version}, and this program reads version {SCHEMA_VERSION}: run `tidelock migrate`"
         )));
     }
-    if oldest_reader > SCHEMA_VERSION {
-        return Err(RegistryError::Schema(format!(
-            "the schema serves readers from version {oldest_reader} on, and this program knows version {SCHEMA_VERSION}: use a newer tidelock"
-        )));
-    }
+    require_served(oldest_reader)?;
     Ok(Tables::Ours)
+}
+
+/// Whether the schema still serves readers of this version.
+pub(super) fn require_served(oldest_reader: i32) -> Result<(), RegistryError> {
+    if oldest_reader <= SCHEMA_VERSION {
+        return Ok(());
+    }
+    Err(RegistryError::Schema(format!(
+        "the schema serves readers from version {oldest_reader} on, and this program knows version {SCHEMA_VERSION}: use a newer tidelock"
+    )))
 }

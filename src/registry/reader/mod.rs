@@ -91,17 +91,18 @@ impl Reader {
             Tables::Ours => ours::read_look,
             Tables::Documented => documented::read_look,
         };
-        let looks = rows.iter().map(read).collect::<Result<Vec<_>, _>>()?;
-        if looks.len() == sources.len() {
-            Ok(looks)
-        } else {
-            // Two projects of one name in tables whose names are not unique.
-            Err(RegistryError::Inconsistent {
-                table: "projects",
-                column: "name",
-                row: "more than one project or environment has the same name".to_owned(),
-            })
+        let mut looks = vec![None; sources.len()];
+        for row in &rows {
+            let place: i64 = rows::cell(row, row.len() - 1, "projects", "place")?;
+            let look = usize::try_from(place - 1).ok().and_then(|place| looks.get_mut(place));
+            match look {
+                Some(look @ None) => *look = Some(read(row)?),
+                // Where names are not unique, as someone else's tables need not have them.
+                Some(look) => *look = Some(Look::Refused(Refusal::NameNotUnique)),
+                None => {}
+            }
         }
+        Ok(looks.into_iter().map(|look| look.unwrap_or(Look::Refused(Refusal::ProjectNotVisible))).collect())
     }
 
     /// Everything about one environment, from one database snapshot.

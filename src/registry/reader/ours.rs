@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::rows::{cell, fill};
-use super::{Parameter, Reading};
+use super::{Parameter, Reading, login};
 use crate::core::{EnvironmentId, ProjectId};
 use crate::registry::{Fence, Look, Refusal, RegistryError, Revision, SealedHashKey, Snapshot};
 
@@ -14,7 +14,8 @@ pub(super) const LOOK: &str = "
     SELECT p.id, e.id, e.is_production, m.role::text, e.id IN (SELECT @schema@.readable_environments()),
            e.epoch, r.revision, r.token, e.revision, l.token,
            EXISTS (SELECT FROM @schema@.environments d
-                   WHERE d.project_id = p.id AND d.name = w.environment AND d.deleted_at IS NOT NULL)
+                   WHERE d.project_id = p.id AND d.name = w.environment AND d.deleted_at IS NOT NULL),
+           (SELECT oldest_reader FROM @schema@.schema_floor), w.place
     FROM unnest($1, $2) WITH ORDINALITY AS w(project, environment, place)
     LEFT JOIN @schema@.projects p ON p.name = w.project
     LEFT JOIN @schema@.memberships() m ON m.project_id = p.id
@@ -24,6 +25,8 @@ pub(super) const LOOK: &str = "
     ORDER BY w.place";
 
 pub(super) fn read_look(row: &Row) -> Result<Look, RegistryError> {
+    // A migration may have raised it since the operator started.
+    login::require_served(cell(row, 11, "schema_floor", "oldest_reader")?)?;
     let (project, environment): (Option<Uuid>, Option<Uuid>) =
         (cell(row, 0, "projects", "id")?, cell(row, 1, "environments", "id")?);
     let role: Option<String> = cell(row, 3, "project_members", "role")?;
@@ -69,7 +72,9 @@ pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<Result<Snapshot, R
     let (header, secrets, registry, exemptions, hash_keys) = futures::try_join!(
         reading.rows("SELECT project_id, ring, live_secrets FROM @schema@.environments WHERE id = $1", &of_environment),
         reading.rows(
-            "SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8, encrypted_value, value_hash, version,
+            // What was deleted is never delivered: of it only the proof is needed, however much has come together.
+            "SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8,
+                    CASE WHEN deleted_at IS NULL THEN encrypted_value ELSE '' END, value_hash, version,
                     (extract(epoch FROM updated_at) * 1000000)::int8
              FROM @schema@.secrets WHERE environment_id = $1",
             &of_environment
