@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use crate::harness::Postgres;
 use crate::harness::wire::Wire;
-use crate::stage::{Operator, Stage, Team};
+use crate::harness::{Postgres, wait_for};
+use crate::stage::{Operator, SOON, Stage, Team};
 
 /// A stage whose operator reaches the database over a wire that the test can cut.
 async fn over_a_wire(what: &str) -> (Stage, Operator, Wire) {
@@ -42,6 +42,40 @@ async fn a_database_that_is_cut_off_keeps_the_secret_and_the_sources_say_so_at_o
     wire.cut();
     says_so_and_recovers(&stage, &wire).await;
     operator.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_stays_shut_while_the_database_is_away_and_opens_when_it_is_back() {
+    let (stage, _operator, wire) = over_a_wire("shut").await;
+    stage.source_is("dev", &["Ready=True"]).await;
+    wire.cut();
+    stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
+    let ask = json!({"metadata": {"annotations": {"tidelock.dev/sync": "while away"}}});
+    stage.patch_binding("app", ask.clone()).await;
+    stage.patch_source("dev", ask).await;
+    let name = stage.source_name("dev");
+    let source = async || stage.sources().get(&name).await.map_err(|why| why.to_string());
+    let answers = async || {
+        let of_source = source().await?.status.unwrap_or_default().last_handled_sync;
+        let binding = stage.bindings().get("app").await.map_err(|why| why.to_string())?;
+        Ok::<_, String>([of_source, binding.status.unwrap_or_default().last_handled_sync])
+    };
+    // What comes after the question, in the same queue, has been worked on.
+    stage.binding("one-more", "dev", json!({})).await;
+    wait_for("the third binding to be counted", SOON, async || {
+        let bindings = source().await?.status.unwrap_or_default().bindings;
+        if bindings == Some(3) { Ok(()) } else { Err(format!("{bindings:?}")) }
+    })
+    .await;
+    stage.binding_is("one-more", &["Delivered=Unknown(DatabaseUnavailable)"]).await;
+    assert_eq!(answers().await, Ok([None, None]));
+    wire.mend();
+    wait_for("both answers", SOON, async || {
+        let answers = answers().await?;
+        let both = answers.iter().all(|answer| answer.as_deref() == Some("while away"));
+        if both { Ok(()) } else { Err(format!("{answers:?}")) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,14 +22,15 @@ pub const SYNC: &str = "tidelock.dev/sync";
 /// Set by a person on a Secret: the SecretBinding of that name in the same namespace may take it over.
 pub const ADOPT: &str = "tidelock.dev/adopt";
 
-/// Set by a person on a SecretBinding: the removals held back at this revision are meant. The value is the revision.
+/// Set by a person on a SecretBinding: the removals held back at this revision are meant. The value is
+/// the revision, as the condition spells it; it is good for one write.
 pub const RELEASE_REMOVAL: &str = "tidelock.dev/release-removal";
 
 /// Label on a custom resource: the operator that it is for, where a cluster has several. An operator takes the objects
 /// of its own class; one without a class those without the label.
 pub const CLASS: &str = "tidelock.dev/class";
 
-/// On a Secret of ours: the SecretBinding that it belongs to, and the generation it was written for.
+/// On a Secret of ours: the SecretBinding that it belongs to.
 pub const BINDING: &str = "tidelock.dev/binding";
 
 /// On a Secret of ours: which environment, epoch, revision and token its data was read at.

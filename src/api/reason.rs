@@ -110,13 +110,13 @@ reasons! {
         "Set the key with `tidelock secret set`, restore it, mark the entry `optional`, or remove the entry.";
     RemovalUnproven: Stalled, [ResolvedRefs False],
         "A key that was delivered is gone and nothing proves that it was deleted on purpose; the Secret keeps it.",
-        "Restore the row, or delete the key properly; if it is meant, annotate the binding `tidelock.dev/release-removal=<revision>`.";
+        "Restore the row, or delete the key properly; if it is meant, annotate the binding `tidelock.dev/release-removal=<revision>` as the message spells it.";
     RowsMayBeHidden: Stalled, [ResolvedRefs False, InSync Unknown],
         "Row-level security may hide rows from the operator, so that absence proves nothing; the Secret keeps all it has.",
-        "Let the operator's login read every row of the environment; if the removal is meant, annotate the binding `tidelock.dev/release-removal=<revision>`.";
+        "Let the operator's login read every row of the environment; if the removal is meant, annotate the binding `tidelock.dev/release-removal=<revision>` as the message spells it.";
     MassRemoval: Stalled, [ResolvedRefs False],
         "More than half of at least 10 keys were removed in one revision; the Secret keeps them until a person agrees.",
-        "If it is meant, annotate the binding `tidelock.dev/release-removal=<revision>`; else restore the keys.";
+        "If it is meant, annotate the binding `tidelock.dev/release-removal=<revision>` as the message spells it; else restore the keys.";
     InvalidSpec: Stalled, [IsReady False, ResolvedRefs False, InSync Unknown],
         "The spec asks for something that cannot be done.",
         "Correct the field that the message names.";

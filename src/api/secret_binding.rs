@@ -91,6 +91,10 @@ pub enum SourceKind {
     /// An environment of a project in the registry.
     #[default]
     ProjectEnvironment,
+    /// One of a later release. A binding that names it must not keep this operator from reading all the others.
+    #[serde(other)]
+    #[schemars(skip)]
+    Unknown,
 }
 
 /// The Secret that a binding writes.
@@ -271,6 +275,12 @@ mod tests {
         assert_eq!(binding.spec.stale_after(), Duration::from_mins(10));
         assert!(!binding.spec.is_immutable() && !binding.spec.is_suspended());
         assert_eq!(binding.spec.target_metadata(), None);
+    }
+
+    #[test]
+    fn a_kind_of_source_that_a_later_release_adds_is_read_and_not_known() {
+        let binding = binding(json!({"sourceRef": {"kind": "SomethingNewer", "name": "shop-dev"}}));
+        assert_eq!(binding.spec.source_kind(), SourceKind::Unknown);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use kube::runtime::reflector::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::client::{Clients, connect};
@@ -19,7 +19,7 @@ use super::controlled::ControlledSecrets;
 use super::index::BindingIndex;
 use super::lanes::Lanes;
 use super::project_environment::{self, source_of};
-use super::queue::Queue;
+use super::queue::{BEAT, Queue};
 use super::secret_binding;
 use super::sources::{Sources, Wiring};
 use super::synced::Synced;
@@ -130,7 +130,7 @@ impl Operator {
             stop: stop.clone(),
         };
         let reconciler = Arc::new(secret_binding::Reconciler::new(Arc::clone(&context)));
-        workers.spawn(once_synced(synced.clone(), stop.clone(), async move {
+        workers.spawn(once_synced(synced.clone(), stop.clone(), writing.clone(), async move {
             queue.work(move |binding| Arc::clone(&reconciler).reconcile(binding).boxed()).await;
         }));
         let queue = Queue {
@@ -142,7 +142,7 @@ impl Operator {
             stop: stop.clone(),
         };
         let reconciler = Arc::new(project_environment::Reconciler::new(Arc::clone(&context)));
-        workers.spawn(once_synced(synced.clone(), stop.clone(), async move {
+        workers.spawn(once_synced(synced.clone(), stop.clone(), reporting.clone(), async move {
             queue.work(move |object| Arc::clone(&reconciler).reconcile(object).boxed()).await;
         }));
 
@@ -206,10 +206,35 @@ async fn wake(
     ControllerError::Task { task: "the poller" }
 }
 
-/// Works once every cache has everything: a decision on half of a cache would be a wrong one.
-async fn once_synced(synced: Synced, stop: CancellationToken, work: impl Future<Output = ()>) {
-    tokio::select! {
-        () = stop.cancelled() => {}
-        () = synced.all() => work.await,
+/// Works once every cache has everything: a decision on half of a cache would be a wrong one. Until then it is alive: an
+/// API server that is away, or a definition that is not installed yet, is no reason to be started anew.
+async fn once_synced(synced: Synced, stop: CancellationToken, heartbeat: Heartbeat, work: impl Future<Output = ()>) {
+    let mut beats = interval(BEAT);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = synced.all() => break,
+            _ = beats.tick() => heartbeat.beat(),
+        }
+    }
+    work.await;
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_caches_is_alive() {
+        let heartbeat = Heartbeat::default();
+        let waiting = once_synced(Synced::default(), CancellationToken::new(), heartbeat.clone(), async {});
+        let waiting = tokio::spawn(waiting);
+        for _ in 0..10 {
+            sleep(Duration::from_mins(1)).await;
+            assert!(heartbeat.age() <= BEAT, "{:?}", heartbeat.age());
+        }
+        assert!(!waiting.is_finished());
     }
 }

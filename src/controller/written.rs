@@ -11,11 +11,20 @@ use tokio::time::Instant;
 /// How long a write is remembered; a cache that is further behind than this has other troubles.
 const MEMORY: Duration = Duration::from_mins(1);
 
+/// From one search for what may be forgotten to the next: with each write, it would cost the square of their number.
+const SWEEP: Duration = Duration::from_secs(1);
+
 /// Objects as they were after our own last write. A cache lags behind its own operator: without this, the reconcile
 /// that follows a write would decide by a status that was already replaced, and write again.
 #[derive(Debug)]
 pub struct Written<K: Resource<DynamicType = ()>> {
-    entries: Mutex<HashMap<ObjectRef<K>, Entry<K>>>,
+    entries: Mutex<Entries<K>>,
+}
+
+#[derive(Debug)]
+struct Entries<K: Resource<DynamicType = ()>> {
+    known: HashMap<ObjectRef<K>, Entry<K>>,
+    swept: Instant,
 }
 
 #[derive(Debug)]
@@ -27,7 +36,7 @@ struct Entry<K> {
 
 impl<K: Resource<DynamicType = ()>> Default for Written<K> {
     fn default() -> Self {
-        Self { entries: Mutex::default() }
+        Self { entries: Mutex::new(Entries { known: HashMap::new(), swept: Instant::now() }) }
     }
 }
 
@@ -36,7 +45,7 @@ impl<K: Resource<DynamicType = ()> + Clone> Written<K> {
     #[must_use]
     pub fn newest(&self, cached: Arc<K>) -> Arc<K> {
         let mut entries = self.lock();
-        let Some(entry) = entries.get_mut(&ObjectRef::from_obj(&*cached)) else { return cached };
+        let Some(entry) = entries.known.get_mut(&ObjectRef::from_obj(&*cached)) else { return cached };
         match &entry.object {
             Some(written) if is_older(&*cached, &**written) => Arc::clone(written),
             _ => {
@@ -49,18 +58,21 @@ impl<K: Resource<DynamicType = ()> + Clone> Written<K> {
     /// When it was written last; `None` where that is long ago.
     #[must_use]
     pub fn when(&self, object: &K) -> Option<Instant> {
-        self.lock().get(&ObjectRef::from_obj(object)).map(|entry| entry.at)
+        self.lock().known.get(&ObjectRef::from_obj(object)).map(|entry| entry.at)
     }
 
     /// Takes note of an object as the API server gave it back.
     pub fn wrote(&self, object: K) {
         let mut entries = self.lock();
-        entries.retain(|_, entry| entry.at.elapsed() < MEMORY);
+        if entries.swept.elapsed() >= SWEEP {
+            entries.swept = Instant::now();
+            entries.known.retain(|_, entry| entry.at.elapsed() < MEMORY);
+        }
         let key = ObjectRef::from_obj(&object);
-        entries.insert(key, Entry { object: Some(Arc::new(object)), at: Instant::now() });
+        entries.known.insert(key, Entry { object: Some(Arc::new(object)), at: Instant::now() });
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ObjectRef<K>, Entry<K>>> {
+    fn lock(&self) -> MutexGuard<'_, Entries<K>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -97,6 +109,20 @@ mod tests {
         assert_eq!(newest("1", "9").as_deref(), Some("10"));
         assert_eq!(newest("1", "10").as_deref(), Some("10"));
         assert_eq!(newest("1", "9").as_deref(), Some("9"), "it was let go when the cache had it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_written_long_ago_is_forgotten() {
+        let written = Written::default();
+        written.wrote(object("1", "10"));
+        tokio::time::advance(MEMORY).await;
+        let other = ConfigMap {
+            metadata: ObjectMeta { name: Some("b".into()), ..ObjectMeta::default() },
+            ..ConfigMap::default()
+        };
+        written.wrote(other.clone());
+        assert!(written.when(&object("1", "10")).is_none());
+        assert!(written.when(&other).is_some());
     }
 
     #[test]

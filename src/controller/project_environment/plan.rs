@@ -30,12 +30,21 @@ pub(super) fn plan(observed: &Observed) -> Option<ProjectEnvironmentStatus> {
     if !suspended {
         status.bindings = Some(i64::try_from(observed.bindings).unwrap_or(i64::MAX));
     }
-    status.last_handled_sync = observed.asked.clone().or(before.last_handled_sync);
+    status.last_handled_sync = answered(observed).or(before.last_handled_sync);
     let generation = observed.object.metadata.generation.unwrap_or_default();
     status.observed_generation = Some(generation);
     let ready = Verdict::source_ready(&availability, &in_sync, spec.out_of_sync_policy());
     status.conditions = conditions(&before.conditions, &[ready, in_sync], generation, observed.now);
     Some(status)
+}
+
+/// The question that this look answers. A registry that did not answer answers nobody, as on a binding: a gate that waits
+/// for the answer must not pass on what was known before.
+fn answered(observed: &Observed) -> Option<String> {
+    match observed.state {
+        SourceState::Ready(_) | SourceState::Refused { .. } => observed.asked.clone(),
+        SourceState::Pending | SourceState::Unavailable { .. } => None,
+    }
 }
 
 /// Whether it is available, and the registry comparison.

@@ -166,8 +166,16 @@ fn a_request_is_answered_by_its_nonce_and_the_answer_stays() {
     let status = plan(&asked).unwrap();
     assert_eq!(status.last_handled_sync.as_deref(), Some("n1"));
     let object = ProjectEnvironment { status: Some(status), ..object(&json!({})) };
-    let again = plan(&observed(object, unavailable(Fault::Away))).unwrap();
+    let again = plan(&observed(object.clone(), unavailable(Fault::Away))).unwrap();
     assert_eq!(again.last_handled_sync.as_deref(), Some("n1"));
+    for (state, answer) in [
+        (unavailable(Fault::Away), "n1"),
+        (unavailable(Fault::Refused), "n1"),
+        (SourceState::Refused { refusal: Refusal::EnvironmentDeleted }, "n2"),
+    ] {
+        let asked = Observed { asked: Some("n2".to_owned()), ..observed(object.clone(), state) };
+        assert_eq!(plan(&asked).unwrap().last_handled_sync.as_deref(), Some(answer), "{:?}", asked.state);
+    }
 }
 
 #[test]

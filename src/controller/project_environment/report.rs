@@ -26,6 +26,7 @@ pub(super) async fn report(
     if let Some(rest) = rest(written.when(object), Instant::now()) {
         return Ok(Action::requeue(rest));
     }
+    // One write for an environment, which people watch: it does not wait behind those of all its bindings.
     let _pass = context.lanes.enter(Lane::Urgent, &source_of(object)).await;
     context.metrics.wrote("projectenvironments/status", Verb::Patch);
     let api = Api::all(context.client.clone());

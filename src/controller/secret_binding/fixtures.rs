@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::ownership::controller_reference;
 use crate::api::{
-    DataEntry, OutOfSyncPolicy, RemoteRef, SecretBinding, SecretBindingSpec, SourceRef, Target, Template,
+    DataEntry, OutOfSyncPolicy, RemoteRef, SecretBinding, SecretBindingSpec, SourceKind, SourceRef, Target, Template,
     TemplateMetadata,
 };
 use crate::crypto::{HashKey, Keyring};
@@ -85,6 +85,11 @@ impl BindingFixture {
     pub(super) fn created_at(mut self, second: i64) -> Self {
         let time = jiff::Timestamp::from_second(second).expect("a time");
         self.0.metadata.creation_timestamp = Some(Time(time));
+        self
+    }
+
+    pub(super) fn of_a_kind_that_nobody_knows(mut self) -> Self {
+        self.0.spec.source_ref.kind = Some(SourceKind::Unknown);
         self
     }
 

@@ -19,10 +19,7 @@ pub(super) enum History {
         how: String,
     },
     /// It could not be asked for.
-    Unknown {
-        /// What the database answered.
-        cause: String,
-    },
+    Unknown,
 }
 
 /// What has to be looked up to know.

@@ -63,6 +63,14 @@ pub enum BindingError {
     /// The status could not be written.
     #[error(transparent)]
     Report(#[from] StatusError),
+    /// The Secret could not be written, for a reason that may pass. The status says so, and the pauses grow.
+    #[error("Secret {secret} was not written: {cause}")]
+    Write {
+        /// Its name.
+        secret: String,
+        /// What happened.
+        cause: String,
+    },
 }
 
 /// Reconciles SecretBindings.
@@ -121,6 +129,7 @@ impl Reconciler {
                 }
             };
             // 6. Write the Secret.
+            let mut failed = None;
             let written = match apply::apply(binding, &context.client, &context.metrics, &mut plan).await {
                 Ok(written) => written,
                 Err(ApplyError::Raced { .. }) => {
@@ -130,12 +139,18 @@ impl Reconciler {
                 Err(ApplyError::Terminating) => return Ok(Action::await_change()),
                 Err(error) => {
                     plan = not_written(plan, &error);
+                    if let ApplyError::Failed { cause } = error {
+                        failed = Some(BindingError::Write { secret: binding.target_name(), cause });
+                    }
                     None
                 }
             };
             // 7. Say so.
             report::report(binding, context, &self.newest, &plan, written.as_ref(), answered.as_deref()).await?;
-            return Ok(requeue(&plan, is_unanswered(binding) && answered.is_none()));
+            return match failed {
+                Some(failed) => Err(failed),
+                None => Ok(requeue(&plan, is_unanswered(binding) && answered.is_none())),
+            };
         }
         Ok(Action::requeue(RACED))
     }

@@ -13,11 +13,11 @@ use super::history::{self, History, Inquiry};
 use super::observed::{Baseline, Depth, Observed, Source, TargetSeen};
 use super::ownership::{Ownership, goes_first, ownership};
 use super::target::Whole;
-use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, find};
+use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, SourceKind, find};
 use crate::controller::Context;
 use crate::controller::project_environment::source_of;
 use crate::controller::sources::SourceState;
-use crate::registry::Snapshot;
+use crate::registry::{RegistryError, Snapshot};
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,12 @@ pub(super) async fn observe(
 
 /// The source of a binding, where it exists.
 pub(super) fn environment_of(binding: &SecretBinding, context: &Context) -> Option<Arc<ProjectEnvironment>> {
-    context.stores.environments.get(&ObjectRef::new(&binding.spec.source_ref.name))
+    match binding.spec.source_kind() {
+        SourceKind::ProjectEnvironment => {
+            context.stores.environments.get(&ObjectRef::new(&binding.spec.source_ref.name))
+        }
+        SourceKind::Unknown => None,
+    }
 }
 
 async fn source(binding: &SecretBinding, baseline: &Baseline, context: &Context) -> Option<Source> {
@@ -219,13 +224,19 @@ async fn ask(baseline: &Baseline, snapshot: &Snapshot, context: &Context) -> (Hi
         Inquiry::Settled(history) => history,
         Inquiry::TokenOf { project, delivered } => match context.sources.token_of(project, delivered.revision).await {
             Ok(logged) => history::compare(delivered, logged),
-            Err(error) => History::Unknown { cause: error.to_string() },
+            Err(error) => unknown(&error),
         },
     };
     let moved_from = origin.map(|origin| origin.environment).filter(|delivered| *delivered != snapshot.environment);
     let Some(delivered) = moved_from else { return (history, false) };
     match context.sources.environment_was_deleted(delivered).await {
         Ok(deleted) => (history, deleted),
-        Err(error) => (History::Unknown { cause: error.to_string() }, false),
+        Err(error) => (unknown(&error), false),
     }
+}
+
+/// The binding stays as it is, and is asked about again; that it waits shows in the log alone.
+fn unknown(error: &RegistryError) -> History {
+    tracing::warn!(%error, "cannot tell whether a Secret was delivered from this history; it stays as it is");
+    History::Unknown
 }

@@ -134,7 +134,12 @@ impl Baseline {
         };
         match (target.ownership(binding), target.metadata()) {
             (Some(Ownership::Ours | Ownership::ReBorn), Some(metadata)) => read(metadata),
-            _ => strays.iter().map(read).find(|found| *found != Self::Unreadable).unwrap_or(Self::Nothing),
+            // Of several, one that says what it holds; one that does not is no proof that there was nothing.
+            _ => strays
+                .iter()
+                .map(read)
+                .reduce(|first, next| if first == Self::Unreadable { next } else { first })
+                .unwrap_or(Self::Nothing),
         }
     }
 

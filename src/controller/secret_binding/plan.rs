@@ -18,7 +18,7 @@ use super::ownership::Ownership;
 use super::state::BindingState;
 use super::target::Whole;
 use crate::api::names::{CREDENTIAL_MINTING_TYPES, is_reserved};
-use crate::api::{ConditionType, Grants, OnRevoke, Reason, SecretBindingSpec, SecretBindingStatus, find};
+use crate::api::{ConditionType, Grants, OnRevoke, Reason, SecretBindingSpec, SecretBindingStatus, SourceKind, find};
 use crate::controller::project_environment::source_of;
 use crate::controller::refused;
 use crate::controller::sources::SourceState;
@@ -207,6 +207,9 @@ pub(super) fn decide<'o>(seen: &'o Observed, keyring: &Keyring) -> Decision<'o> 
 
 /// What the schema refuses as well; the definitions in the cluster may be older ones.
 fn check_spec(spec: &SecretBindingSpec) -> Result<(), String> {
+    if spec.source_kind() == SourceKind::Unknown {
+        return Err("spec.sourceRef.kind is none that this operator knows; a newer one may".to_owned());
+    }
     let type_ = spec.target_type();
     if CREDENTIAL_MINTING_TYPES.contains(&type_) {
         return Err(format!("spec.target.template.type is {type_}, which makes the control plane mint a credential"));

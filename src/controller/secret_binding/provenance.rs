@@ -39,6 +39,9 @@ pub(super) struct Origin {
     pub(super) at: Option<Position>,
     /// Generation of the binding.
     pub(super) generation: i64,
+    /// The last release of a removal that was used: it is good for one write.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) released: Option<String>,
     /// Names of the labels that the binding's template set, so that they can be taken off again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) labels: Vec<String>,
@@ -94,6 +97,7 @@ impl Provenance {
             environment: snapshot.environment,
             at: Position::of(snapshot.fence),
             generation: binding.metadata.generation.unwrap_or_default(),
+            released: None,
             labels: names(metadata.map(|metadata| &metadata.labels)),
             annotations: names(metadata.map(|metadata| &metadata.annotations)),
         };

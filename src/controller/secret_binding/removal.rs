@@ -113,6 +113,9 @@ impl fmt::Display for Hold {
             }
             Self::Mass { removed, delivered } => write!(f, "{removed} of {delivered} keys were removed at once"),
             Self::Withdrawn { keys } => write!(f, "no longer granted, and retained: {}", list_keys(keys)),
+            Self::Unreadable { keys } if keys.is_empty() => {
+                f.write_str("the Secret no longer says what it was made from, so that nobody knows what would leave it")
+            }
             Self::Unreadable { keys } => {
                 write!(f, "the Secret no longer says what it was made from, and would lose: {}", list_keys(keys))
             }
@@ -147,7 +150,9 @@ pub(super) fn judge<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), H
 
 fn judge_unreadable<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
     let stays: HashSet<&str> = question.picked.iter().map(|key| key.secret_key).collect();
-    let names = question.names.iter().flatten();
+    // One under an earlier name was not read: what it would lose nobody knows.
+    let Some(names) = &question.names else { return Err(Hold::Unreadable { keys: Vec::new() }) };
+    let names = names.iter();
     let keys: Vec<String> = names.filter(|name| !stays.contains(*name)).map(|name| (*name).to_owned()).collect();
     if keys.is_empty() { Ok(()) } else { Err(Hold::Unreadable { keys }) }
 }
@@ -242,12 +247,22 @@ impl<'a> Evidence<'a> {
 }
 
 /// What a person writes as `tidelock.dev/release-removal` to let go of what is held at this point: the environment's
-/// revision, or, in someone else's tables, the digest of its rows.
+/// revision, or, in someone else's tables, the digest of its rows. It is good for one write: an annotation that stays
+/// must not let go of rows that vanish later without moving the revision. The next one at the same revision is
+/// `<revision>.2`, and so on.
 #[must_use]
-pub(super) fn release_text(snapshot: &Snapshot) -> String {
-    match snapshot.fence {
+pub(super) fn release_text(snapshot: &Snapshot, used: Option<&str>) -> String {
+    let point = match snapshot.fence {
         Fence::Revisions { environment, .. } => environment.number.to_string(),
         Fence::Digest { environment, .. } => environment.to_string(),
+    };
+    let used_here = used.and_then(|used| used.strip_prefix(&point)).and_then(|count| match count.strip_prefix('.') {
+        Some(count) => count.parse::<u32>().ok(),
+        None => count.is_empty().then_some(1),
+    });
+    match used_here {
+        Some(count) => format!("{point}.{}", count.saturating_add(1)),
+        None => point,
     }
 }
 

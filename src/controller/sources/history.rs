@@ -19,9 +19,12 @@ const TOKENS_MAX: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct History {
     projects: Mutex<HashMap<ProjectId, Known>>,
+    /// One question at a time. All bindings of a source ask at once, mostly the same, and must not take the connections
+    /// that the looks need.
+    asking: tokio::sync::Mutex<()>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Known {
     /// The newest step that was seen.
     head: Option<Revision>,
@@ -50,14 +53,18 @@ impl History {
         project: ProjectId,
         revision: i64,
     ) -> Result<Option<Uuid>, RegistryError> {
+        if let Some(token) = self.remembered(project, revision) {
+            return Ok(Some(token));
+        }
+        let _turn = self.asking.lock().await;
         let ask = |revision| in_time("looking a revision up", registry.token_of(project, revision));
-        let before = self.lock().get(&project).cloned().unwrap_or_default();
-        if let (Some(head), Some(seen)) = (before.head, before.seen) {
+        let (head, seen) = self.lock().get(&project).map_or((None, None), |known| (known.head, known.seen));
+        if let (Some(head), Some(seen)) = (head, seen) {
             let grown = ask(head.number).await? == Some(head.token);
             self.settle(project, head, seen, grown);
         }
-        if let Some(token) = self.lock().get(&project).and_then(|known| known.tokens.get(&revision)) {
-            return Ok(Some(*token));
+        if let Some(token) = self.remembered(project, revision) {
+            return Ok(Some(token));
         }
         let asked_under = self.lock().get(&project).and_then(|known| known.head);
         let token = ask(revision).await?;
@@ -68,6 +75,12 @@ impl History {
             known.remember(revision, token);
         }
         Ok(token)
+    }
+
+    /// The token, where it is known and the log has not moved since it was.
+    fn remembered(&self, project: ProjectId, revision: i64) -> Option<Uuid> {
+        let projects = self.lock();
+        projects.get(&project).filter(|known| known.seen.is_none())?.tokens.get(&revision).copied()
     }
 
     /// Goes on from the step that was seen, with what was remembered if the log has only grown.

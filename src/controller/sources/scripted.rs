@@ -25,7 +25,11 @@ pub(super) struct Script {
     pub(super) log: Vec<Uuid>,
     pub(super) looks: usize,
     pub(super) snapshots: usize,
+    /// Snapshots show no row, and the environment has one.
+    pub(super) hides_rows: bool,
     pub(super) token_questions: usize,
+    /// How many questions about tokens are under way, and how many were at most.
+    pub(super) asking: (usize, usize),
     /// Looks wait here while it is set.
     pub(super) hold: Option<Arc<Notify>>,
 }
@@ -140,7 +144,7 @@ impl Registry for Scripted {
                 fence: fence(&script.log),
                 production: false,
                 ring: None,
-                live_secrets: None,
+                live_secrets: Some(i64::from(script.hides_rows)),
                 rows_may_be_hidden: false,
                 secrets: BTreeMap::new(),
                 tombstones: BTreeMap::new(),
@@ -155,9 +159,16 @@ impl Registry for Scripted {
     fn token_of(&self, _project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>> {
         let answer = self.with(|script| {
             script.token_questions += 1;
+            script.asking.0 += 1;
+            script.asking.1 = script.asking.1.max(script.asking.0);
             usize::try_from(revision - 1).ok().and_then(|place| script.log.get(place).copied())
         });
-        async move { Ok(answer) }.boxed()
+        async move {
+            tokio::task::yield_now().await;
+            self.with(|script| script.asking.0 -= 1);
+            Ok(answer)
+        }
+        .boxed()
     }
 
     fn environment_was_deleted(&self, _id: EnvironmentId) -> Answer<'_, bool> {

@@ -205,3 +205,39 @@ async fn another_history_is_not_answered_from_memory() {
     let token = sources.token_of(PROJECT, 2).await.unwrap();
     assert!(token.is_some() && token != Some(lost));
 }
+
+#[tokio::test(start_paused = true)]
+async fn many_who_ask_for_tokens_at_once_ask_the_registry_once_for_each_and_one_after_the_other() {
+    let registry = Scripted::new();
+    for _ in 0..9 {
+        registry.change();
+    }
+    let (sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    let asked = (0..100).map(|number| sources.token_of(PROJECT, 1 + number % 5));
+    assert!(futures::future::join_all(asked).await.iter().all(|answer| matches!(answer, Ok(Some(_)))));
+    assert_eq!(registry.with(|script| (script.token_questions, script.asking.1)), (5, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_that_were_hidden_are_looked_for_again_though_no_revision_moves() {
+    let registry = Scripted::new();
+    registry.with(|script| script.hides_rows = true);
+    let (sources, mut changes) = registry.start(&["dev"]);
+    changes.recv().await;
+    let hides = || sources.state(&source("dev")).snapshot().is_some_and(|snapshot| snapshot.hides_rows());
+    assert!(hides());
+    assert!(timeout(Duration::from_secs(10), changes.recv()).await.is_err(), "the same is no news");
+    assert!((3..=6).contains(&registry.with(|script| script.snapshots)), "it is read every other second");
+    registry.with(|script| script.hides_rows = false);
+    timeout(Duration::from_secs(4), changes.recv()).await.expect("rows that can be seen again are news");
+    assert!(!hides());
+
+    // Who asks is not answered by what was hidden before.
+    registry.with(|script| script.hides_rows = true);
+    registry.change();
+    changes.recv().await;
+    registry.with(|script| script.hides_rows = false);
+    let SourceState::Ready(snapshot) = sources.look_again(&source("dev")).await else { panic!("it can be read") };
+    assert!(!snapshot.hides_rows());
+}

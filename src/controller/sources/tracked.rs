@@ -7,10 +7,14 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Fault, SourceState};
-use crate::registry::{Look, RegistryError, Snapshot};
+use crate::registry::{Fence, Look, RegistryError, Snapshot};
 
 /// First and longest pause before an environment whose snapshot failed is read again.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(2));
+
+/// Shortest time between two reads of an environment from which rows were hidden: what shows them again, a policy that is
+/// dropped, moves no revision.
+const HIDDEN: Duration = Duration::from_secs(2);
 
 /// One environment, as the poller knows it.
 #[derive(Debug, Default)]
@@ -21,6 +25,7 @@ pub(super) struct Tracked {
     pub(super) found: Option<Look>,
     /// What was read last.
     pub(super) snapshot: Option<Arc<Snapshot>>,
+    read_at: Option<Instant>,
     /// Whether a snapshot is being read.
     pub(super) reading: bool,
     trouble: Option<Trouble>,
@@ -62,7 +67,7 @@ impl Tracked {
         if self.reading {
             return Next::Wait;
         }
-        if self.is_current() {
+        if self.is_current() && !self.may_show_more(awaited) {
             self.trouble = None;
             return Next::Say(self.state());
         }
@@ -75,7 +80,20 @@ impl Tracked {
     pub(super) fn read(&mut self, snapshot: Arc<Snapshot>) {
         self.reading = false;
         self.trouble = None;
-        self.snapshot = Some(snapshot);
+        self.read_at = Some(Instant::now());
+        // One that says the same is no news.
+        if self.snapshot.as_ref() != Some(&snapshot) {
+            self.snapshot = Some(snapshot);
+        }
+    }
+
+    /// Whether rows were hidden when it was last read, and another read is due or asked for. In someone else's tables the
+    /// digest sees rows appear.
+    fn may_show_more(&self, awaited: bool) -> bool {
+        let hides =
+            |snapshot: &Arc<Snapshot>| matches!(snapshot.fence, Fence::Revisions { .. }) && snapshot.hides_rows();
+        let is_due = || self.read_at.is_none_or(|read_at| read_at.elapsed() >= HIDDEN);
+        self.snapshot.as_ref().is_some_and(hides) && (awaited || is_due())
     }
 
     /// Takes in that the registry did not answer, about this environment (`alone`) or at all. The first word about an

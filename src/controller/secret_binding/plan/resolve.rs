@@ -67,7 +67,7 @@ pub(super) fn resolve<'o>(
 
     match &seen.history {
         History::Continues => {}
-        History::Unknown { .. } => return Plan::nothing().again_after(ASK_AGAIN).settled(),
+        History::Unknown => return Plan::nothing().again_after(ASK_AGAIN).settled(),
         History::Diverged { delivered, how } => {
             let at = format!("revision {} of epoch {}", delivered.revision, delivered.epoch);
             let message = format!("the Secret holds {at}, which is not in the history of {}: {how}", source.name());
@@ -102,11 +102,17 @@ pub(super) fn resolve<'o>(
         let strays = seen.strays.iter().map(Doomed::from).collect();
         return Plan { strays, delivery: Some(delivery), ..say(state) }.settled();
     }
+    let used = seen.baseline.provenance().and_then(|provenance| provenance.origin.released.as_deref());
+    let release = release_text(snapshot, used);
+    let mut released = used;
     if let Err(hold) = may_become(seen, source, snapshot, &selected, is_granted) {
-        if matches!(seen.target, TargetSeen::AsWritten(_) | TargetSeen::Complete(_)) && hold.lacks_names() {
-            return Decision::Read(Depth::Whole);
+        if !is_released(&binding.metadata, &release) {
+            if matches!(seen.target, TargetSeen::AsWritten(_) | TargetSeen::Complete(_)) && hold.lacks_names() {
+                return Decision::Read(Depth::Whole);
+            }
+            return say(held(&hold, source, &release, in_sync)).settled();
         }
-        return say(held(&hold, source, snapshot, in_sync)).settled();
+        released = Some(&release);
     }
     if let Err(error) = content::check_names(&selected.picked) {
         let message = error.to_string();
@@ -117,7 +123,8 @@ pub(super) fn resolve<'o>(
         return say(BindingState::Undelivered { reason, message, in_sync }).again_after(BLOCKED).settled();
     }
 
-    let provenance = Provenance::of(binding, snapshot, &selected.picked);
+    let mut provenance = Provenance::of(binding, snapshot, &selected.picked);
+    provenance.origin.released = released.map(str::to_owned);
     // The type and the immutability of what is there are only known while the spec is the one it was written for.
     let written_for = seen.baseline.provenance().map(|provenance| provenance.origin.generation);
     let is_known = written_for == binding.metadata.generation && !binding.spec.is_immutable();
@@ -170,7 +177,7 @@ fn may_become(
     is_granted: impl Fn(&str) -> bool,
 ) -> Result<(), Hold> {
     let binding = &*seen.binding;
-    let judged = removal::judge(&Question {
+    removal::judge(&Question {
         delivered: match &seen.baseline {
             Baseline::Nothing => Delivered::Nothing,
             Baseline::Known(provenance) => Delivered::Known(provenance),
@@ -187,18 +194,21 @@ fn may_become(
         environment_was_deleted: seen.environment_was_deleted,
         is_granted,
         on_revoke: source.environment.spec.on_revoke(),
-    });
-    let annotations = binding.metadata.annotations.as_ref();
-    let released = annotations.and_then(|annotations| annotations.get(RELEASE_REMOVAL));
-    if released.is_some_and(|released| *released == release_text(snapshot)) { Ok(()) } else { judged }
+    })
 }
 
-fn held(hold: &Hold, source: &Source, snapshot: &Snapshot, in_sync: Verdict) -> BindingState {
+/// Whether a person let go of what is held at this point.
+fn is_released(binding: &ObjectMeta, release: &str) -> bool {
+    let annotations = binding.annotations.as_ref();
+    annotations.and_then(|annotations| annotations.get(RELEASE_REMOVAL)).is_some_and(|released| released == release)
+}
+
+fn held(hold: &Hold, source: &Source, release: &str, in_sync: Verdict) -> BindingState {
     let (reason, message) = (hold.reason(), format!("{}: {hold}", source.name()));
     if reason == Reason::NotGranted {
         return BindingState::Unresolved { reason, message };
     }
-    let message = format!("{message}; if that is meant: {RELEASE_REMOVAL}={}", release_text(snapshot));
+    let message = format!("{message}; if that is meant: {RELEASE_REMOVAL}={release}");
     BindingState::Held { reason, message, in_sync }
 }
 

@@ -214,6 +214,14 @@ fn a_secret_that_lost_its_annotations_loses_no_key() {
 
 #[test]
 fn the_release_names_the_revision_at_which_it_was_given() {
-    assert_eq!(release_text(&snapshot().at_revision(41).build()), "41");
-    assert_eq!(release_text(&snapshot().in_foreign_tables().build()), "77");
+    assert_eq!(release_text(&snapshot().at_revision(41).build(), None), "41");
+    assert_eq!(release_text(&snapshot().in_foreign_tables().build(), None), "77");
+}
+
+#[test]
+fn a_release_that_was_used_is_followed_by_another_one() {
+    let at_41 = snapshot().at_revision(41).build();
+    for (used, next) in [("40", "41"), ("41", "41.2"), ("41.2", "41.3"), ("4", "41"), ("411", "41"), ("41.x", "41")] {
+        assert_eq!(release_text(&at_41, Some(used)), next, "after {used}");
+    }
 }

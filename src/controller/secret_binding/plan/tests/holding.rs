@@ -84,6 +84,22 @@ fn an_unproven_removal_is_released_the_same_way() {
 }
 
 #[test]
+fn a_release_is_good_for_one_write_however_long_its_annotation_stays() {
+    let mut world = delivered(snapshot().with_keys(3));
+    let left = |gone: &[&str]| gone.iter().fold(snapshot().with_keys(3), |left, key| left.vanished(key)).at_revision(6);
+    world.read(left(&["K0"]));
+    world.annotate_binding(RELEASE_REMOVAL, "6");
+    assert_eq!(world.reconcile(), ["replace app", "status"]);
+    // Another row vanishes, and the revision does not move.
+    world.read(left(&["K0", "K1"]));
+    assert_holds(&mut world, "RemovalUnproven", "K1");
+    assert!(world.condition(ResolvedRefs).2.contains("tidelock.dev/release-removal=6.2"));
+    world.annotate_binding(RELEASE_REMOVAL, "6.2");
+    assert_eq!(world.reconcile(), ["replace app", "status"]);
+    assert_eq!(world.data("app").map(|data| data.len()), Some(1));
+}
+
+#[test]
 fn nothing_is_delivered_for_the_first_time_while_rows_may_be_hidden() {
     let mut world = world(binding("app")).reading(ab().hidden("B"));
     assert_eq!(world.reconcile(), ["status"]);

@@ -112,6 +112,17 @@ fn renaming_a_target_loses_no_key_that_an_unchanged_one_would_keep() {
 }
 
 #[test]
+fn a_renamed_target_whose_old_secret_lost_its_annotations_waits_for_a_person() {
+    let mut world = delivered();
+    world.edit_secret("app", |secret| secret.metadata.annotations = None);
+    world.edit_binding(binding("app").into_target("new"));
+    assert_eq!(world.reconcile(), ["status"]);
+    assert_eq!((world.ready().1, world.data("new")), ("RemovalUnproven", None));
+    world.annotate_binding(RELEASE_REMOVAL, "5");
+    assert_eq!(world.reconcile(), ["create new", "delete app", "status"]);
+}
+
+#[test]
 fn an_immutable_secret_is_written_once_and_a_later_difference_is_reported() {
     let mut world = world(binding("app").immutable()).reading(ab());
     world.reconcile();
@@ -174,4 +185,13 @@ fn a_secret_that_is_being_deleted_is_waited_for() {
     assert_eq!((world.ready().1, world.requeue), ("WriteFailed", Some(BLOCKED)));
     world.delete_secret("app");
     assert_eq!(world.reconcile(), ["create app", "status"]);
+}
+
+#[test]
+fn a_source_of_a_kind_that_nobody_knows_is_told_and_the_secret_keeps_what_it_has() {
+    let mut world = delivered();
+    let before = world.data("app");
+    world.edit_binding(binding("app").of_a_kind_that_nobody_knows());
+    assert_eq!(world.reconcile(), ["status"]);
+    assert_eq!((world.ready().1, world.data("app")), ("InvalidSpec", before));
 }
