@@ -113,7 +113,7 @@ impl<'t> Reader<'t> {
         let unclosed = || error(opened, "the double quote that is opened here is not closed");
         let inside = &self.rest[1..];
         // As large as it can get, so that it never moves and leaves a copy behind.
-        let mut value = Vec::with_capacity(inside.len().min(1024 * 1024));
+        let mut value = Vec::with_capacity(closing_quote(inside).ok_or_else(unclosed)?);
         let (mut expandable, mut at) = (false, 0);
         loop {
             match inside.get(at).ok_or_else(unclosed)? {
@@ -179,6 +179,18 @@ impl<'t> Reader<'t> {
     fn pass(&mut self, count: usize) {
         self.line += count_lines(&self.rest[..count]);
         self.rest = &self.rest[count..];
+    }
+}
+
+/// Where a double-quoted value ends, if it does.
+fn closing_quote(inside: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        match inside.get(at)? {
+            b'"' => return Some(at),
+            b'\\' => at += 2,
+            _ => at += 1,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::error::{Answer, CliError};
 use super::options::Reason;
 use super::output::{Line, Output, enumerate, keys_in_words, plain, undeliverable};
 use super::secret::behind_elsewhere;
-use super::value_input::{read_file, read_stdin};
+use super::value_input::{LARGEST_VALUE, read_file, read_stdin};
 
 /// Room for some ten thousand keys.
 const LARGEST_FILE: usize = 32 * 1024 * 1024;
@@ -73,6 +73,13 @@ impl Import {
         let FileFormat::Dotenv = self.format;
         let name = file.map_or("standard input".to_owned(), |file| file.display().to_string());
         let found = dotenv::parse(&text).map_err(|error| CliError::Usage(format!("{name}, {error}")))?;
+        // As `secret set` has it: no binding could deliver it.
+        if let Some(large) = found.iter().find(|found| found.value.len() > LARGEST_VALUE) {
+            let (key, bytes) = (&large.key, large.value.len());
+            return Err(CliError::Usage(format!(
+                "{name}: the value of {key} has {bytes} bytes; a Secret takes {LARGEST_VALUE} in all its values together"
+            )));
+        }
         let expandable: Vec<&str> =
             found.iter().filter(|found| found.expandable).map(|found| found.key.as_str()).collect();
         if !expandable.is_empty() {

@@ -13,7 +13,7 @@ use crate::core::SecretValue;
 use super::error::CliError;
 
 /// All values of one Kubernetes Secret together may not be larger.
-const LARGEST_VALUE: usize = 1024 * 1024;
+pub(super) const LARGEST_VALUE: usize = 1024 * 1024;
 
 #[derive(Args)]
 pub(super) struct ValueInput {

@@ -6,6 +6,7 @@ use crate::core::{KeyName, ProjectId, ProjectName, RegistryTime};
 
 use super::RegistryError;
 use super::environments::Environment;
+use super::secret_states::distinct;
 use super::session::{Session, Work, micros, time};
 
 /// `project_secret_registry.tracking`.
@@ -107,7 +108,7 @@ impl Session {
     ) -> Result<(), RegistryError> {
         environment.require_writable()?;
         let (work, _) = self.changing("taking the exemption back", &environment.project_name, reason).await?;
-        for key in keys {
+        for key in &distinct(keys) {
             let removed = work
                 .execute(
                     "DELETE FROM key_exemptions WHERE environment_id = $1 AND key_name = $2",

@@ -1,5 +1,7 @@
 //! Deleting, restoring and confirming: writes that bring no value.
 
+use std::collections::BTreeSet;
+
 use tokio_postgres::types::Type;
 
 use crate::core::KeyName;
@@ -19,6 +21,7 @@ impl Session {
         reason: &str,
     ) -> Result<(), RegistryError> {
         environment.require_writable()?;
+        let keys = &distinct(keys);
         let (work, _) = self.changing("deleting secrets", &environment.project_name, reason).await?;
         require_live(&work, environment, keys).await?;
         let deleted = work
@@ -77,6 +80,7 @@ impl Session {
         reason: &str,
     ) -> Result<(), RegistryError> {
         environment.require_writable()?;
+        let keys = &distinct(keys);
         let answers = keys
             .iter()
             .map(|key| {
@@ -98,6 +102,11 @@ impl Session {
         require_all(environment, keys.len(), confirmed)?;
         work.commit().await
     }
+}
+
+/// A key that somebody named twice is one key.
+pub(super) fn distinct(keys: &[KeyName]) -> Vec<KeyName> {
+    keys.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
 fn names(keys: &[KeyName]) -> Vec<&str> {
