@@ -115,6 +115,11 @@ impl AuditLog {
         Ok(events)
     }
 
+    /// How many lines so far hold all of these; what is still on its way is not counted.
+    pub(crate) fn count(&self, parts: &[&str]) -> Result<usize> {
+        Ok(self.read()?.lines().filter(|line| parts.iter().all(|part| line.contains(part))).count())
+    }
+
     /// Makes a request that nobody else makes and waits for its line: all that were answered before are in the file then.
     async fn settle(&self, client: &Client) -> Result<()> {
         let mark = uuid::Uuid::new_v4().simple().to_string();
