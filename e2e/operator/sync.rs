@@ -1,7 +1,6 @@
 //! Which environments are behind, and a gate that does not pass on an old answer.
 
-use std::time::{Duration, Instant};
-
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::harness::wait_for;
@@ -23,20 +22,26 @@ async fn a_change_in_one_environment_is_seen_in_all_of_them_within_a_second_with
     stage.team.set("staging", "A", "1").await;
     stage.source_is("staging", &["InSync=True"]).await;
 
-    // The machine may be busy: of three changes, one has to make it.
-    let mut slowest = Vec::new();
-    for value in ["2", "3", "4"] {
-        stage.team.set("staging", "A", value).await;
-        let changed = Instant::now();
+    // From the change's own time to the API server's note of the status that tells of it. The machine may be busy: of seven
+    // changes, two may miss it.
+    let mut took = Vec::new();
+    for value in 2..9 {
+        let log = stage.cluster.audit_from_now().await;
+        stage.team.set("staging", "A", &value.to_string()).await;
         let behind = stage.source_is("dev", &["Ready=True", "InSync=False(KeysStale)"]).await;
-        slowest.push(changed.elapsed());
         let status = behind.status.unwrap_or_default();
         assert_eq!(status.out_of_sync.iter().map(|key| key.key.as_str()).collect::<Vec<_>>(), ["A"]);
         assert_eq!(status.keys.map(|keys| (keys.total, keys.stale)), Some((1, 1)));
+        let changed = status.out_of_sync[0].last_updated_at.clone().expect("a time").0;
+        let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+        let told = writes.iter().filter(|write| write.object().name == stage.source_name("dev"));
+        let told: Timestamp = told.map(|write| write.stage_timestamp.parse().unwrap()).min().expect("it was told");
+        took.push(told.duration_since(changed));
         stage.team.done(&stage.team.ana, &["secret", "confirm", "A", "-e", "dev"]).await;
         stage.source_is("dev", &["InSync=True"]).await;
     }
-    assert!(slowest.iter().any(|took| *took < Duration::from_secs(1)), "{slowest:?}");
+    let in_time = took.iter().filter(|took| took.as_secs_f64() < 1.0).count();
+    assert!(in_time >= 5, "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

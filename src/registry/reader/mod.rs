@@ -23,8 +23,9 @@ use crate::core::{EnvironmentId, ProjectId};
 
 /// Connections of an operator: the poll, and a few snapshots beside it.
 const POOL_SIZE: usize = 6;
-/// After which the server gives up on a statement of a snapshot.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// After which the server gives up on a statement of a snapshot: before the operator gives up on the server, which would
+/// leave the statement running.
+const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Whose tables these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
