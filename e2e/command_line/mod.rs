@@ -4,8 +4,10 @@ mod administration;
 mod dealings;
 mod import;
 mod json;
+mod prompt;
 mod races;
 mod refusals;
+mod roles;
 mod values;
 
 use std::sync::atomic::{AtomicU32, Ordering};
