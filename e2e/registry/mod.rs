@@ -6,6 +6,7 @@ mod audit;
 mod documents;
 mod guards;
 mod migrations;
+pub(crate) mod order;
 mod revisions;
 mod roles;
 mod sync;
