@@ -8,6 +8,7 @@ mod guards;
 mod migrations;
 pub(crate) mod order;
 mod revisions;
+mod rights;
 mod roles;
 mod sync;
 mod time;
