@@ -7,6 +7,7 @@ mod documents;
 mod guards;
 mod migrations;
 pub(crate) mod order;
+mod plans;
 mod revisions;
 mod rights;
 mod roles;
