@@ -225,11 +225,8 @@ CREATE TRIGGER audit AFTER INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNC
 CREATE FUNCTION guard_hash_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
-    IF NEW.project_id NOT IN (SELECT visible_projects()) THEN
-        -- Refused by row-level security in a moment, in the words that it has for a project that does not exist.
-        RETURN NEW;
-    END IF;
-    IF EXISTS (SELECT FROM project_hash_keys WHERE project_id = NEW.project_id AND hash_key_id <> NEW.hash_key_id) THEN
+    IF NEW.project_id IN (SELECT visible_projects())
+            AND EXISTS (SELECT FROM project_hash_keys WHERE project_id = NEW.project_id AND hash_key_id <> NEW.hash_key_id) THEN
         RAISE EXCEPTION 'the project has a hashing key already' USING ERRCODE = 'TL409';
     END IF;
     RETURN NEW;

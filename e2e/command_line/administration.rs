@@ -113,8 +113,31 @@ async fn a_wrong_count_is_found_and_repaired() {
     admin.batch_execute("UPDATE tidelock.environments SET live_secrets = 7 WHERE name = 'dev'").await.unwrap();
     let found = team.run(&team.ana, &["registry", "check", "-o", "json"]).await.expect(3).json();
     assert_eq!((&found[0]["stored"], &found[0]["counted"]), (&"7".into(), &"1".into()));
+    // Who does not administer the project sees it, and leaves it.
+    let said = team.run(&team.bob, &["registry", "check", "--repair"]).await.expect(3);
+    assert!(said.stderr.contains("corrected 0 counts"), "{}", said.stderr);
     team.run(&team.ana, &["registry", "check", "--repair"]).await.expect(0);
     team.run(&team.ana, &["registry", "check"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_of_another_age_is_left_alone() {
+    let team = Team::with_shop("age").await;
+    let admin = team.database.superuser().await;
+    for (floor, code, expected) in [
+        ("version = 99, oldest_writer = 99", 1, "use a newer tidelock"),
+        ("version = 1, oldest_writer = 1", 1, "have its owner run `tidelock migrate`"),
+        // Newer, and made so that this program goes on.
+        ("version = 99, oldest_writer = 1", 0, ""),
+    ] {
+        admin.batch_execute(&format!("UPDATE tidelock.schema_floor SET {floor}")).await.unwrap();
+        for said in [
+            team.run(&team.ana, &["key", "list"]).await.expect(code),
+            team.set_as(&team.ana, "KEY", "dev", floor).await.expect(code),
+        ] {
+            assert!(said.stderr.contains(expected), "{floor}: {}", said.stderr);
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

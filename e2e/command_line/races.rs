@@ -10,6 +10,7 @@ use tidelock::registry::{ConnectSettings, Manner, Session};
 use tokio::task::JoinSet;
 
 use crate::harness::wait_for;
+use crate::registry::order::the_last_writer_is_the_newest;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_lands_between_look_and_follow_leaves_the_follower_behind() {
@@ -126,21 +127,9 @@ fn order<T>(mut all: [T; 3], writer: usize) -> [T; 3] {
     all
 }
 
-/// Of each key one environment has the newest value, and the times that the key has had grow strictly.
 async fn exactly_one_is_newest(team: &Team) {
     let admin = team.database.superuser().await;
-    let sql = "SELECT r.key_name,
-            (SELECT count(*) FROM tidelock.secrets s WHERE s.key = r.key_name AND s.updated_at = r.last_updated_at),
-            (SELECT count(*) FROM tidelock.secrets s WHERE s.key = r.key_name AND s.updated_at > r.last_updated_at),
-            (SELECT count(*) - count(DISTINCT v.replaced_at) FROM tidelock.secret_versions v
-                JOIN tidelock.secrets s ON s.id = v.secret_id WHERE s.key = r.key_name),
-            (SELECT count(*) FROM (SELECT replaced_at, lag(replaced_at) OVER (PARTITION BY secret_id ORDER BY version) AS before
-                FROM tidelock.secret_versions) x WHERE replaced_at <= before)
-        FROM tidelock.project_secret_registry r ORDER BY 1";
-    for row in admin.query(sql, &[]).await.unwrap() {
-        let key: String = row.get(0);
-        let counts = [1, 2, 3, 4].map(|column| row.get::<_, i64>(column));
-        assert_eq!(counts, [1, 0, 0, 0], "{key}: newest, newer than newest, times that came twice, times that fell");
-    }
+    admin.batch_execute("SET search_path = tidelock").await.unwrap();
+    the_last_writer_is_the_newest(&admin).await;
     team.done(&team.ana, &["registry", "check"]).await;
 }

@@ -223,8 +223,14 @@ async fn a_commit_hints_to_listeners_and_goes_on_when_somebody_else_is_doing_so(
     let hint = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await.expect("a hint").unwrap();
     assert_eq!((hint.channel(), hint.payload()), ("tidelock", ""), "a hint says nothing but that it is worth looking");
 
-    // Another session holds the lock behind the hint: nobody waits for it, and nobody is told.
+    // Written and not committed yet: the lock behind the hint is free until then.
     let busy = shop.another("bob").await;
+    done(&shop.ana, &format!("BEGIN; {}", begun(&update("dev", "A", "while open", "NULL")))).await;
+    let free = "SELECT pg_try_advisory_xact_lock(hashtextextended('tidelock.notify', 0))";
+    assert_eq!(cell(&busy, free).await, "t", "who has not committed keeps nobody from hinting");
+    done(&shop.ana, "ROLLBACK").await;
+
+    // Another session holds the lock behind the hint: nobody waits for it, and nobody is told.
     done(&busy, "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended('tidelock.notify', 0))").await;
     done(&shop.ana, "SET lock_timeout = '5s'").await;
     shop.ana(&begun(&update("dev", "A", "two", "NULL"))).await;

@@ -59,11 +59,9 @@ async fn create(new: &NewEnvironment, reason: &str, context: &Context, output: &
             made.ring
         ));
     }
-    if output.is_json() {
-        output.json(&json!({
-            "name": new.name, "id": made.id, "production": new.production, "ring": made.ring,
-        }))?;
-    }
+    output.told(&json!({
+        "name": new.name, "id": made.id, "production": new.production, "ring": made.ring,
+    }))?;
     Ok(Answer::Done)
 }
 

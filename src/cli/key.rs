@@ -1,10 +1,10 @@
 //! `tidelock key`.
 
 use clap::{Subcommand, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::core::KeyName;
-use crate::registry::Tracking;
+use crate::registry::{ListedKey, Session, Tracking};
 
 use super::context::Context;
 use super::error::{Answer, CliError};
@@ -80,10 +80,13 @@ impl KeyVerb {
                 let (project, mut session) = (context.project()?, context.session().await?);
                 session.define_key(project, &key, description.as_deref(), tracking, &reason.reason).await?;
                 output.note(&format!("defined {key}"));
+                tell(&mut session, &key, context, output).await?;
             }
             Self::Retire { key, reason } => {
-                context.session().await?.retire_key(context.project()?, &key, &reason.reason).await?;
+                let mut session = context.session().await?;
+                session.retire_key(context.project()?, &key, &reason.reason).await?;
                 output.note(&format!("retired {key}; every secret of that name is deleted"));
+                tell(&mut session, &key, context, output).await?;
             }
             Self::Exempt { keys, undo, reason } => {
                 let mut session = context.session().await?;
@@ -96,6 +99,9 @@ impl KeyVerb {
                     session.exempt_keys(&environment, &keys, &reason.reason).await?;
                     output.note(&format!("{} is exempt from {}", environment.name, enumerate(&named)));
                 }
+                let told =
+                    named.iter().map(|key| json!({"key": key, "environment": environment.name, "exempt": !undo}));
+                output.told(&told.collect())?;
             }
         }
         Ok(Answer::Done)
@@ -113,10 +119,25 @@ async fn list(retired: bool, context: &Context, output: &Output) -> Result<(), C
             plain(if key.exempt.is_empty() { "-".to_owned() } else { key.exempt.join(", ") }),
             plain(&key.description),
         ],
-        json: json!({
-            "key": key.key, "tracking": key.tracking, "lastUpdatedAt": time_json(key.last_updated_at),
-            "retiredAt": time_json(key.retired_at), "exempt": key.exempt, "description": key.description,
-        }),
+        json: of_key(key),
     });
     output.list(&["KEY", "TRACKING", "CHANGED", "EXEMPT", "DESCRIPTION"], lines)
+}
+
+/// For programs, a key as it is now, in the shape of the list.
+async fn tell(session: &mut Session, key: &KeyName, context: &Context, output: &Output) -> Result<(), CliError> {
+    if output.is_json() {
+        let keys = session.keys(context.project()?).await?;
+        if let Some(now) = keys.iter().find(|listed| listed.key == key.as_str()) {
+            output.json(&of_key(now))?;
+        }
+    }
+    Ok(())
+}
+
+fn of_key(key: &ListedKey) -> Value {
+    json!({
+        "key": key.key, "tracking": key.tracking, "lastUpdatedAt": time_json(key.last_updated_at),
+        "retiredAt": time_json(key.retired_at), "exempt": key.exempt, "description": key.description,
+    })
 }

@@ -4,9 +4,9 @@ use clap::{Subcommand, ValueEnum};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::core::{EnvironmentName, ProjectName, UserName};
+use crate::core::{EnvironmentName, ProjectName, RegistryTime, UserName};
 use crate::registry::{Membership, Role};
 
 use super::context::Context;
@@ -73,10 +73,12 @@ impl MemberVerb {
                 let mut session = context.session().await?;
                 let added = session.add_member(project, &membership, &reason.reason).await?;
                 output.note(&done(&membership, project, added));
+                output.told(&told(&membership, added))?;
             }
             Self::Remove { name, reason } => {
                 context.session().await?.remove_member(project, &name, &reason.reason).await?;
                 output.note(&format!("removed {name} from {project}"));
+                output.told(&json!({"name": name, "removed": true}))?;
             }
             Self::List {} => list(context, output).await?,
         }
@@ -95,6 +97,17 @@ fn done(membership: &Membership, project: &ProjectName, added: bool) -> String {
     let until = expires_at.map(|time| format!(", until {time:.0}")).unwrap_or_default();
     let is = if added { "is now" } else { "was a member already and is now" };
     format!("{user} {is} {} of {project}: {rights} {place}{until}", role.as_str())
+}
+
+/// For programs: as the list has it, and whether it is new.
+fn told(membership: &Membership, added: bool) -> Value {
+    let Membership { user, role, only, read_only, expires_at } = membership;
+    let only = (!only.is_empty()).then_some(only);
+    let expires_at = expires_at.map(|time| RegistryTime::from_micros(time.as_microsecond()));
+    json!({
+        "name": user, "role": role.as_str(), "only": only, "readOnly": read_only, "expiresAt": time_json(expires_at),
+        "added": added,
+    })
 }
 
 async fn list(context: &Context, output: &Output) -> Result<(), CliError> {

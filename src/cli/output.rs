@@ -67,6 +67,11 @@ impl Output {
         write(format!("{value:#}\n").as_bytes())
     }
 
+    /// For programs, what people are told in a note.
+    pub(super) fn told(&self, value: &Value) -> Result<(), CliError> {
+        if self.is_json() { self.json(value) } else { Ok(()) }
+    }
+
     /// A result that is text already.
     pub(super) fn text(&self, text: &str) -> Result<(), CliError> {
         write(text.as_bytes())

@@ -41,9 +41,7 @@ impl ProjectVerb {
             Self::Create { name, reason } => {
                 let id = session.create_project(&name, &reason.reason).await?;
                 output.note(&format!("created project {name}; next: tidelock environment create dev -p {name}"));
-                if output.is_json() {
-                    output.json(&json!({"name": name, "id": id}))?;
-                }
+                output.told(&json!({"name": name, "id": id}))?;
             }
             Self::List {} => {
                 let projects = session.projects().await?;
@@ -65,6 +63,7 @@ impl ProjectVerb {
             Self::Archive { name, reason } => {
                 session.archive_project(&name, &reason.reason).await?;
                 output.note(&format!("archived project {name}"));
+                output.told(&json!({"name": name, "archived": true}))?;
             }
         }
         Ok(Answer::Done)

@@ -65,6 +65,8 @@ impl UserVerb {
 async fn add(user: &NewUser, reason: &str, context: &Context, output: &Output) -> Result<Answer, CliError> {
     let grant = context.session().await?.add_user(user, reason).await?;
     let login = user.db_role.as_deref().unwrap_or_default();
+    // What is left for an administrator to run; a program finds it in the answer.
+    let mut left = None;
     match grant {
         LoginGrant::None => output.note(&format!("added {}, who acts through a delegate only", user.name)),
         LoginGrant::Made { group } => {
@@ -75,9 +77,13 @@ async fn add(user: &NewUser, reason: &str, context: &Context, output: &Output) -
                 "added {}, who is the login {login}; this login may not grant roles, so have an administrator run:",
                 user.name
             ));
-            output.text(&format!("{sql};\n"))?;
+            if !output.is_json() {
+                output.text(&format!("{sql};\n"))?;
+            }
+            left = Some(sql);
         }
     }
+    output.told(&json!({"name": user.name, "dbRole": user.db_role, "service": user.service, "leftToRun": left}))?;
     Ok(Answer::Done)
 }
 
@@ -105,5 +111,6 @@ async fn set_disabled(
 ) -> Result<Answer, CliError> {
     context.session().await?.set_user_disabled(name, disabled, reason).await?;
     output.note(&format!("{} {name}", if disabled { "disabled" } else { "enabled" }));
+    output.told(&json!({"name": name, "disabled": disabled}))?;
     Ok(Answer::Done)
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Value, json};
+
 use crate::core::KeyState;
 use crate::registry::{Environment, Session};
 
@@ -9,8 +11,12 @@ use crate::cli::context::{Context, shell};
 use crate::cli::error::CliError;
 use crate::cli::output::{Output, enumerate, keys_in_words};
 
-/// The other environments that are behind for some keys.
+/// Where some keys stand after a write, and which other environments are behind for them.
 pub(in crate::cli) struct Behind {
+    /// The environment of the write.
+    place: String,
+    /// The state of each key there.
+    here: BTreeMap<String, KeyState>,
     /// The environments that are behind, production last, each with the state of each key.
     environments: Vec<(String, BTreeMap<String, KeyState>)>,
 }
@@ -23,9 +29,12 @@ pub(in crate::cli) async fn behind_elsewhere(
     keys: &[String],
 ) -> Result<Behind, CliError> {
     let mut found: BTreeMap<String, BTreeMap<String, KeyState>> = BTreeMap::new();
+    let mut states = BTreeMap::new();
     if !keys.is_empty() {
         for state in session.key_states(context.project()?, keys).await? {
-            if state.environment != here.name && matches!(state.state, KeyState::Stale | KeyState::Missing) {
+            if state.environment == here.name {
+                states.insert(state.key, state.state);
+            } else if matches!(state.state, KeyState::Stale | KeyState::Missing) {
                 found.entry(state.environment).or_default().insert(state.key, state.state);
             }
         }
@@ -37,10 +46,34 @@ pub(in crate::cli) async fn behind_elsewhere(
             environments.extend(found.remove_entry(&environment.name));
         }
     }
-    Ok(Behind { environments })
+    Ok(Behind { place: here.name.clone(), here: states, environments })
 }
 
 impl Behind {
+    /// Where a key stands in the environment of the write.
+    pub(in crate::cli) fn here(&self, key: &str) -> Option<KeyState> {
+        self.here.get(key).copied()
+    }
+
+    /// For programs: what a write was, where its key stands now, and who is behind for it.
+    pub(in crate::cli) fn outcome(&self, key: &str, write: &str) -> Value {
+        let behind: Vec<&str> = self.behind_for(key).into_iter().map(|(environment, _)| environment).collect();
+        json!({"key": key, "environment": self.place, "write": write, "state": self.here(key), "behind": behind})
+    }
+
+    /// As [`Behind::outcome`], of several keys in their order.
+    pub(in crate::cli) fn outcomes(&self, keys: &[String], write: &str) -> Value {
+        keys.iter().map(|key| self.outcome(key, write)).collect()
+    }
+
+    /// The environments that are behind for a key, production last, with its state there.
+    fn behind_for(&self, key: &str) -> Vec<(&str, KeyState)> {
+        self.environments
+            .iter()
+            .filter_map(|(environment, keys)| keys.get(key).map(|state| (environment.as_str(), *state)))
+            .collect()
+    }
+
     /// The environments, production last.
     pub(in crate::cli) fn environments(&self) -> Vec<&str> {
         self.environments.iter().map(|(name, _)| name.as_str()).collect()
@@ -55,15 +88,16 @@ impl Behind {
 
     /// The commands for the first environment, whatever the number: for the others they are the same.
     fn advice(&self, key: &str, project: &str) -> Vec<String> {
-        let names = self.environments();
-        let [first, others @ ..] = names.as_slice() else { return Vec::new() };
+        let behind = self.behind_for(key);
+        let names: Vec<&str> = behind.iter().map(|(environment, _)| *environment).collect();
+        let ([first, others @ ..], [(_, state), ..]) = (names.as_slice(), behind.as_slice()) else { return Vec::new() };
         let argument = shell(key);
         let mut lines = vec![
             format!("{} {} now behind for {key}; to follow:", enumerate(&names), are(&names)),
             format!("  tidelock secret set {argument}{project} -e {first} --follow"),
         ];
         // What is missing has no value to stay with, but may not be needed.
-        if self.environments[0].1.get(key) == Some(&KeyState::Stale) {
+        if *state == KeyState::Stale {
             lines.push("or, where the value there stays:".to_owned());
             lines.push(format!("  tidelock secret confirm {argument}{project} -e {first}"));
         } else {
@@ -117,7 +151,23 @@ mod tests {
 
     fn behind(environments: &[(&str, KeyState)]) -> Behind {
         let one = |(name, state): &(&str, KeyState)| ((*name).to_owned(), BTreeMap::from([("URL".to_owned(), *state)]));
-        Behind { environments: environments.iter().map(one).collect() }
+        Behind {
+            place: "dev".to_owned(),
+            here: BTreeMap::from([("URL".to_owned(), KeyState::InSync)]),
+            environments: environments.iter().map(one).collect(),
+        }
+    }
+
+    #[test]
+    fn a_program_is_told_of_each_key_who_is_behind_for_that_key() {
+        let both = behind(&[("staging", KeyState::Stale), ("production", KeyState::Missing)]);
+        assert_eq!(
+            both.outcomes(&["URL".to_owned(), "OTHER".to_owned()], "deleted"),
+            json!([
+                {"key": "URL", "environment": "dev", "write": "deleted", "state": "InSync", "behind": ["staging", "production"]},
+                {"key": "OTHER", "environment": "dev", "write": "deleted", "state": null, "behind": []},
+            ])
+        );
     }
 
     #[test]

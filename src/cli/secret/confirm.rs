@@ -11,6 +11,8 @@ use crate::cli::error::{Answer, CliError};
 use crate::cli::options::Reason;
 use crate::cli::output::{Output, enumerate};
 
+use super::behind_elsewhere;
+
 /// Say that a value was looked at and stays, though it changed elsewhere
 #[derive(Args)]
 #[command(
@@ -43,12 +45,9 @@ impl Confirm {
         let names: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         output.note(&format!("confirmed {} in {}", enumerate(&borrowed), environment.name));
-        let states = session.key_states(context.project()?, &names).await?;
-        let stale: Vec<&str> = states
-            .iter()
-            .filter(|state| state.environment == environment.name && state.state == KeyState::Stale)
-            .map(|state| state.key.as_str())
-            .collect();
+        let behind = behind_elsewhere(&mut session, context, &environment, &names).await?;
+        output.told(&behind.outcomes(&names, "confirmed"))?;
+        let stale: Vec<&str> = borrowed.into_iter().filter(|key| behind.here(key) == Some(KeyState::Stale)).collect();
         if !stale.is_empty() {
             output.note(&format!(
                 "{} changed elsewhere since that time, so {} is behind all the same: look, then repeat",

@@ -29,10 +29,12 @@ impl Restore {
         session.restore_secrets(&environment, &self.keys, &self.reason.reason).await?;
         let names: Vec<&str> = self.keys.iter().map(KeyName::as_str).collect();
         output.note(&format!("restored {} in {}", enumerate(&names), environment.name));
+        let keys: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let behind = behind_elsewhere(&mut session, context, &environment, &keys).await?;
         for name in names {
-            let behind = behind_elsewhere(&mut session, context, &environment, &[name.to_owned()]).await?;
             behind.advise(name, context, output);
         }
+        output.told(&behind.outcomes(&keys, "restored"))?;
         Ok(Answer::Done)
     }
 }

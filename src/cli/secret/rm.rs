@@ -47,6 +47,7 @@ impl Rm {
                 }
             ));
         }
+        output.told(&behind.outcomes(&keys, "deleted"))?;
         Ok(Answer::Done)
     }
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 
 use clap::Args;
-use serde_json::json;
 
 use crate::core::{KeyName, KeyState};
 use crate::registry::{Environment, Manner, Session, Write};
@@ -86,19 +85,12 @@ async fn report(
     {
         output.note(&note);
     }
-    let states = session.key_states(context.project()?, &[key.to_owned()]).await?;
-    let here = states.iter().find(|state| state.environment == environment.name).map(|state| state.state);
     let behind = behind_elsewhere(session, context, environment, &[key.to_owned()]).await?;
     if change {
         behind.advise(key, context, output);
     }
-    if output.is_json() {
-        output.json(&json!({
-            "key": key, "environment": environment.name, "write": word(write),
-            "state": here, "behind": behind.environments(),
-        }))?;
-    }
-    let overtaken = !change && here == Some(KeyState::Stale);
+    output.told(&behind.outcome(key, word(write)))?;
+    let overtaken = !change && behind.here(key) == Some(KeyState::Stale);
     if overtaken {
         output.note(&format!("{place} is behind all the same: it changed elsewhere in between; look, then repeat"));
     }
