@@ -1,12 +1,11 @@
 //! The chart on a real API server: what it renders is accepted, and gives the operator what it calls for and no more.
 
+mod policy;
 mod rights;
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::Client;
+use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
-use serde_json::json;
 
 use crate::harness::wait_for;
 use crate::stage::{SOON, Stage};
@@ -19,38 +18,6 @@ async fn delete_without_dependents(stage: &Stage, binding: &str) {
         other => Err(format!("{other:?}")),
     })
     .await;
-}
-
-/// As the operator: a client with its token.
-async fn operator_of(stage: &Stage) -> Client {
-    let (namespace, account) = stage.account();
-    stage.cluster.client(&stage.cluster.token(namespace, account).await)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_operators_account_cannot_mint_credentials_nor_take_a_secret_that_is_not_its_own() {
-    let stage = Stage::with_shop("policy").await;
-    let operator = operator_of(&stage).await;
-    let api: Api<Secret> = Api::namespaced(operator, &stage.cluster.namespace);
-    let ours = json!({"app.kubernetes.io/managed-by": "tidelock"});
-    let attempts = [
-        json!({"metadata": {"name": "token", "labels": ours, "annotations": {"kubernetes.io/service-account.name": "default"}},
-               "type": "kubernetes.io/service-account-token"}),
-        json!({"metadata": {"name": "bootstrap", "labels": ours}, "type": "bootstrap.kubernetes.io/token"}),
-        json!({"metadata": {"name": "unlabelled"}, "type": "Opaque"}),
-    ];
-    for attempt in attempts {
-        let secret: Secret = serde_json::from_value(attempt.clone()).unwrap();
-        let refused = crate::harness::wait::try_wait_for("the policy to be in force", crate::stage::SOON, async || {
-            match api.create(&PostParams { dry_run: true, ..PostParams::default() }, &secret).await {
-                Ok(_) => Err("it was accepted".to_owned()),
-                Err(why) => Ok(why.to_string()),
-            }
-        })
-        .await;
-        let refused = refused.unwrap_or_else(|why| panic!("{attempt}: {why}"));
-        assert!(refused.contains("ValidatingAdmissionPolicy") || refused.contains("denied"), "{refused}");
-    }
 }
 
 /// The API server's own check judges the pod that the Deployment would make.
