@@ -1,6 +1,7 @@
 //! The chart on a real API server: what it renders is accepted, and gives the operator what it calls for and no more.
 
 mod policy;
+mod rendered;
 mod rights;
 
 use k8s_openapi::api::apps::v1::Deployment;
