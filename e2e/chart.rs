@@ -1,94 +1,24 @@
 //! The chart on a real API server: what it renders is accepted, and gives the operator what it calls for and no more.
 
+mod policy;
+mod rendered;
+mod rights;
+
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::Client;
-use kube::api::{Api, ListParams, ObjectMeta, PostParams};
-use serde_json::json;
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, ListParams, ObjectMeta, PostParams};
 
-use crate::stage::Stage;
+use crate::harness::wait_for;
+use crate::stage::{SOON, Stage};
 
-/// As the operator: a client with its token.
-async fn operator_of(stage: &Stage) -> Client {
-    let (namespace, account) = stage.account();
-    stage.cluster.client(&stage.cluster.token(namespace, account).await)
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_operators_account_may_do_its_work_and_nothing_beside_it() {
-    let stage = Stage::with_shop("rights").await;
-    let (namespace, account) = stage.account();
-    let user = format!("system:serviceaccount:{namespace}:{account}");
-    let allowed = [
-        "get secrets",
-        "list secrets",
-        "watch secrets",
-        "create secrets",
-        "update secrets",
-        "delete secrets",
-        "list namespaces",
-        "watch namespaces",
-        "watch secretbindings.tidelock.dev",
-        "watch projectenvironments.tidelock.dev",
-        "patch secretbindings.tidelock.dev/status",
-        "patch projectenvironments.tidelock.dev/status",
-        "create events.events.k8s.io",
-    ];
-    let refused = [
-        "create secretbindings.tidelock.dev",
-        "update secretbindings.tidelock.dev",
-        "delete secretbindings.tidelock.dev",
-        "update projectenvironments.tidelock.dev",
-        "get configmaps",
-        "list pods",
-        "create pods",
-        "create serviceaccounts/token",
-        "impersonate users",
-        "patch secrets",
-        "deletecollection secrets",
-        "update namespaces",
-        "get leases.coordination.k8s.io",
-        "bind clusterroles.rbac.authorization.k8s.io",
-        "escalate clusterroles.rbac.authorization.k8s.io",
-    ];
-    for (asked, expected) in allowed.map(|asked| (asked, "yes")).into_iter().chain(refused.map(|asked| (asked, "no"))) {
-        let (verb, resource) = asked.split_once(' ').unwrap();
-        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-        let subresource = format!("--subresource={subresource}");
-        let arguments = ["auth", "can-i", verb, resource, &subresource, "--as", &user, "--all-namespaces"];
-        // `can-i` ends with 1 for no, and says it on standard output.
-        let answer = match stage.kubectl(&arguments, b"").await {
-            Ok(answer) => answer,
-            Err(_) => "no".to_owned(),
-        };
-        assert_eq!(answer.trim(), expected, "{asked}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_operators_account_cannot_mint_credentials_nor_take_a_secret_that_is_not_its_own() {
-    let stage = Stage::with_shop("policy").await;
-    let operator = operator_of(&stage).await;
-    let api: Api<Secret> = Api::namespaced(operator, &stage.cluster.namespace);
-    let ours = json!({"app.kubernetes.io/managed-by": "tidelock"});
-    let attempts = [
-        json!({"metadata": {"name": "token", "labels": ours, "annotations": {"kubernetes.io/service-account.name": "default"}},
-               "type": "kubernetes.io/service-account-token"}),
-        json!({"metadata": {"name": "bootstrap", "labels": ours}, "type": "bootstrap.kubernetes.io/token"}),
-        json!({"metadata": {"name": "unlabelled"}, "type": "Opaque"}),
-    ];
-    for attempt in attempts {
-        let secret: Secret = serde_json::from_value(attempt.clone()).unwrap();
-        let refused = crate::harness::wait::try_wait_for("the policy to be in force", crate::stage::SOON, async || {
-            match api.create(&PostParams { dry_run: true, ..PostParams::default() }, &secret).await {
-                Ok(_) => Err("it was accepted".to_owned()),
-                Err(why) => Ok(why.to_string()),
-            }
-        })
-        .await;
-        let refused = refused.unwrap_or_else(|why| panic!("{attempt}: {why}"));
-        assert!(refused.contains("ValidatingAdmissionPolicy") || refused.contains("denied"), "{refused}");
-    }
+/// As a GitOps tool deletes that leaves dependents alone: the binding goes and its Secret stays, with no owner.
+async fn delete_without_dependents(stage: &Stage, binding: &str) {
+    stage.bindings().delete(binding, &DeleteParams::orphan()).await.unwrap();
+    wait_for("the binding to be gone", SOON, async || match stage.bindings().get_opt(binding).await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
 }
 
 /// The API server's own check judges the pod that the Deployment would make.

@@ -48,6 +48,8 @@ pub(crate) struct AuditUser {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct AuditObject {
+    /// Empty for the kinds of Kubernetes' core.
+    pub(crate) api_group: String,
     /// In the plural, as in the URL: `secrets`.
     pub(crate) resource: String,
     pub(crate) subresource: String,

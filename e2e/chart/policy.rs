@@ -1,0 +1,198 @@
+//! What the admission policy lets the operator's account write, whatever the operator's code does: tried with its token.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Api, DeleteParams, ObjectMeta, PostParams};
+use kube::{Client, Resource};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::delete_without_dependents;
+use crate::harness::wait_for;
+use crate::stage::{SOON, Stage};
+
+const MINTS: &str = "tidelock writes no Secret of a type that makes the control plane mint a credential";
+const UNLABELLED: &str = "tidelock writes no Secret without the label app.kubernetes.io/managed-by=tidelock";
+const UNCONTROLLED: &str = "tidelock writes no Secret without a SecretBinding as its controller";
+const FOREIGN: &str = "tidelock writes and deletes no Secret that belongs to somebody else";
+
+/// A test's namespace with the policy in force, and no operator running.
+struct Ground {
+    stage: Stage,
+    /// With the token of the operator's account.
+    operator: Client,
+    /// Owner references to objects that exist: the garbage collector takes a Secret whose owners do not.
+    binding: Value,
+    config_map: Value,
+    source: Value,
+    /// But this one, of a kind that nobody knows.
+    stranger: Value,
+    /// As `binding`, and not the controller.
+    bystander: Value,
+}
+
+impl Ground {
+    async fn new(what: &str) -> Self {
+        let stage = Stage::with_shop(what).await;
+        let (namespace, account) = stage.account();
+        let operator = stage.cluster.client(&stage.cluster.token(namespace, account).await);
+        let binding = reference(&stage.binding("app", "dev", json!({})).await);
+        let source = reference(&stage.source("dev").await);
+        let metadata = ObjectMeta { name: Some("theirs".to_owned()), ..ObjectMeta::default() };
+        let config_map = reference(&stage.cluster.create(&ConfigMap { metadata, ..ConfigMap::default() }).await);
+        let mut stranger = binding.clone();
+        stranger["apiVersion"] = json!("other.dev/v1");
+        stranger["uid"] = json!(Uuid::new_v4());
+        let mut bystander = binding.clone();
+        bystander.as_object_mut().unwrap().remove("controller");
+        let ground = Self { stage, operator, binding, config_map, source, stranger, bystander };
+        wait_for("the policy to be in force", SOON, async || match ground.creates("probe", &json!({})).await {
+            Ok(()) => Err("a Secret without a label was accepted".to_owned()),
+            Err(why) if why.contains("ValidatingAdmissionPolicy") => Ok(()),
+            Err(why) => Err(why),
+        })
+        .await;
+        ground
+    }
+
+    /// As the operator writes it.
+    fn ours(&self) -> Value {
+        json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "tidelock"}, "ownerReferences": [self.binding]}})
+    }
+
+    /// As the operator writes it, with another field of its metadata.
+    fn ours_with(&self, field: &str, value: Value) -> Value {
+        let mut manifest = self.ours();
+        manifest["metadata"][field] = value;
+        manifest
+    }
+
+    /// This and the next two are dry runs, so that each attempt finds what the one before found.
+    async fn creates(&self, name: &str, manifest: &Value) -> Result<(), String> {
+        let created = self.secrets().create(&dry_run(), &secret(name, manifest)).await;
+        created.map(|_| ()).map_err(|why| why.to_string())
+    }
+
+    async fn replaces(&self, name: &str, manifest: &Value) -> Result<(), String> {
+        let replaced = self.secrets().replace(name, &dry_run(), &secret(name, manifest)).await;
+        replaced.map(|_| ()).map_err(|why| why.to_string())
+    }
+
+    async fn deletes(&self, name: &str) -> Result<(), String> {
+        let dry_run = DeleteParams { dry_run: true, ..DeleteParams::default() };
+        self.secrets().delete(name, &dry_run).await.map(|_| ()).map_err(|why| why.to_string())
+    }
+
+    fn secrets(&self) -> Api<Secret> {
+        Api::namespaced(self.operator.clone(), &self.stage.cluster.namespace)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_account_creates_only_labelled_secrets_of_a_binding_that_mint_no_credential() {
+    let ground = Ground::new("policy-create").await;
+    let of_type = |type_: &str| {
+        let mut manifest = ground.ours_with("annotations", json!({"kubernetes.io/service-account.name": "default"}));
+        manifest["type"] = json!(type_);
+        manifest
+    };
+    let labelled = |labels: Value| ground.ours_with("labels", labels);
+    let of = |owners: Value| ground.ours_with("ownerReferences", owners);
+    let attempts = [
+        ("ours", ground.ours(), None),
+        ("of-a-type", of_type("example.com/any"), None),
+        ("token", of_type("kubernetes.io/service-account-token"), Some(MINTS)),
+        ("bootstrap", of_type("bootstrap.kubernetes.io/token"), Some(MINTS)),
+        ("unlabelled", labelled(json!({})), Some(UNLABELLED)),
+        ("somebodys-label", labelled(json!({"app.kubernetes.io/managed-by": "Helm"})), Some(UNLABELLED)),
+        ("nobodys", of(json!([])), Some(UNCONTROLLED)),
+        ("not-the-controller", of(json!([ground.bystander])), Some(UNCONTROLLED)),
+        ("another-controller", of(json!([ground.config_map, ground.bystander])), Some(UNCONTROLLED)),
+        ("another-kind", of(json!([ground.source])), Some(UNCONTROLLED)),
+        ("another-group", of(json!([ground.stranger])), Some(UNCONTROLLED)),
+    ];
+    for (name, attempt, expected) in attempts {
+        expect(&format!("creating {name}"), &ground.creates(name, &attempt).await, expected);
+    }
+}
+
+/// Each row is a Secret that the admin made, with what the operator hears when it writes its own over it, and when it
+/// deletes it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_account_writes_and_deletes_no_secret_that_is_not_its_own_unless_it_was_handed_over() {
+    let ground = Ground::new("policy-write").await;
+    let Ground { binding, config_map, source, stranger, bystander, .. } = &ground;
+    let owned_by = |owners: Value| json!({"ownerReferences": owners});
+    let with = |annotation: &str, owners: Value| json!({"annotations": {annotation: "app"}, "ownerReferences": owners});
+    let (adopt, left) = ("tidelock.dev/adopt", "tidelock.dev/binding");
+    let rows = [
+        ("ours", owned_by(json!([binding])), None, None),
+        ("foreign", owned_by(json!([])), Some(FOREIGN), Some(FOREIGN)),
+        ("not-the-controller", owned_by(json!([bystander])), Some(FOREIGN), Some(FOREIGN)),
+        ("another-controller", owned_by(json!([config_map, bystander])), Some(FOREIGN), Some(FOREIGN)),
+        ("another-kind", owned_by(json!([source])), Some(FOREIGN), Some(FOREIGN)),
+        ("another-group", owned_by(json!([stranger])), Some(FOREIGN), Some(FOREIGN)),
+        // A person hands over what is to be written, and nothing that is to go.
+        ("handed-over", with(adopt, json!([])), None, Some(FOREIGN)),
+        ("handed-over-with-an-owner", with(adopt, json!([bystander])), None, Some(FOREIGN)),
+        ("handed-over-but-controlled", with(adopt, json!([config_map])), Some(FOREIGN), Some(FOREIGN)),
+        // By a binding that was deleted without its dependents.
+        ("left-behind", with(left, json!([])), None, None),
+        ("left-behind-but-controlled", with(left, json!([config_map])), Some(FOREIGN), Some(FOREIGN)),
+    ];
+    for (name, metadata, written, deleted) in rows {
+        ground.stage.cluster.create(&secret(name, &json!({"metadata": metadata}))).await;
+        expect(&format!("writing {name}"), &ground.replaces(name, &ground.ours()).await, written);
+        expect(&format!("deleting {name}"), &ground.deletes(name).await, deleted);
+    }
+    for (what, attempt, expected) in [
+        ("its label", ground.ours_with("labels", json!({})), UNLABELLED),
+        ("its controller", ground.ours_with("ownerReferences", json!([bystander])), UNCONTROLLED),
+    ] {
+        expect(&format!("taking {what} from ours"), &ground.replaces("ours", &attempt).await, Some(expected));
+    }
+}
+
+/// The one DELETE of a Secret without a controller that the operator has a reason for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_deleted_binding_left_goes_when_one_of_its_name_comes_back_to_a_grant_that_was_withdrawn() {
+    let stage = Stage::with_shop("left-behind").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let _operator = stage.operator().await;
+    stage.binding_is("app", &["Ready=True"]).await;
+    delete_without_dependents(&stage, "app").await;
+    assert!(stage.secrets().get("app").await.unwrap().metadata.owner_references.unwrap_or_default().is_empty());
+    let withdrawn = json!({"onRevoke": "Delete", "grants": [{"namespaces": {"names": ["somewhere-else"]}}]});
+    stage.patch_source("dev", json!({"spec": withdrawn})).await;
+    stage.binding("app", "dev", json!({})).await;
+    wait_for("the Secret to be gone", SOON, async || match stage.secrets().get_metadata_opt("app").await {
+        Ok(None) => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+}
+
+/// `expected` is the policy's message; `None` where it has nothing against it.
+fn expect(what: &str, answer: &Result<(), String>, expected: Option<&str>) {
+    match (answer, expected) {
+        (Ok(()), None) => {}
+        (Err(why), Some(message)) if why.contains("ValidatingAdmissionPolicy") && why.contains(message) => {}
+        _ => panic!("{what}: {answer:?} instead of {expected:?}"),
+    }
+}
+
+fn secret(name: &str, manifest: &Value) -> Secret {
+    let mut secret: Secret = serde_json::from_value(manifest.clone()).unwrap();
+    secret.metadata.name = Some(name.to_owned());
+    secret
+}
+
+fn dry_run() -> PostParams {
+    PostParams { dry_run: true, ..PostParams::default() }
+}
+
+/// An owner reference that says "controller".
+fn reference<K: Resource<DynamicType = ()>>(owner: &K) -> Value {
+    serde_json::to_value(owner.controller_owner_ref(&()).unwrap()).unwrap()
+}
