@@ -18,6 +18,9 @@ const TOKENS_MAX: usize = 1_024;
 /// is why one question about the newest step is enough to go on trusting all that was remembered.
 #[derive(Debug, Default)]
 pub(super) struct History {
+    /// One question at a time: whoever waits meanwhile, as all bindings of a source do after a change, finds the answer
+    /// remembered.
+    asking: tokio::sync::Mutex<()>,
     projects: Mutex<HashMap<ProjectId, Known>>,
 }
 
@@ -50,6 +53,12 @@ impl History {
         project: ProjectId,
         revision: i64,
     ) -> Result<Option<Uuid>, RegistryError> {
+        if let Some(known) = self.lock().get(&project).filter(|known| known.seen.is_none())
+            && let Some(token) = known.tokens.get(&revision)
+        {
+            return Ok(Some(*token));
+        }
+        let _turn = in_time("waiting to look a revision up", async { Ok(self.asking.lock().await) }).await?;
         let ask = |revision| in_time("looking a revision up", registry.token_of(project, revision));
         let before = self.lock().get(&project).cloned().unwrap_or_default();
         if let (Some(head), Some(seen)) = (before.head, before.seen) {

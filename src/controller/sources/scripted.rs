@@ -28,6 +28,10 @@ pub(super) struct Script {
     pub(super) token_questions: usize,
     /// Looks wait here while it is set.
     pub(super) hold: Option<Arc<Notify>>,
+    /// Snapshots of these wait here: what they found is what was there when they began.
+    pub(super) slow: BTreeMap<SourceName, Arc<Notify>>,
+    pub(super) listens: usize,
+    pub(super) production: bool,
 }
 
 /// A registry by script.
@@ -35,6 +39,8 @@ pub(super) struct Script {
 pub(super) struct Scripted {
     pub(super) script: Mutex<Script>,
     pub(super) hints: Mutex<Option<mpsc::Sender<()>>>,
+    /// Breaks the connection that hints come over.
+    pub(super) hang_up: Notify,
 }
 
 impl Scripted {
@@ -110,7 +116,7 @@ impl Registry for Scripted {
                 None => Look::Found {
                     environment: EnvironmentId(Uuid::nil()),
                     fence: fence(&script.log),
-                    production: false,
+                    production: script.production,
                 },
             };
             let answer = if script.away { Err(unavailable()) } else { Ok(sources.iter().map(found).collect()) };
@@ -126,6 +132,7 @@ impl Registry for Scripted {
     }
 
     fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>> {
+        let slow = self.with(|script| script.slow.get(source).cloned());
         let answer = self.with(|script| {
             script.snapshots += 1;
             if script.away {
@@ -138,7 +145,7 @@ impl Registry for Scripted {
                 project: ProjectId(Uuid::nil()),
                 environment: EnvironmentId(Uuid::nil()),
                 fence: fence(&script.log),
-                production: false,
+                production: script.production,
                 ring: None,
                 live_secrets: None,
                 rows_may_be_hidden: false,
@@ -149,7 +156,13 @@ impl Registry for Scripted {
                 hash_keys: Vec::new(),
             }))
         });
-        async { answer }.boxed()
+        async move {
+            if let Some(slow) = slow {
+                slow.notified().await;
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn token_of(&self, _project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>> {
@@ -157,7 +170,11 @@ impl Registry for Scripted {
             script.token_questions += 1;
             usize::try_from(revision - 1).ok().and_then(|place| script.log.get(place).copied())
         });
-        async move { Ok(answer) }.boxed()
+        async move {
+            tokio::task::yield_now().await;
+            Ok(answer)
+        }
+        .boxed()
     }
 
     fn environment_was_deleted(&self, _id: EnvironmentId) -> Answer<'_, bool> {
@@ -166,6 +183,11 @@ impl Registry for Scripted {
 
     fn listen(&self, hints: mpsc::Sender<()>) -> BoxFuture<'_, RegistryError> {
         *self.hints.lock().unwrap() = Some(hints);
-        futures::future::pending().boxed()
+        self.with(|script| script.listens += 1);
+        async {
+            self.hang_up.notified().await;
+            unavailable()
+        }
+        .boxed()
     }
 }
