@@ -58,6 +58,31 @@ async fn a_change_elsewhere_moves_the_projects_revision_and_not_the_environments
     assert!(!snapshot.hides_rows());
 }
 
+/// A change commits in the midst of the reading: after the secrets were read, before the exemptions are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_holds_nothing_that_was_committed_after_its_beginning() {
+    let team = Team::with_shop("one-snapshot").await;
+    team.set("dev", "A", "1").await;
+    // What a session sees of the others stands still while its own transaction lasts.
+    let (saboteur, onlooker) = (team.saboteur().await, team.database.superuser().await);
+    saboteur.batch_execute("BEGIN; LOCK TABLE key_exemptions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let reader = reader(&team);
+    let reading = tokio::spawn(async move { reader.snapshot(&source("shop", "dev")).await });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND wait_event_type = 'Lock'";
+    wait_for("the reader to wait for the exemptions", SOON, async || {
+        match onlooker.query_one(waits, &[&team.operator.role]).await.unwrap().get::<_, i64>(0) {
+            1 => Ok(()),
+            other => Err(format!("{other} sessions wait")),
+        }
+    })
+    .await;
+    let exempt = "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
+        SELECT project_id, id, 'A', 'in the midst' FROM environments WHERE name = 'dev'; COMMIT";
+    saboteur.batch_execute(exempt).await.unwrap();
+    let snapshot = reading.await.unwrap().unwrap().unwrap();
+    assert!(snapshot.secrets.contains_key("A") && snapshot.exemptions.is_empty(), "{:?}", snapshot.exemptions);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_is_told_of_a_change_and_of_its_own_beginning() {
     let team = Team::with_shop("listen").await;

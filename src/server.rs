@@ -97,7 +97,8 @@ fn answer(complaint: &str, about: &[&str]) -> Response {
 mod tests {
     use super::*;
 
-    struct Fixture(Vec<&'static str>);
+    #[derive(Default)]
+    struct Fixture(Vec<&'static str>, Heartbeat);
 
     impl Vitals for Fixture {
         fn waits_for(&self) -> Vec<&'static str> {
@@ -105,7 +106,7 @@ mod tests {
         }
 
         fn heartbeats(&self) -> Vec<(&'static str, Heartbeat)> {
-            vec![("poller", Heartbeat::default())]
+            vec![("poller", Heartbeat::default()), ("queue", self.1.clone())]
         }
 
         fn metrics(&self) -> String {
@@ -115,10 +116,22 @@ mod tests {
 
     #[tokio::test]
     async fn ready_means_that_nothing_is_waited_for() {
-        let ready = |waits: Vec<&'static str>| readyz(State(Arc::new(Fixture(waits))));
+        let ready = |waits: Vec<&'static str>| readyz(State(Arc::new(Fixture(waits, Heartbeat::default()))));
         assert_eq!(ready(vec![]).await.status(), StatusCode::OK);
         assert_eq!(ready(vec!["secretbindings"]).await.status(), StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(livez(State(Arc::new(Fixture(vec!["secrets"])))).await.status(), StatusCode::OK);
+        assert_eq!(
+            livez(State(Arc::new(Fixture(vec!["secrets"], Heartbeat::default())))).await.status(),
+            StatusCode::OK
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn alive_means_that_every_task_still_goes_round() {
+        let fixture = Arc::new(Fixture::default());
+        tokio::time::advance(SILENCE + Duration::from_secs(1)).await;
+        assert_eq!(livez(State(Arc::clone(&fixture))).await.status(), StatusCode::SERVICE_UNAVAILABLE);
+        fixture.1.beat();
+        assert_eq!(livez(State(fixture)).await.status(), StatusCode::OK);
     }
 
     #[tokio::test]

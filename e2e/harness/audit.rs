@@ -33,6 +33,8 @@ pub(crate) struct AuditEvent {
     pub(crate) user: AuditUser,
     pub(crate) object_ref: Option<AuditObject>,
     pub(crate) response_status: Option<AuditStatus>,
+    /// When it came, as `stage_timestamp`.
+    pub(crate) request_received_timestamp: String,
     /// When it was answered, RFC 3339 with microseconds.
     pub(crate) stage_timestamp: String,
 }

@@ -58,7 +58,7 @@ async fn a_membership_that_ends_keeps_the_secret_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn production_needs_an_admin_membership() {
+async fn production_needs_an_admin_membership_and_every_environment_one_that_extends_to_it() {
     let stage = Stage::with_shop("not-admin").await;
     stage.team.done(&stage.team.ana, &["member", "remove", "tidelock"]).await;
     stage.team.done(&stage.team.ana, &["member", "add", "tidelock", "--role", "viewer"]).await;
@@ -67,6 +67,10 @@ async fn production_needs_an_admin_membership() {
     let _operator = stage.operator().await;
     stage.source_is("dev", &["Ready=True"]).await;
     stage.source_is("production", &["Ready=False(ProductionNotPermitted)"]).await;
+    let narrow = ["member", "add", "tidelock", "--role", "admin", "--read-only", "--only", "dev"];
+    stage.team.done(&stage.team.ana, &narrow).await;
+    stage.source_is("production", &["Ready=False(EnvironmentNotPermitted)"]).await;
+    stage.source_is("dev", &["Ready=True"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,12 @@ async fn a_delivered_value_is_found_nowhere_but_in_the_secret() {
         said += &(finished.stdout + &finished.stderr);
     }
     stage.secret_has("app", &[("A", &second), ("B", &second)]).await;
+    let all = ListParams::default();
+    let bindings = async || serde_json::to_string(&stage.bindings().list(&all).await.unwrap().items).unwrap();
+    let sources = async || serde_json::to_string(&stage.sources().list(&all).await.unwrap().items).unwrap();
+    // What is said while all is well, as what comes next is said in its place.
+    stage.binding_is("app", &["Ready=True"]).await;
+    let well = (bindings().await, sources().await);
     // Damage, so that the operator has to speak of the value that it could not deliver.
     let sabotage = "UPDATE secrets SET value_hash = left(value_hash, -1) || CASE right(value_hash, 1) WHEN '0' THEN '1' ELSE '0' END WHERE key = 'A'";
     stage.team.saboteur().await.batch_execute(sabotage).await.unwrap();
@@ -94,10 +100,10 @@ async fn a_delivered_value_is_found_nowhere_but_in_the_secret() {
     let statements = std::fs::read_to_string(stage.team.database.postgres().statement_log()).unwrap();
     assert!(statements.contains("begin_change"), "the statement log has the command's statements");
     let audit = std::fs::read_to_string(stage.cluster.plane().audit_log().path()).unwrap();
-    let events: Api<Event> = stage.cluster.api();
-    let events = serde_json::to_string(&events.list(&ListParams::default()).await.unwrap().items).unwrap();
-    let bindings = serde_json::to_string(&stage.bindings().list(&ListParams::default()).await.unwrap().items).unwrap();
-    let sources = serde_json::to_string(&stage.sources().list(&ListParams::default()).await.unwrap().items).unwrap();
+    // Those about what is in no namespace are in another one.
+    let events: Api<Event> = Api::all(stage.cluster.admin.clone());
+    let events = serde_json::to_string(&events.list(&all).await.unwrap().items).unwrap();
+    let (bindings, sources) = (well.0 + &bindings().await, well.1 + &sources().await);
     let secret: Secret = stage.secrets().get("app").await.unwrap();
     let metadata = serde_json::to_string(&secret.metadata).unwrap();
     let dump = stage.team.dump().await;

@@ -103,6 +103,44 @@ async fn of_two_bindings_for_one_target_the_owner_keeps_it_and_the_other_follows
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_bindings_for_a_target_that_neither_has_the_older_one_may_and_the_other_waits_until_it_goes() {
+    let stage = Stage::with_shop("elder").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    let target = json!({"target": {"name": "shared"}});
+    // Its source is still to come, so it would lose any race.
+    let older = stage.binding("older", "staging", target.clone()).await.metadata.creation_timestamp;
+    // Ages count in seconds.
+    wait_for("a binding that is younger", SOON, async || {
+        let younger = stage.binding("younger", "dev", target.clone()).await;
+        if younger.metadata.creation_timestamp > older {
+            return Ok(());
+        }
+        stage.bindings().delete("younger", &DeleteParams::default()).await.map_err(|why| why.to_string())?;
+        Err("it is of the same second".to_owned())
+    })
+    .await;
+    for name in ["one", "other"] {
+        stage.binding(name, "dev", json!({"target": {"name": "contested"}})).await;
+    }
+    let _operator = stage.operator().await;
+    // Whichever it is, it does not wait for the other.
+    stage.secret_has("contested", &[("A", "1")]).await;
+    stage.binding_is("older", &["Ready=False(SourceNotFound)"]).await;
+    let younger = stage.binding_is("younger", &["Ready=False(TargetTaken)"]).await;
+    assert!(format!("{:?}", younger.status).contains("SecretBinding older"), "the other is named");
+    assert!(stage.secrets().get_opt("shared").await.unwrap().is_none());
+
+    // To be about to go is enough.
+    stage.patch_binding("older", json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
+    stage.bindings().delete("older", &DeleteParams::default()).await.unwrap();
+    let gone = Instant::now();
+    stage.secret_has("shared", &[("A", "1")]).await;
+    assert!(gone.elapsed() < Duration::from_secs(10), "{:?}", gone.elapsed());
+    stage.patch_binding("older", json!({"metadata": {"finalizers": null}})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_binding_deleted_and_made_again_takes_over_and_the_secret_is_never_absent() {
     let stage = Stage::with_shop("reborn").await;
     stage.team.set("dev", "A", "1").await;

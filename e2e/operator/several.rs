@@ -1,4 +1,5 @@
-//! Two operators of one class at once, as during a roll-out: nothing relies on being alone.
+//! Several operators in one cluster: of one class, as during a roll-out, so that nothing relies on being alone; and of
+//! other classes, whose objects are not ours.
 
 use std::sync::{Arc, Mutex};
 
@@ -106,4 +107,38 @@ async fn two_operators_write_each_change_once_and_never_contradict_each_other() 
         assert_eq!(taken(&format!("/secrets/{name}?")), 6, "{name}: each change is written once");
         assert_eq!(taken(&format!("/secretbindings/{name}/status")), 6, "{name}: and told once");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_leaves_the_objects_of_another_class_and_of_none_alone_and_lends_its_sources_to_nobody() {
+    let stage = Stage::with_shop("classes").await;
+    stage.team.set("dev", "A", "1").await;
+    let class = |class: Option<&str>| json!({"metadata": {"labels": {"tidelock.dev/class": class}}});
+    for environment in ["dev", "staging"] {
+        stage.source(environment).await;
+    }
+    stage.patch_source("staging", class(Some("another"))).await;
+    for name in ["of-another", "of-none", "across", "ours"] {
+        stage.binding(name, if name == "across" { "staging" } else { "dev" }, json!({})).await;
+    }
+    stage.patch_binding("of-another", class(Some("another"))).await;
+    stage.patch_binding("of-none", class(None)).await;
+    let source = async || stage.sources().get(&stage.source_name("staging")).await.unwrap();
+    let before = source().await.metadata.resource_version;
+
+    let _operator = stage.operator().await;
+    stage.binding_is("across", &["Ready=False(SourceNotFound)"]).await;
+    for value in ["1", "2"] {
+        stage.team.set("dev", "A", value).await;
+        stage.secret_has("ours", &[("A", value)]).await;
+    }
+    assert_eq!(source().await.metadata.resource_version, before);
+    for name in ["of-another", "of-none"] {
+        assert!(stage.secrets().get_opt(name).await.unwrap().is_none(), "{name}");
+        let status = stage.bindings().get(name).await.unwrap().status.unwrap_or_default();
+        assert_eq!(status.observed_generation, Some(-1), "{name}: {status:?}");
+    }
+    // One that changes its class changes hands.
+    stage.patch_binding("of-another", class(Some(&stage.cluster.namespace))).await;
+    stage.secret_has("of-another", &[("A", "2")]).await;
 }

@@ -107,11 +107,17 @@ async fn a_key_that_is_behind_is_listed_with_its_times_to_the_microsecond() {
 async fn a_status_is_written_once_a_second_at_most_and_not_at_all_for_nothing() {
     let (stage, _operator) = delivered("once-a-second").await;
     stage.source_is("dev", &["Ready=True"]).await;
+    let ana = stage.team.ana.connect().await;
+    let exempt = "INSERT INTO tidelock.key_exemptions (project_id, environment_id, key_name, reason)
+        SELECT project_id, id, 'B', 'a step' FROM tidelock.environments WHERE name = 'staging'";
     let (log, began) = (stage.cluster.audit_from_now().await, Instant::now());
-    for value in 0..30 {
-        stage.team.set("dev", "A", &value.to_string()).await;
+    // Quicker than commands would be: the status has another revision to tell of each time.
+    for _ in 0..50 {
+        ana.batch_execute(exempt).await.unwrap();
+        ana.batch_execute("DELETE FROM tidelock.key_exemptions").await.unwrap();
     }
-    stage.secret_has("app", &[("A", "29"), ("B", "dev")]).await;
+    stage.team.set("dev", "A", "last").await;
+    stage.secret_has("app", &[("A", "last"), ("B", "dev")]).await;
     let revision = stage.team.revision().await;
     crate::harness::wait_for("the last revision in the status", crate::stage::SOON, async || {
         let source = stage.sources().get(&stage.source_name("dev")).await.map_err(|why| why.to_string())?;

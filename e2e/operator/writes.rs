@@ -78,6 +78,34 @@ async fn a_change_costs_two_writes_and_a_binding_that_it_does_not_touch_none() {
     assert!(before.status.is_some());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn one_source_takes_three_quarters_of_the_lane_at_most() {
+    let stage = Stage::with_shop("lane").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    let names: Vec<String> = (0..60).map(|number| format!("app-{number}")).collect();
+    for name in &names {
+        stage.binding(name, "dev", json!({})).await;
+    }
+    let log = stage.cluster.audit_from_now().await;
+    let _operator = stage.operator_with(&[("TIDELOCK_CONCURRENCY", "4")]).await;
+    for name in &names {
+        stage.binding_is(name, &["Ready=True"]).await;
+    }
+    let seen = writes(&stage, &log).await;
+    let of_bindings = seen.iter().filter(|event| ["secrets", "secretbindings"].contains(&&*event.object().resource));
+    let mut turns: Vec<(&str, i32)> = of_bindings
+        .flat_map(|event| [(event.request_received_timestamp.as_str(), 1), (event.stage_timestamp.as_str(), -1)])
+        .collect();
+    turns.sort_unstable();
+    let at_once = turns.iter().scan(0, |running, (_, turn)| {
+        *running += turn;
+        Some(*running)
+    });
+    let most = at_once.max();
+    assert!(most == Some(2) || most == Some(3), "{most:?} at once");
+}
+
 /// Asks through one binding, so that everything before it has been worked on.
 async fn settled(stage: &Stage) {
     let nonce = uuid::Uuid::new_v4().to_string();

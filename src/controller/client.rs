@@ -43,25 +43,49 @@ pub(super) struct Clients {
 
 /// Clients of the cluster that the environment names.
 pub(super) async fn connect() -> Result<Clients, ClientError> {
-    let mut config = Config::infer().await.map_err(|error| ClientError::Config(Box::new(error)))?;
+    let config = Config::infer().await.map_err(|error| ClientError::Config(Box::new(error)))?;
+    clients(config, REQUEST, WATCH_SILENCE).map_err(|error| ClientError::Build(Box::new(error)))
+}
+
+fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Result<Clients, kube::Error> {
     config.connect_timeout = Some(CONNECT);
     // Otherwise a connection that sat idle has used up the time of the next answer on it.
     config.reset_reader_on_write = true;
     // kube's own policy repeats 15 times, up to hours: longer than any reconcile lasts.
     config.default_retry = false;
 
-    let build = |error| ClientError::Build(Box::new(error));
-    config.read_timeout = Some(WATCH_SILENCE);
-    let watches = Client::try_from(config.clone()).map_err(build)?;
-    config.read_timeout = Some(REQUEST);
+    config.read_timeout = Some(watch_silence);
+    let watches = Client::try_from(config.clone())?;
+    config.read_timeout = Some(request);
     let (shortest, longest, times) = REPEAT;
     let repeat = RetryPolicy::new(shortest, longest, times, true).expect("the shortest pause is not the longest");
-    let requests = ClientBuilder::try_from(config)
-        .map_err(build)?
+    let requests = ClientBuilder::try_from(config)?
         // A request that is repeated needs a service that can be cloned.
         .with_layer(&BufferLayer::new(BUFFER))
         .with_layer(&RetryLayer::new(repeat))
-        .with_layer(&TimeoutLayer::new(REQUEST))
+        .with_layer(&TimeoutLayer::new(request))
         .build();
     Ok(Clients { requests, watches })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::Api;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_nobody_answers_ends_in_time_and_a_watch_may_be_silent_for_longer() {
+        // The kernel takes connections, and nobody ever reads from them.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
+        let limit = Duration::from_millis(100);
+        let Clients { requests, watches } = clients(Config::new(url), limit, CONNECT).unwrap();
+        let ask = async |client: Client| timeout(limit * 10, Api::<Namespace>::all(client).get("shop")).await;
+        assert!(ask(requests).await.expect("it ends").is_err());
+        assert!(ask(watches).await.is_err(), "it goes on");
+    }
 }

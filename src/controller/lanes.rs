@@ -85,8 +85,13 @@ impl Lanes {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
+    use std::pin::pin;
 
+    use futures::FutureExt;
+    use tokio::time::timeout;
+    use tokio_util::sync::CancellationToken;
+
+    use super::super::deadline::{RECONCILE, within};
     use super::*;
 
     fn source(environment: &str) -> SourceName {
@@ -109,10 +114,24 @@ mod tests {
     fn one_source_leaves_room_for_others() {
         let lanes = Lanes::new(4, 1);
         let busy: Vec<Pass> = (0..3).map(|_| try_enter(&lanes, Lane::Urgent, "dev").expect("three fit")).collect();
-        assert!(try_enter(&lanes, Lane::Urgent, "dev").is_none());
+        // One more waits all the while, and takes no place from the others meanwhile.
+        let dev = source("dev");
+        let mut waits = pin!(lanes.enter(Lane::Urgent, &dev));
+        assert!(waits.as_mut().now_or_never().is_none());
         let other = try_enter(&lanes, Lane::Urgent, "staging").expect("a place is left");
         assert!(try_enter(&lanes, Lane::Urgent, "staging").is_none());
         drop((busy, other));
-        assert!(try_enter(&lanes, Lane::Urgent, "dev").is_some());
+        assert!(waits.now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn to_wait_for_a_place_is_not_to_be_late() {
+        let lanes = Lanes::new(4, 1);
+        let resync = try_enter(&lanes, Lane::Bulk, "dev").expect("the lane is empty");
+        let (stop, dev) = (CancellationToken::new(), source("dev"));
+        let mut waits = pin!(within(&stop, lanes.enter(Lane::Bulk, &dev)));
+        assert!(timeout(RECONCILE * 3, &mut waits).await.is_err(), "it waits for as long as it takes");
+        drop(resync);
+        assert!(waits.await.is_ok());
     }
 }

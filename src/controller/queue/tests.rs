@@ -1,3 +1,4 @@
+use std::future::pending;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -5,7 +6,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ObjectMeta;
 use kube::runtime::reflector::store;
 use kube::runtime::watcher::Event;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::time::{sleep, timeout};
 
 use super::*;
 
@@ -13,7 +15,8 @@ use super::*;
 #[error("no")]
 struct No;
 
-fn queue(names: &[&str]) -> (Queue<ConfigMap>, store::Writer<ConfigMap>) {
+/// A queue over objects of these names, which have all come already; the means to let more come; and its store's end.
+fn queue(names: &[&str]) -> (Queue<ConfigMap>, UnboundedSender<ObjectRef<ConfigMap>>, store::Writer<ConfigMap>) {
     let (send, receive) = mpsc::unbounded_channel();
     let (reader, mut writer) = kube::runtime::reflector::store();
     for name in names {
@@ -31,14 +34,17 @@ fn queue(names: &[&str]) -> (Queue<ConfigMap>, store::Writer<ConfigMap>) {
         heartbeat: Heartbeat::default(),
         stop: CancellationToken::new(),
     };
-    // The sender stays: a queue without one has ended.
-    std::mem::forget(send);
-    (queue, writer)
+    (queue, send, writer)
+}
+
+/// Waits for the end of a queue that is told to stop some time.
+async fn ends(work: impl Future<Output = ()>) {
+    timeout(Duration::from_mins(10), work).await.expect("it was told to stop");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_failure_or_a_panic_is_tried_again_and_keeps_nobody_else_waiting() {
-    let (queue, _writer) = queue(&["fails", "panics", "works"]);
+    let (queue, _names, _writer) = queue(&["fails", "panics", "works"]);
     let (stop, worked) = (queue.stop.clone(), Arc::new(AtomicUsize::new(0)));
     let tries = Arc::new(Mutex::new(HashMap::<String, usize>::new()));
     let work = queue.work({
@@ -66,24 +72,14 @@ async fn a_failure_or_a_panic_is_tried_again_and_keeps_nobody_else_waiting() {
             .boxed()
         }
     });
-    tokio::time::timeout(Duration::from_secs(10), work).await.expect("all three come to an end");
+    ends(work).await;
     assert_eq!(worked.load(Ordering::Relaxed), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_name_that_comes_while_its_object_runs_leads_to_one_more_run_and_never_to_two_at_once() {
-    let (mut queue, _writer) = queue(&[]);
-    let (send, receive) = mpsc::unbounded_channel();
-    queue.names = receive;
-    let object = ConfigMap {
-        metadata: ObjectMeta { name: Some("busy".into()), ..ObjectMeta::default() },
-        ..ConfigMap::default()
-    };
-    let (reader, mut writer) = kube::runtime::reflector::store();
-    writer.apply_watcher_event(&Event::Apply(object.clone()));
-    queue.store = reader;
-    let name = ObjectRef::from_obj(&object);
-    send.send(name.clone()).unwrap();
+    let (queue, send, _writer) = queue(&["busy"]);
+    let name = ObjectRef::new("busy");
     let (stop, runs, at_once) = (queue.stop.clone(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let work = queue.work({
         let (stop, runs) = (stop.clone(), Arc::clone(&runs));
@@ -96,15 +92,15 @@ async fn a_name_that_comes_while_its_object_runs_leads_to_one_more_run_and_never
                     for _ in 0..5 {
                         send.send(name.clone()).unwrap();
                     }
-                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    sleep(Duration::from_secs(1)).await;
                     at_once.fetch_sub(1, Ordering::Relaxed);
-                    return Ok::<_, No>(Action::await_change());
+                    return Ok::<_, No>(Action::requeue(Duration::from_hours(1)));
                 }
                 at_once.fetch_sub(1, Ordering::Relaxed);
                 // Time enough for a third run, were there one.
                 if runs.load(Ordering::Relaxed) == 2 {
                     tokio::spawn(async move {
-                        tokio::time::sleep(Duration::from_mins(1)).await;
+                        sleep(Duration::from_mins(1)).await;
                         stop.cancel();
                     });
                 }
@@ -113,13 +109,13 @@ async fn a_name_that_comes_while_its_object_runs_leads_to_one_more_run_and_never
             .boxed()
         }
     });
-    work.await;
+    ends(work).await;
     assert_eq!(runs.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_action_with_a_time_leads_to_another_run_after_it() {
-    let (queue, _writer) = queue(&["timed"]);
+    let (queue, _names, _writer) = queue(&["timed"]);
     let (stop, began) = (queue.stop.clone(), Instant::now());
     let times = Arc::new(Mutex::new(Vec::new()));
     let work = queue.work({
@@ -137,13 +133,13 @@ async fn an_action_with_a_time_leads_to_another_run_after_it() {
             .boxed()
         }
     });
-    work.await;
+    ends(work).await;
     assert_eq!(*times.lock().unwrap(), [0, 7, 14]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_lets_what_runs_finish() {
-    let (queue, _writer) = queue(&["slow"]);
+    let (queue, _names, _writer) = queue(&["slow"]);
     let (stop, finished) = (queue.stop.clone(), Arc::new(AtomicUsize::new(0)));
     let work = queue.work({
         let (stop, finished) = (stop.clone(), Arc::clone(&finished));
@@ -151,13 +147,105 @@ async fn a_stop_lets_what_runs_finish() {
             let (stop, finished) = (stop.clone(), Arc::clone(&finished));
             async move {
                 stop.cancel();
-                tokio::time::sleep(Duration::from_secs(5)).await;
+                sleep(Duration::from_secs(5)).await;
                 finished.fetch_add(1, Ordering::Relaxed);
                 Ok::<_, No>(Action::await_change())
             }
             .boxed()
         }
     });
-    work.await;
+    ends(work).await;
     assert_eq!(finished.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_hangs_keeps_nobody_waiting_and_is_ended_at_its_deadline_and_tried_again() {
+    let (queue, _names, _writer) = queue(&["hangs", "works"]);
+    let (stop, metrics, heartbeat) = (queue.stop.clone(), Arc::clone(&queue.metrics), queue.heartbeat.clone());
+    let (began, course) = (Instant::now(), Arc::new(Mutex::new(Vec::new())));
+    let work = queue.work({
+        let course = Arc::clone(&course);
+        move |object: Arc<ConfigMap>| {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            course.lock().unwrap().push((name.clone(), began.elapsed().as_secs()));
+            let (stop, runs) = (stop.clone(), course.lock().unwrap().iter().filter(|(of, _)| *of == name).count());
+            async move {
+                match (name.as_str(), runs) {
+                    ("hangs", 1) => pending().await,
+                    ("hangs", _) => stop.cancel(),
+                    _ => {}
+                }
+                Ok::<_, No>(Action::await_change())
+            }
+            .boxed()
+        }
+    });
+    ends(work).await;
+    let course = course.lock().unwrap();
+    let course: Vec<(&str, u64)> = course.iter().map(|(name, second)| (name.as_str(), *second)).collect();
+    assert_eq!(course, [("hangs", 0), ("works", 0), ("hangs", 30)]);
+    assert!(metrics.to_text().contains(r#"result="Timeout"} 1"#), "{}", metrics.to_text());
+    assert!(heartbeat.age() <= BEAT, "the queue itself went round");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_grow_with_each_failure_in_a_row_and_a_success_ends_the_row() {
+    let (queue, _names, _writer) = queue(&["fails"]);
+    let (stop, times) = (queue.stop.clone(), Arc::new(Mutex::new(Vec::new())));
+    let work = queue.work({
+        let (stop, times) = (stop.clone(), Arc::clone(&times));
+        move |_| {
+            let (stop, times) = (stop.clone(), Arc::clone(&times));
+            async move {
+                let mut times = times.lock().unwrap();
+                times.push(Instant::now());
+                match times.len() {
+                    4 => Ok(Action::requeue(Duration::from_secs(7))),
+                    6 => {
+                        stop.cancel();
+                        Ok(Action::await_change())
+                    }
+                    _ => Err(No),
+                }
+            }
+            .boxed()
+        }
+    });
+    ends(work).await;
+    let times = times.lock().unwrap();
+    let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (pause, longest) in pauses.iter().zip([250, 500, 1_000, 7_000, 250].map(Duration::from_millis)) {
+        // To the timer's millisecond.
+        assert!((longest.mul_f64(0.8)..=longest + Duration::from_millis(1)).contains(pause), "{pauses:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_woken_before_its_time_does_not_come_again_at_that_time_and_who_is_gone_not_at_all() {
+    let (queue, names, _writer) = queue(&["timed"]);
+    let (stop, began) = (queue.stop.clone(), Instant::now());
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let work = queue.work({
+        let (stop, times) = (stop.clone(), Arc::clone(&times));
+        move |_| {
+            let (stop, times) = (stop.clone(), Arc::clone(&times));
+            async move {
+                let mut times = times.lock().unwrap();
+                times.push(began.elapsed().as_secs());
+                if times.len() == 3 {
+                    stop.cancel();
+                }
+                Ok::<_, No>(Action::requeue(Duration::from_mins(1)))
+            }
+            .boxed()
+        }
+    });
+    let wake = async {
+        sleep(Duration::from_secs(10)).await;
+        for name in ["gone", "timed"] {
+            names.send(ObjectRef::new(name)).unwrap();
+        }
+    };
+    tokio::join!(ends(work), wake);
+    assert_eq!(*times.lock().unwrap(), [0, 10, 70]);
 }

@@ -38,6 +38,7 @@ use super::sources::SourceState;
 use super::{Action, Context, Lane, StatusError, Written as Newest};
 use crate::api::names::sync_nonce;
 use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, find};
+use crate::crypto::Keyring;
 use crate::registry::SourceName;
 
 pub use self::observe::ObserveError;
@@ -91,7 +92,7 @@ impl Reconciler {
         let context = &*self.context;
         let binding = self.newest.newest(binding);
         // 1. A glance at the caches: mostly there is nothing to do.
-        let lane = match glance(&observe::observe(&binding, context, Depth::Caches).await?, context) {
+        let lane = match glance(&observe::observe(&binding, context, Depth::Caches).await?, &context.keyring) {
             Glance::Rest(action) => return Ok(action),
             Glance::Go(lane) => lane,
         };
@@ -157,6 +158,7 @@ impl Reconciler {
 }
 
 /// What a glance at the caches comes to.
+#[derive(Debug, PartialEq, Eq)]
 enum Glance {
     /// There is nothing to do.
     Rest(Action),
@@ -164,9 +166,9 @@ enum Glance {
     Go(Lane),
 }
 
-fn glance(seen: &Observed, context: &Context) -> Glance {
+fn glance(seen: &Observed, keyring: &Keyring) -> Glance {
     let binding = &seen.binding;
-    let plan = match plan::decide(seen, &context.keyring) {
+    let plan = match plan::decide(seen, keyring) {
         Decision::Settled(plan) => plan,
         Decision::Read(_) | Decision::Open(_) => return Glance::Go(Lane::Urgent),
     };
@@ -235,4 +237,35 @@ fn not_written(plan: Plan, error: &ApplyError) -> Plan {
         }
     };
     Plan { state: Some(state), registry_revision: plan.registry_revision, requeue: Some(requeue), ..Plan::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::{BindingFixture, SnapshotFixture, binding, keyring, snapshot};
+    use super::world::{World, world};
+    use super::*;
+    use crate::api::names::SYNC;
+
+    /// A world in which `app` was delivered and then something happened; and what a glance comes to.
+    fn after(happens: impl FnOnce(&mut World), app: BindingFixture, source: SnapshotFixture) -> Glance {
+        let mut world = world(app).reading(source);
+        world.reconcile();
+        happens(&mut world);
+        glance(&world.observe(Depth::Caches), &keyring())
+    }
+
+    #[test]
+    fn what_is_new_or_changes_goes_ahead_of_what_only_falls_behind() {
+        let source = || snapshot().with("A", "one");
+        let (urgent, bulk) = (Glance::Go(Lane::Urgent), Glance::Go(Lane::Bulk));
+        let new = world(binding("app")).reading(source()).observe(Depth::Caches);
+        assert_eq!(glance(&new, &keyring()), urgent);
+        assert_eq!(after(|_| {}, binding("app"), source()), Glance::Rest(Action::await_change()));
+        assert_eq!(after(|world| world.read(source().stale("A")), binding("app"), source()), bulk);
+        let degrading = || binding("app").degrading();
+        assert_eq!(after(|world| world.read(source().stale("A")), degrading(), source()), urgent, "it turns Ready");
+        assert_eq!(after(|world| world.read(source().with("A", "two")), binding("app"), source()), urgent);
+        assert_eq!(after(|world| world.edit_binding(degrading()), binding("app"), source()), urgent);
+        assert_eq!(after(|world| world.annotate_binding(SYNC, "now"), binding("app"), source()), urgent);
+    }
 }

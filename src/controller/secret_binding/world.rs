@@ -32,10 +32,13 @@ pub(super) struct World {
     pub(super) environment: Option<ProjectEnvironment>,
     pub(super) namespace: ObjectMeta,
     pub(super) elder: Option<String>,
+    pub(super) superseded: bool,
     pub(super) environment_was_deleted: bool,
     state: SourceState,
     /// The project's log; other revisions up to the newest have the token of the one history.
     log: BTreeMap<i64, Option<Uuid>>,
+    /// Whether a question about the log fails.
+    pub(super) log_is_unreadable: bool,
     secrets: BTreeMap<String, Secret>,
     clock: i64,
     version: u64,
@@ -55,9 +58,11 @@ pub(super) fn world(binding: BindingFixture) -> World {
         environment: None,
         namespace,
         elder: None,
+        superseded: false,
         environment_was_deleted: false,
         state: SourceState::Pending,
         log: BTreeMap::new(),
+        log_is_unreadable: false,
         secrets: BTreeMap::new(),
         clock: 1_000,
         version: 10,
@@ -177,7 +182,8 @@ impl World {
         panic!("not settled: {:?}", self.writes);
     }
 
-    fn observe(&mut self, depth: Depth) -> Observed {
+    /// What a look finds.
+    pub(super) fn observe(&mut self, depth: Depth) -> Observed {
         let name = self.binding.target_name();
         let secret = self.secrets.get(&name);
         let target = match depth {
@@ -211,7 +217,7 @@ impl World {
         Observed {
             now: self.now(),
             binding: Arc::new(self.binding.clone()),
-            superseded: false,
+            superseded: self.superseded,
             namespace: Some(Arc::new(self.namespace.clone().into_response_partial::<Namespace>())),
             source: environment.map(|environment| Source { environment, state: self.state.clone() }),
             target,
@@ -226,6 +232,7 @@ impl World {
     fn history(&self, baseline: &Baseline, snapshot: &Snapshot) -> History {
         match history::inquire(baseline.provenance().map(|provenance| &provenance.origin), snapshot) {
             Inquiry::Settled(history) => history,
+            Inquiry::TokenOf { .. } if self.log_is_unreadable => History::Unknown,
             Inquiry::TokenOf { delivered, .. } => {
                 let logged = self.log.get(&delivered.revision).copied();
                 history::compare(delivered, logged.unwrap_or_else(|| Some(token(delivered.revision))))

@@ -19,8 +19,8 @@ const TOKENS_MAX: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct History {
     projects: Mutex<HashMap<ProjectId, Known>>,
-    /// One question at a time. All bindings of a source ask at once, mostly the same, and must not take the connections
-    /// that the looks need.
+    /// One question at a time. All bindings of a source ask at once after a change, mostly the same, and must not take the
+    /// connections that the looks need; who waits meanwhile finds the answer remembered.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -56,7 +56,7 @@ impl History {
         if let Some(token) = self.remembered(project, revision) {
             return Ok(Some(token));
         }
-        let _turn = self.asking.lock().await;
+        let _turn = in_time("waiting to look a revision up", async { Ok(self.asking.lock().await) }).await?;
         let ask = |revision| in_time("looking a revision up", registry.token_of(project, revision));
         let (head, seen) = self.lock().get(&project).map_or((None, None), |known| (known.head, known.seen));
         if let (Some(head), Some(seen)) = (head, seen) {

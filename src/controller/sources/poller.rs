@@ -190,7 +190,7 @@ impl Poller {
         let now = Timestamp::now();
         for name in names {
             let tracked = self.tracked.entry(name.clone()).or_default();
-            tracked.look = look;
+            (tracked.look, tracked.answered) = (look, look);
             tracked.failed(error, now, false);
             let state = tracked.state();
             self.say(&name, look, state);
@@ -212,6 +212,14 @@ impl Poller {
     fn take_in(&mut self, Read { source, look, answer }: Read) {
         let Some(tracked) = self.tracked.get_mut(&source) else { return };
         tracked.reading = false;
+        if look < tracked.answered {
+            // Older than what was said meanwhile, so that it would be no answer; a look that came after that needs one.
+            let newest = tracked.look;
+            if newest > tracked.answered {
+                self.read(source, newest);
+            }
+            return;
+        }
         let mut answers = look;
         let mut again = false;
         let state = match answer {

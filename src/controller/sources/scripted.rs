@@ -32,6 +32,10 @@ pub(super) struct Script {
     pub(super) asking: (usize, usize),
     /// Looks wait here while it is set.
     pub(super) hold: Option<Arc<Notify>>,
+    /// Snapshots of these wait here: what they found is what was there when they began.
+    pub(super) slow: BTreeMap<SourceName, Arc<Notify>>,
+    pub(super) listens: usize,
+    pub(super) production: bool,
 }
 
 /// A registry by script.
@@ -39,6 +43,8 @@ pub(super) struct Script {
 pub(super) struct Scripted {
     pub(super) script: Mutex<Script>,
     pub(super) hints: Mutex<Option<mpsc::Sender<()>>>,
+    /// Breaks the connection that hints come over.
+    pub(super) hang_up: Notify,
 }
 
 impl Scripted {
@@ -114,7 +120,7 @@ impl Registry for Scripted {
                 None => Look::Found {
                     environment: EnvironmentId(Uuid::nil()),
                     fence: fence(&script.log),
-                    production: false,
+                    production: script.production,
                 },
             };
             let answer = if script.away { Err(unavailable()) } else { Ok(sources.iter().map(found).collect()) };
@@ -130,6 +136,7 @@ impl Registry for Scripted {
     }
 
     fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>> {
+        let slow = self.with(|script| script.slow.get(source).cloned());
         let answer = self.with(|script| {
             script.snapshots += 1;
             if script.away {
@@ -142,7 +149,7 @@ impl Registry for Scripted {
                 project: ProjectId(Uuid::nil()),
                 environment: EnvironmentId(Uuid::nil()),
                 fence: fence(&script.log),
-                production: false,
+                production: script.production,
                 ring: None,
                 live_secrets: Some(i64::from(script.hides_rows)),
                 rows_may_be_hidden: false,
@@ -153,7 +160,13 @@ impl Registry for Scripted {
                 hash_keys: Vec::new(),
             }))
         });
-        async { answer }.boxed()
+        async move {
+            if let Some(slow) = slow {
+                slow.notified().await;
+            }
+            answer
+        }
+        .boxed()
     }
 
     fn token_of(&self, _project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>> {
@@ -177,6 +190,11 @@ impl Registry for Scripted {
 
     fn listen(&self, hints: mpsc::Sender<()>) -> BoxFuture<'_, RegistryError> {
         *self.hints.lock().unwrap() = Some(hints);
-        futures::future::pending().boxed()
+        self.with(|script| script.listens += 1);
+        async {
+            self.hang_up.notified().await;
+            unavailable()
+        }
+        .boxed()
     }
 }

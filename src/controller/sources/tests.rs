@@ -1,16 +1,19 @@
 //! The poller against a registry by script, with the clock stopped: time passes only where a test lets it.
 
+mod late;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, advance, timeout};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, advance, sleep, timeout};
 use uuid::Uuid;
 
 use super::scripted::{Scripted, source};
 use super::{Fault, SourceState};
 use crate::core::ProjectId;
-use crate::registry::{Fence, Refusal, RegistryError};
+use crate::registry::{Fence, Refusal, RegistryError, SourceName};
 
 const PROJECT: ProjectId = ProjectId(Uuid::nil());
 
@@ -22,13 +25,28 @@ fn revision(state: &SourceState) -> Option<i64> {
     }
 }
 
+/// The next environment that is said to stand otherwise.
+async fn told(changes: &mut UnboundedReceiver<SourceName>) -> SourceName {
+    timeout(Duration::from_mins(1), changes.recv()).await.expect("a change is told of").expect("the poller runs")
+}
+
+/// Comes back when it is so.
+async fn until(is_so: impl Fn() -> bool) {
+    let waits = async {
+        while !is_so() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_mins(1), waits).await.expect("it comes to that");
+}
+
 #[tokio::test(start_paused = true)]
 async fn nothing_is_known_before_the_first_look_and_everything_after_it() {
     let registry = Scripted::new();
     let (sources, mut changes) = registry.start(&["dev", "staging"]);
     assert!(matches!(sources.state(&source("dev")), SourceState::Pending));
-    let woken = [changes.recv().await, changes.recv().await];
-    assert_eq!(woken, [Some(source("dev")), Some(source("staging"))]);
+    let woken = [told(&mut changes).await, told(&mut changes).await];
+    assert_eq!(woken, [source("dev"), source("staging")]);
     assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
     assert_eq!(registry.with(|script| (script.looks, script.snapshots)), (1, 2));
 }
@@ -37,28 +55,54 @@ async fn nothing_is_known_before_the_first_look_and_everything_after_it() {
 async fn an_unchanged_fence_costs_no_snapshot_and_wakes_nobody() {
     let registry = Scripted::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    changes.recv().await;
+    told(&mut changes).await;
     assert!(timeout(Duration::from_secs(10), changes.recv()).await.is_err());
     let (looks, snapshots) = registry.with(|script| (script.looks, script.snapshots));
     assert!((16..=26).contains(&looks), "{looks} looks in 10 s");
     assert_eq!(snapshots, 1);
     registry.change();
-    changes.recv().await;
+    told(&mut changes).await;
     assert_eq!(revision(&sources.state(&source("dev"))), Some(2));
+    // Someone else's tables have this without any other sign of a change.
+    registry.with(|script| script.production = true);
+    told(&mut changes).await;
+    assert!(sources.state(&source("dev")).snapshot().is_some_and(|snapshot| snapshot.production));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_leads_to_a_look_at_once() {
+async fn a_hint_leads_to_a_look_at_once_also_after_the_listener_was_cut_off() {
     let registry = Scripted::new();
     let (_sources, mut changes) = registry.start(&["dev"]);
-    changes.recv().await;
-    advance(Duration::from_millis(50)).await;
-    registry.change();
-    let before = Instant::now();
+    told(&mut changes).await;
+    for listens in 1..=2 {
+        until(|| registry.with(|script| script.listens) == listens).await;
+        // Somewhere between two looks that nobody asked for.
+        let looks = registry.with(|script| script.looks);
+        until(|| registry.with(|script| script.looks) > looks).await;
+        sleep(Duration::from_millis(50)).await;
+        registry.change();
+        let before = Instant::now();
+        let hints = registry.hints.lock().unwrap().clone().expect("the poller listens");
+        hints.send(()).await.unwrap();
+        told(&mut changes).await;
+        assert!(before.elapsed() < Duration::from_millis(25), "{:?}", before.elapsed());
+        registry.hang_up.notify_one();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crowd_of_hints_does_not_become_a_crowd_of_looks() {
+    let registry = Scripted::new();
+    let (_sources, mut changes) = registry.start(&["dev"]);
+    told(&mut changes).await;
     let hints = registry.hints.lock().unwrap().clone().expect("the poller listens");
-    hints.send(()).await.unwrap();
-    changes.recv().await;
-    assert!(before.elapsed() < Duration::from_millis(25), "{:?}", before.elapsed());
+    let before = registry.with(|script| script.looks);
+    for _ in 0..1_000 {
+        hints.send(()).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+    let looks = registry.with(|script| script.looks) - before;
+    assert!(looks <= 51, "{looks} looks in a second");
 }
 
 #[tokio::test(start_paused = true)]
@@ -86,7 +130,7 @@ async fn a_look_that_began_before_the_call_is_no_answer() {
 async fn callers_at_the_same_time_share_one_look() {
     let registry = Scripted::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    changes.recv().await;
+    told(&mut changes).await;
     let before = registry.with(|script| script.looks);
     let dev = source("dev");
     let asked = futures::future::join_all((0..100).map(|_| sources.look_again(&dev)));
@@ -107,9 +151,9 @@ async fn what_is_not_watched_is_looked_at_for_whoever_asks_and_then_forgotten() 
 async fn a_failure_is_said_at_once_and_keeps_its_beginning_until_it_is_over() {
     let registry = Scripted::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    changes.recv().await;
+    told(&mut changes).await;
     registry.with(|script| script.away = true);
-    changes.recv().await;
+    told(&mut changes).await;
     let SourceState::Unavailable { since, cause, fault: Fault::Away, last: Some(_) } = sources.state(&source("dev"))
     else {
         panic!("{:?}", sources.state(&source("dev")));
@@ -125,7 +169,7 @@ async fn a_failure_is_said_at_once_and_keeps_its_beginning_until_it_is_over() {
 
     registry.with(|script| script.away = false);
     let before = Instant::now();
-    changes.recv().await;
+    told(&mut changes).await;
     assert!(before.elapsed() <= Duration::from_millis(2_400), "{:?}", before.elapsed());
     assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
     assert_eq!(registry.with(|script| script.snapshots), 1, "the same token means the same content");
@@ -136,8 +180,8 @@ async fn an_environment_that_cannot_be_read_marks_only_itself() {
     let registry = Scripted::new();
     registry.with(|script| script.unreadable.insert(source("dev")));
     let (sources, mut changes) = registry.start(&["dev", "staging"]);
-    changes.recv().await;
-    changes.recv().await;
+    told(&mut changes).await;
+    told(&mut changes).await;
     assert!(matches!(
         sources.state(&source("dev")),
         SourceState::Unavailable { fault: Fault::Refused, last: None, .. }
@@ -151,13 +195,13 @@ async fn an_environment_that_cannot_be_read_marks_only_itself() {
 async fn a_refusal_forgets_what_was_read() {
     let registry = Scripted::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    changes.recv().await;
+    told(&mut changes).await;
     registry.with(|script| script.refused.insert(source("dev"), Refusal::EnvironmentNotFound));
-    changes.recv().await;
+    told(&mut changes).await;
     let state = sources.state(&source("dev"));
     assert!(matches!(state, SourceState::Refused { refusal: Refusal::EnvironmentNotFound }), "{state:?}");
     registry.with(|script| script.refused.clear());
-    changes.recv().await;
+    told(&mut changes).await;
     assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
 }
 
@@ -178,15 +222,15 @@ async fn a_login_that_may_not_serve_ends_the_poller_before_anything_is_read() {
 async fn tokens_are_asked_for_once_while_the_history_only_grows() {
     let registry = Scripted::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    changes.recv().await;
+    told(&mut changes).await;
     let first = registry.with(|script| script.log[0]);
     assert_eq!(sources.token_of(PROJECT, 1).await.unwrap(), Some(first));
     assert_eq!(registry.with(|script| script.token_questions), 0, "the look had it");
     registry.change();
-    changes.recv().await;
-    for _ in 0..100 {
-        assert_eq!(sources.token_of(PROJECT, 1).await.unwrap(), Some(first));
-    }
+    told(&mut changes).await;
+    // A thousand bindings ask at the same time after each change.
+    let asked = futures::future::join_all((0..1_000).map(|_| sources.token_of(PROJECT, 1)));
+    assert!(asked.await.into_iter().all(|token| token.unwrap() == Some(first)));
     assert_eq!(registry.with(|script| script.token_questions), 1, "whether the log has only grown");
     assert_eq!(sources.token_of(PROJECT, 3).await.unwrap(), None);
 }
@@ -195,15 +239,22 @@ async fn tokens_are_asked_for_once_while_the_history_only_grows() {
 async fn another_history_is_not_answered_from_memory() {
     let registry = Scripted::new();
     registry.change();
-    let (sources, mut changes) = registry.start(&["dev"]);
-    changes.recv().await;
-    let lost = sources.token_of(PROJECT, 2).await.unwrap().expect("it is the newest");
-    // A restore to revision 1, and another revision 2.
-    registry.with(|script| script.log.pop());
     registry.change();
-    changes.recv().await;
-    let token = sources.token_of(PROJECT, 2).await.unwrap();
-    assert!(token.is_some() && token != Some(lost));
+    let (sources, mut changes) = registry.start(&["dev"]);
+    told(&mut changes).await;
+    let mut lost = Vec::new();
+    for revision in [2, 3] {
+        lost.push(sources.token_of(PROJECT, revision).await.unwrap().expect("it is in the log"));
+    }
+    // A restore to revision 1, and as many other steps.
+    registry.with(|script| script.log.truncate(1));
+    registry.change();
+    registry.change();
+    told(&mut changes).await;
+    for revision in [2, 3] {
+        let token = sources.token_of(PROJECT, revision).await.unwrap().expect("it is in the log");
+        assert!(!lost.contains(&token), "revision {revision} is another one now");
+    }
 }
 
 #[tokio::test(start_paused = true)]

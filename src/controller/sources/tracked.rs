@@ -21,7 +21,9 @@ const HIDDEN: Duration = Duration::from_secs(2);
 pub(super) struct Tracked {
     /// The newest look at it.
     pub(super) look: u64,
-    /// What that look found.
+    /// The newest look that was answered at once, since it was refused or failed.
+    pub(super) answered: u64,
+    /// What the newest look found, of those that did not fail.
     pub(super) found: Option<Look>,
     /// What was read last.
     pub(super) snapshot: Option<Arc<Snapshot>>,
@@ -58,6 +60,7 @@ impl Tracked {
     pub(super) fn looked(&mut self, look: u64, found: Look, awaited: bool) -> Next {
         self.look = look;
         if let Look::Refused(refusal) = found {
+            self.answered = look;
             self.found = Some(found);
             self.snapshot = None;
             self.trouble = None;

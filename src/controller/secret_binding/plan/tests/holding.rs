@@ -1,5 +1,7 @@
 //! What keeps a Secret as it is.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::super::super::fixtures::{SnapshotFixture, binding, snapshot, token};
@@ -151,6 +153,10 @@ fn a_restored_database_holds_everything_until_a_new_epoch() {
 fn a_history_that_only_grew_is_no_reason_to_hold() {
     let mut world = delivered(ab().at_revision(9));
     world.read(ab().with("A", "new").at_revision(12));
+    // While the database cannot be asked whether it did, nothing is written and nothing said.
+    world.log_is_unreadable = true;
+    assert_eq!((world.reconcile(), world.requeue), (Vec::new(), Some(Duration::from_secs(5))));
+    world.log_is_unreadable = false;
     assert_eq!(world.reconcile(), ["replace app", "status"]);
 }
 

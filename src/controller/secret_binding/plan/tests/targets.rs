@@ -83,6 +83,15 @@ fn a_binding_that_is_made_again_holds_what_the_first_one_would_have_held() {
 }
 
 #[test]
+fn a_binding_that_was_made_again_meanwhile_takes_nothing_over() {
+    let mut world = delivered();
+    world.binding.metadata.uid = Some("another-life".into());
+    world.superseded = true;
+    world.read(ab().with("A", "new").at_revision(6));
+    assert_eq!(world.reconcile(), Vec::<String>::new());
+}
+
+#[test]
 fn a_renamed_target_is_written_first_and_then_the_old_one_removed() {
     let mut world = delivered();
     world.edit_binding(binding("app").into_target("new"));

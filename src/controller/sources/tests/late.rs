@@ -1,0 +1,93 @@
+//! Reading that takes long: it is no answer to a later question, and keeps nobody else waiting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::super::scripted::{Scripted, source};
+use super::super::{SourceState, Sources};
+use super::{revision, told, until};
+use crate::registry::{Refusal, SourceName};
+
+/// A poller that is reading `dev`, which takes until the test says so; the first change was told of for `others`.
+async fn reading_dev(
+    registry: &Arc<Scripted>,
+    others: &[&str],
+) -> (Sources, UnboundedReceiver<SourceName>, Arc<Notify>) {
+    let done = Arc::new(Notify::new());
+    registry.with(|script| script.slow.insert(source("dev"), Arc::clone(&done)));
+    let (sources, mut changes) = registry.start(&[&["dev"][..], others].concat());
+    for _ in others {
+        told(&mut changes).await;
+    }
+    until(|| registry.with(|script| script.snapshots) > others.len()).await;
+    // What is read from now on takes no time.
+    registry.with(|script| script.slow.clear());
+    (sources, changes, done)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_before_a_change_is_no_answer_to_who_asks_after_it() {
+    let registry = Scripted::new();
+    let (sources, _changes, done) = reading_dev(&registry, &[]).await;
+    registry.change();
+    let asked = tokio::spawn(async move { sources.look_again(&source("dev")).await });
+    sleep(Duration::from_millis(50)).await;
+    assert_eq!(registry.with(|script| script.looks), 2, "a look has seen the change");
+    assert!(!asked.is_finished());
+    let before = Instant::now();
+    done.notify_one();
+    assert_eq!(revision(&asked.await.unwrap()), Some(2));
+    assert!(before.elapsed() < Duration::from_millis(25), "it is read anew at once: {:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_late_does_not_take_back_what_was_said_meanwhile() {
+    for away in [true, false] {
+        let registry = Scripted::new();
+        let (sources, mut changes, done) = reading_dev(&registry, &[]).await;
+        registry.with(|script| {
+            script.away = away;
+            script.refused = (!away).then_some((source("dev"), Refusal::EnvironmentNotFound)).into_iter().collect();
+        });
+        told(&mut changes).await;
+        done.notify_one();
+        assert!(timeout(Duration::from_secs(10), changes.recv()).await.is_err(), "{:?}", sources.state(&source("dev")));
+        let state = sources.state(&source("dev"));
+        assert!(matches!(state, SourceState::Unavailable { .. } | SourceState::Refused { .. }), "{state:?}");
+        registry.with(|script| (script.away, script.refused) = (false, BTreeMap::new()));
+        told(&mut changes).await;
+        assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_that_takes_long_to_read_keeps_no_other_one_waiting() {
+    let registry = Scripted::new();
+    let (sources, mut changes, _done) = reading_dev(&registry, &["staging"]).await;
+    registry.change();
+    assert_eq!(told(&mut changes).await, source("staging"));
+    assert_eq!(revision(&sources.state(&source("staging"))), Some(2));
+    assert!(matches!(sources.state(&source("dev")), SourceState::Pending));
+}
+
+#[tokio::test(start_paused = true)]
+async fn four_environments_are_read_at_once_and_looks_go_on_meanwhile() {
+    let registry = Scripted::new();
+    let (names, done) = (["a", "b", "c", "d", "e", "f"], Arc::new(Notify::new()));
+    registry.with(|script| script.slow = names.map(|name| (source(name), Arc::clone(&done))).into());
+    let (_sources, mut changes) = registry.start(&names);
+    sleep(Duration::from_secs(2)).await;
+    let (looks, snapshots) = registry.with(|script| (script.looks, script.snapshots));
+    assert!(looks >= 3, "{looks} looks in 2 s");
+    assert_eq!(snapshots, 4);
+    registry.with(|script| script.slow.clear());
+    done.notify_waiters();
+    for _ in names {
+        told(&mut changes).await;
+    }
+}
