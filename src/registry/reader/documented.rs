@@ -58,7 +58,9 @@ pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<Result<Snapshot, R
         ),
         reading.rows(
             // Whatever another program wrote: a row without a key is nobody's, and a time without end is far away.
-            "SELECT id::text::uuid, key::text, (extract(epoch FROM least(deleted_at::timestamptz, '9999-01-01')) * 1000000)::int8,
+            "SELECT id::text::uuid, key::text,
+                    CASE WHEN deleted_at IS NOT NULL
+                         THEN (extract(epoch FROM least(deleted_at::timestamptz, '9999-01-01')) * 1000000)::int8 END,
                     CASE WHEN deleted_at IS NULL THEN coalesce(encrypted_value::text, '') ELSE '' END, value_hash::text, 0::int8,
                     (extract(epoch FROM least(greatest(coalesce(updated_at::timestamptz, 'epoch'), '0001-01-01'), '9999-01-01')) * 1000000)::int8
              FROM @schema@.secrets WHERE environment_id::text = $1 AND key IS NOT NULL",
