@@ -242,10 +242,10 @@ END $$;
 
 -- Once per statement and project: audit, registry, counters.
 --
--- Planned anew for each statement: a plan made for one row is quadratic for an import.
+-- Planned anew for each statement: one row is looked up by index, whatever its caller forbids, and ten thousand are not.
 CREATE FUNCTION settle_writes(project uuid, writes secret_write[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
-SET plan_cache_mode = force_custom_plan AS $$
+SET plan_cache_mode = force_custom_plan SET enable_nestloop = on AS $$
 DECLARE
     torn text;
 BEGIN
