@@ -1,8 +1,9 @@
 //! Bindings that change, pause, and end.
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DeleteParams};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
+use tidelock::api::SecretBinding;
 
 use crate::harness::wait_for;
 use crate::stage::{Operator, SOON, Stage};
@@ -19,9 +20,11 @@ async fn delivered(what: &str) -> (Stage, Operator) {
 }
 
 async fn gone(stage: &Stage, secret: &str) {
-    wait_for(&format!("Secret {secret} to be gone"), SOON, async || match stage.secrets().get_opt(secret).await {
-        Ok(None) => Ok(()),
-        other => Err(format!("{other:?}")),
+    wait_for(&format!("Secret {secret} to be gone"), SOON, async || {
+        match stage.secrets().get_metadata_opt(secret).await {
+            Ok(None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     })
     .await;
 }
@@ -70,12 +73,30 @@ async fn a_suspended_binding_is_not_written_until_it_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_written_into_a_namespace_that_is_ending() {
-    let (stage, _operator) = delivered("ending").await;
+    let stage = Stage::with_shop("ending").await;
+    stage.team.set("dev", "A", "1").await;
+    // Not the one that the operator's own account is in, which would end with it.
+    let namespace = stage.cluster.another_namespace("there", &[]).await;
+    stage.source_with("dev", json!({"grants": [{"namespaces": {"names": [namespace]}}]})).await;
+    let bindings: Api<SecretBinding> = Api::namespaced(stage.cluster.admin.clone(), &namespace);
+    let secrets: Api<Secret> = Api::namespaced(stage.cluster.admin.clone(), &namespace);
+    let mut manifest = stage.binding_manifest("app", "dev", json!({}));
+    manifest["metadata"]["namespace"] = json!(namespace);
     // A finalizer of somebody else keeps the binding, and so the namespace, around.
-    stage.patch_binding("app", json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
+    manifest["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    bindings.create(&PostParams::default(), &serde_json::from_value(manifest).unwrap()).await.unwrap();
+    let _operator = stage.operator().await;
+    let is_there = async |expected: bool| {
+        wait_for(&format!("the Secret's presence to be {expected}"), SOON, async || {
+            let found = secrets.get_metadata_opt("app").await.map_err(|why| why.to_string())?;
+            if found.is_some() == expected { Ok(()) } else { Err(format!("{found:?}")) }
+        })
+        .await;
+    };
+    is_there(true).await;
     let namespaces: Api<Namespace> = Api::all(stage.cluster.admin.clone());
-    namespaces.delete(&stage.cluster.namespace, &DeleteParams::default()).await.unwrap();
-    gone(&stage, "app").await;
+    namespaces.delete(&namespace, &DeleteParams::default()).await.unwrap();
+    is_there(false).await;
     let log = stage.cluster.audit_from_now().await;
     stage.team.set("dev", "A", "2").await;
     stage.source_is("dev", &["Ready=True"]).await;
@@ -90,7 +111,8 @@ async fn nothing_is_written_into_a_namespace_that_is_ending() {
     let here: Vec<&String> =
         writes.iter().filter(|w| w.object().resource != "projectenvironments").map(|w| &w.request_uri).collect();
     assert!(here.is_empty(), "{here:?}");
-    stage.patch_binding("app", json!({"metadata": {"finalizers": null}})).await;
+    let release = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+    bindings.patch("app", &PatchParams::default(), &release).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
