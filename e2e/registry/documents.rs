@@ -205,8 +205,14 @@ async fn a_vault_row_is_stamped_when_it_changes_and_leaves_a_tombstone_when_it_g
     let superuser = shop.superuser().await;
     assert_eq!(rows(&superuser, &tombstone).await, ["a t"]);
     // Deleted and put back under its id, then deleted again: the newest time counts.
+    let time = format!("SELECT deleted_at FROM vault_tombstones WHERE id = '{id}'");
+    let first = cell(&superuser, &time).await;
     done(db, &format!("INSERT INTO vault.secrets (id, name, secret) VALUES ('{id}', 'b', 'sealed'); DELETE FROM vault.secrets WHERE name = 'b'")).await;
     assert_eq!(rows(&superuser, &tombstone).await, ["b t"]);
+    assert_eq!(
+        cell(&superuser, &format!("SELECT deleted_at > '{first}' FROM vault_tombstones WHERE id = '{id}'")).await,
+        "t"
+    );
     done(&superuser, "SET session_replication_role = replica; DELETE FROM vault.secrets").await;
     assert_eq!(cell(&superuser, "SELECT count(*) FROM vault_tombstones").await, "3");
 }

@@ -4,6 +4,8 @@
 
 mod audit;
 mod documents;
+mod environments;
+mod follows;
 mod guards;
 mod migrations;
 pub(crate) mod order;
