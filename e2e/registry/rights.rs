@@ -89,11 +89,15 @@ const WRITES: &[(&str, Answers)] = &[
     ("INSERT INTO encryption_keys (id, ring) VALUES ('mine', 'default')", NOBODY),
     ("UPDATE encryption_keys SET ring = 'default'", NO_ROW),
     (
-        "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'hk', 'other', 'x')",
+        "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'hk', 'default', 'x')",
         WRITERS_ADD,
     ),
     (
-        "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'mine', 'other', 'x')",
+        "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'hk', 'other', 'x')",
+        NOBODY,
+    ),
+    (
+        "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'mine', 'default', 'x')",
         ["-", "TL409", "-", "TL409", "TL409", "-"],
     ),
     ("UPDATE project_hash_keys SET sealed = 'x'", NO_ROW),
@@ -169,7 +173,7 @@ async fn stocked(what: &str) -> Shop {
         "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason) SELECT id, {}, 'API_KEY', '' FROM projects",
         environment("staging")
     );
-    let hash_key = "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) SELECT id, 'hk', 'default', 'x' FROM projects";
+    let hash_key = "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) SELECT id, 'hk', 'production', 'x' FROM projects";
     shop.ana(&begun(&format!("{exempt}; {hash_key}"))).await;
     done(&shop.owner, "INSERT INTO vault.secrets (name, secret) VALUES ('gone', 'x'), ('kept', 'x')").await;
     done(&shop.owner, "DELETE FROM vault.secrets WHERE name = 'gone'").await;

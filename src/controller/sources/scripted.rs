@@ -25,8 +25,8 @@ pub(super) struct Script {
     pub(super) log: Vec<Uuid>,
     pub(super) looks: usize,
     pub(super) snapshots: usize,
-    /// Snapshots show no row, and the environment has one.
-    pub(super) hides_rows: bool,
+    /// How many rows the environment has that snapshots do not show.
+    pub(super) hidden_rows: i64,
     pub(super) token_questions: usize,
     /// How many questions about tokens are under way, and how many were at most.
     pub(super) asking: (usize, usize),
@@ -151,7 +151,7 @@ impl Registry for Scripted {
                 fence: fence(&script.log),
                 production: script.production,
                 ring: None,
-                live_secrets: Some(i64::from(script.hides_rows)),
+                live_secrets: Some(script.hidden_rows),
                 rows_may_be_hidden: false,
                 secrets: BTreeMap::new(),
                 tombstones: BTreeMap::new(),

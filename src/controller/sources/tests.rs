@@ -273,22 +273,22 @@ async fn many_who_ask_for_tokens_at_once_ask_the_registry_once_for_each_and_one_
 #[tokio::test(start_paused = true)]
 async fn rows_that_were_hidden_are_looked_for_again_though_no_revision_moves() {
     let registry = Scripted::new();
-    registry.with(|script| script.hides_rows = true);
+    registry.with(|script| script.hidden_rows = 1);
     let (sources, mut changes) = registry.start(&["dev"]);
     changes.recv().await;
     let hides = || sources.state(&source("dev")).snapshot().is_some_and(|snapshot| snapshot.hides_rows());
     assert!(hides());
     assert!(timeout(Duration::from_secs(10), changes.recv()).await.is_err(), "the same is no news");
     assert!((3..=6).contains(&registry.with(|script| script.snapshots)), "it is read every other second");
-    registry.with(|script| script.hides_rows = false);
+    registry.with(|script| script.hidden_rows = 0);
     timeout(Duration::from_secs(4), changes.recv()).await.expect("rows that can be seen again are news");
     assert!(!hides());
 
     // Who asks is not answered by what was hidden before.
-    registry.with(|script| script.hides_rows = true);
+    registry.with(|script| script.hidden_rows = 1);
     registry.change();
     changes.recv().await;
-    registry.with(|script| script.hides_rows = false);
+    registry.with(|script| script.hidden_rows = 0);
     let SourceState::Ready(snapshot) = sources.look_again(&source("dev")).await else { panic!("it can be read") };
     assert!(!snapshot.hides_rows());
 }
