@@ -242,20 +242,23 @@ END $$;
 
 -- Once per statement and project: audit, registry, counters.
 --
--- Planned anew for each statement: one row is looked up by index, whatever its caller forbids, and ten thousand are not.
+-- What joins the registry is planned anew for each statement (EXECUTE): one row is looked up by index, whatever the caller
+-- forbids, and ten thousand are not. Not by plan_cache_mode: the audit trigger and the foreign keys that run inside would
+-- inherit it, and plan their look-ups anew for each row.
 CREATE FUNCTION settle_writes(project uuid, writes secret_write[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
-SET plan_cache_mode = force_custom_plan SET enable_nestloop = on AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_nestloop = on AS $$
 DECLARE
     torn text;
 BEGIN
     PERFORM step_revision(project);
 
     -- Two environments changed to different values in one statement: neither would be the newest.
-    SELECT w.key INTO torn FROM unnest(writes) w
-        LEFT JOIN project_secret_registry r ON r.project_id = project AND r.key_name = w.key
+    EXECUTE $anew$
+        SELECT w.key FROM unnest($2) w
+        LEFT JOIN project_secret_registry r ON r.project_id = $1 AND r.key_name = w.key
         WHERE w.live AND (r.last_updated_at IS NULL OR (w.updated_at > r.last_updated_at AND r.tracking = 'tracked'))
-        GROUP BY w.key HAVING count(DISTINCT w.value_hash) > 1 LIMIT 1;
+        GROUP BY w.key HAVING count(DISTINCT w.value_hash) > 1 LIMIT 1
+    $anew$ INTO torn USING project, writes;
     IF torn IS NOT NULL THEN
         RAISE EXCEPTION 'one statement gives key % different values in several environments', torn
             USING ERRCODE = 'TL422', HINT = 'Write them in statements of their own, or let the others follow.';
@@ -265,8 +268,9 @@ BEGIN
         FROM (SELECT DISTINCT w.key_id, e.ring FROM unnest(writes) w JOIN environments e ON e.id = w.environment_id
               WHERE w.key_id IS NOT NULL) used;
 
-    INSERT INTO audit_logs (project_id, environment_id, action, subject, old_value_hash, new_value_hash)
-        SELECT project, w.environment_id,
+    EXECUTE $anew$
+        INSERT INTO audit_logs (project_id, environment_id, action, subject, old_value_hash, new_value_hash)
+        SELECT $1, w.environment_id,
                CASE WHEN NOT w.live THEN 'secret.delete'
                     WHEN w.old_hash IS NOT NULL AND NOT w.was_live THEN 'secret.restore'
                     WHEN w.old_hash = w.value_hash THEN 'secret.confirm'
@@ -274,14 +278,17 @@ BEGIN
                     WHEN w.old_hash IS NULL THEN 'secret.create'
                     ELSE 'secret.update' END,
                w.key, CASE WHEN w.was_live THEN w.old_hash END, CASE WHEN w.live THEN w.value_hash END
-        FROM unnest(writes) w LEFT JOIN project_secret_registry r ON r.project_id = project AND r.key_name = w.key
-        ORDER BY w.key, w.environment_id;
+        FROM unnest($2) w LEFT JOIN project_secret_registry r ON r.project_id = $1 AND r.key_name = w.key
+        ORDER BY w.key, w.environment_id
+    $anew$ USING project, writes;
 
-    UPDATE project_secret_registry r
+    EXECUTE $anew$
+        UPDATE project_secret_registry r
         SET last_updated_at = n.latest, retired_at = CASE WHEN n.live THEN NULL ELSE r.retired_at END
-        FROM (SELECT w.key, max(w.updated_at) AS latest, bool_or(w.live) AS live FROM unnest(writes) w GROUP BY w.key) n
-        WHERE r.project_id = project AND r.key_name = n.key AND n.latest > r.last_updated_at
-          AND (r.tracking = 'tracked' OR r.retired_at IS NOT NULL);
+        FROM (SELECT w.key, max(w.updated_at) AS latest, bool_or(w.live) AS live FROM unnest($2) w GROUP BY w.key) n
+        WHERE r.project_id = $1 AND r.key_name = n.key AND n.latest > r.last_updated_at
+          AND (r.tracking = 'tracked' OR r.retired_at IS NOT NULL)
+    $anew$ USING project, writes;
     INSERT INTO project_secret_registry (project_id, key_name, last_updated_at)
         SELECT project, w.key, max(w.updated_at) FROM unnest(writes) w GROUP BY w.key
         ON CONFLICT DO NOTHING;

@@ -5,14 +5,15 @@
 -- length -1 alone. Numbers are 8 bytes, times 8 bytes of microseconds since 1970, all big-endian; uuids are their 16
 -- bytes; text is UTF-8. The form does not change; seals and proofs of later releases are made over it.
 --
--- Without a search path of their own, so that they are inlined; their caller pins it.
+-- Without a search path of their own, so that they are inlined; their caller pins it. Declared IMMUTABLE, audit_link would
+-- not be: it takes the epoch of a timestamptz, which PostgreSQL calls STABLE.
 CREATE FUNCTION audit_field(field bytea) RETURNS bytea
 LANGUAGE sql IMMUTABLE AS $$
     SELECT CASE WHEN field IS NULL THEN '\xffffffff'::bytea ELSE int4send(octet_length(field)) || field END
 $$;
 
 CREATE FUNCTION audit_link(previous bytea, entry audit_logs) RETURNS bytea
-LANGUAGE sql IMMUTABLE AS $$
+LANGUAGE sql STABLE AS $$
     SELECT sha256('\x01'::bytea || previous
         || audit_field(uuid_send(entry.chain))
         || audit_field(int8send(entry.position))

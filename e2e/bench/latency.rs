@@ -11,6 +11,7 @@ use tidelock::crypto::Keyring;
 use tidelock::registry::{ConnectSettings, Manner, Seen, Session};
 
 use crate::figures::{Figures, millis, percentile};
+use crate::harness::wait_for;
 use crate::stage::Stage;
 
 const CHANGES: usize = 300;
@@ -58,6 +59,15 @@ pub(crate) async fn measure(stage: &Stage, figures: &mut Figures) {
     #[allow(clippy::cast_precision_loss, reason = "some hundreds")]
     let each = of_binding as f64 / CHANGES as f64;
     figures.add("API writes for each sync of a binding", &format!("{each:.2}"), "2");
+
+    // The environment's status is told at most once a second: the last change is not over before that.
+    let revision = stage.team.revision().await;
+    wait_for("the environment's status of the last change", Duration::from_secs(30), async || {
+        let source = stage.sources().get(&stage.source_name("dev")).await.map_err(|why| why.to_string())?;
+        let told = source.status.unwrap_or_default().registry_revision;
+        if told == Some(revision) { Ok(()) } else { Err(format!("{told:?} of {revision}")) }
+    })
+    .await;
 
     // Nothing changes for ten polls of half a second.
     let log = stage.cluster.audit_from_now().await;

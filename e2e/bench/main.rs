@@ -12,6 +12,7 @@ mod bare_loop;
 mod figures;
 mod import;
 mod latency;
+mod remade;
 mod start;
 
 use figures::Figures;
@@ -28,6 +29,9 @@ async fn main() {
     }
     if wanted("latency") {
         latency::measure(&Stage::with_shop("bench-latency").await, &mut figures).await;
+    }
+    if wanted("remade") {
+        remade::measure(&mut figures).await;
     }
     if wanted("start") {
         start::measure(&mut figures).await;

@@ -101,6 +101,9 @@ async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion(
         for once in ["settle_secrets", "settle_writes"] {
             assert_eq!(cost.calls[once], 1, "{what}: {once}, once per statement");
         }
+        for inlined in ["audit_link", "audit_field", "sealed_under"] {
+            assert_eq!(cost.calls.get(inlined), None, "{what}: {inlined}, a part of what calls it");
+        }
         println!("{what}: {} rows read for {KEYS} written", cost.read);
         assert!(cost.read < 60 * KEYS, "{what}: {} rows read for {KEYS} written: not in proportion", cost.read);
         assert_eq!(shop.cell("SELECT revision FROM project_revisions").await, (before + 1).to_string(), "{what}");
@@ -127,6 +130,18 @@ async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion(
     assert_eq!(shop.cell("SELECT live_secrets FROM environments WHERE name = 'dev'").await, (KEYS + 9).to_string());
     let audited = "SELECT action, count(*) FROM audit_logs WHERE action LIKE 'secret.%' AND subject LIKE 'KEY%' GROUP BY 1 ORDER BY 1";
     assert_eq!(rows(&shop.ana, audited).await, ["secret.confirm 10001", "secret.create 10000", "secret.update 10001"]);
+}
+
+/// Foreign keys and triggers of what a function writes run under its settings: this one would have each of their look-ups
+/// planned anew for each row, which no count of rows or calls shows.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_function_has_plans_made_anew_for_what_runs_inside_it() {
+    let shop = Shop::open("settings").await;
+    let functions =
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'tidelock'::regnamespace AND proconfig::text LIKE";
+    let superuser = shop.superuser().await;
+    assert_eq!(rows(&superuser, &format!("{functions} '%plan_cache_mode%'")).await, Vec::<String>::new());
+    assert_ne!(rows(&superuser, &format!("{functions} '%enable_seqscan=off%'")).await, Vec::<String>::new());
 }
 
 /// Comparisons of rows at hand are no reading, so these are told by time: four times as many rows may take some four
