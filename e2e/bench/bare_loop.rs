@@ -1,11 +1,9 @@
 //! The bare loop that the operator's start is held against: the same two writes on the same objects, with the same
 //! concurrency, and nothing else.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
-use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, PostParams};
 use kube::{Resource, ResourceExt};
@@ -13,11 +11,12 @@ use tidelock::api::{SecretBinding, SecretBindingStatus};
 
 use crate::stage::Stage;
 
-/// For each binding: create its Secret with this data, put this status.
+/// For each binding: create its Secret, with the data, labels and annotations of one that the operator wrote; put this
+/// status.
 pub(crate) async fn run(
     stage: &Stage,
     bindings: Vec<SecretBinding>,
-    data: &BTreeMap<String, ByteString>,
+    written: &Secret,
     status: &SecretBindingStatus,
     concurrency: usize,
 ) -> Duration {
@@ -27,7 +26,9 @@ pub(crate) async fn run(
         .for_each_concurrent(concurrency, |mut binding| {
             let (secrets, statuses) = (&secrets, &statuses);
             async move {
-                let mut secret = Secret { data: Some(data.clone()), ..Secret::default() };
+                let mut secret = Secret { data: written.data.clone(), ..Secret::default() };
+                secret.metadata.labels.clone_from(&written.metadata.labels);
+                secret.metadata.annotations.clone_from(&written.metadata.annotations);
                 secret.metadata.name = Some(binding.name_any());
                 secret.metadata.owner_references = binding.controller_owner_ref(&()).map(|owner| vec![owner]);
                 secrets.create(&PostParams::default(), &secret).await.expect("the Secret is new");

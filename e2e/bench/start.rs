@@ -41,7 +41,7 @@ pub(crate) async fn measure(figures: &mut Figures) {
         remove_bindings(&stage).await;
         make_bindings(&stage).await;
         let bindings = stage.bindings().list(&ListParams::default()).await.expect("they can be listed").items;
-        let bare = bare_loop::run(&stage, bindings, &secret.data.unwrap_or_default(), &status, CONCURRENCY).await;
+        let bare = bare_loop::run(&stage, bindings, &secret, &status, CONCURRENCY).await;
         remove_bindings(&stage).await;
         println!("round {round}: operator {}, bare loop {}", millis(took), millis(bare));
         ratios.push(Duration::from_secs_f64(took.as_secs_f64() / bare.as_secs_f64()));

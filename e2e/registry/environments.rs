@@ -73,6 +73,19 @@ async fn an_admin_of_some_environments_administers_nothing_else() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_project_is_made_by_a_person_and_its_name_is_taken_then() {
+    let shop = Shop::open("makers").await;
+    let annex = "SELECT create_project('annex', '')";
+    // Also where its login may write.
+    done(&shop.owner, "UPDATE users SET kind = 'service' WHERE name = 'eve'").await;
+    let why = refusal(&shop.eve, annex).await;
+    assert!(why.starts_with("TL403") && why.contains("only a person creates a project"), "{why}");
+    done(&shop.owner, "UPDATE users SET kind = 'person' WHERE name = 'eve'").await;
+    done(&shop.eve, annex).await;
+    assert!(refusal(&shop.ana, annex).await.starts_with("TL409"), "the name is taken");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_done_to_users_is_in_the_systems_chain() {
     let shop = Shop::open("audit-users").await;
     for sql in [

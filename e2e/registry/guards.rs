@@ -226,9 +226,13 @@ async fn production_has_a_ring_of_its_own() {
     shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'live'")).await;
     assert!(refusal(&shop.bob, &make("qa", false, "vault")).await.starts_with("TL403"));
     shop.ana(&make("live-2", true, "vault")).await;
-    // Nobody makes a ring unusable in a project that is not theirs.
+    // Nobody makes a ring unusable in a project that is not theirs; and the two keep their meaning in an empty one.
     shop.ana("SELECT create_project('books', '')").await;
-    shop.ana(&make("qa", false, "vault").replace("'shop'", "'books'")).await;
+    let in_books = |name: &str, production: bool, ring: &str| make(name, production, ring).replace("'shop'", "'books'");
+    for refused in [in_books("qa", false, "production"), in_books("live", true, "default")] {
+        assert!(refusal(&shop.ana, &refused).await.starts_with("TL403"), "{refused}");
+    }
+    shop.ana(&in_books("qa", false, "vault")).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

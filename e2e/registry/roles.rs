@@ -149,16 +149,23 @@ async fn a_narrowed_membership_reaches_no_further() {
     narrow(&format!("only_environments = ARRAY[{}]", environment("staging"))).await;
     assert_eq!(rows(&shop.bob, seen).await, [""; 0]);
     assert_eq!(run(&shop.bob, &write).await.unwrap(), 0);
+    // What is made needs no row that could be seen.
+    let exempt = "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
+         SELECT project_id, id, 'API_KEY', '' FROM environments WHERE name = 'dev'";
+    for new in [&insert("dev", "NEW", "by bob", "NULL"), exempt] {
+        assert!(is_forbidden(&refusal(&shop.bob, &begun(new)).await), "{new}");
+    }
+    assert_eq!(done(&shop.bob, &begun(&insert("staging", "NEW", "by bob", "NULL"))).await, 1);
     assert!(is_forbidden(&refusal(&shop.bob, make).await));
     assert_eq!(states(&shop.bob, "API_KEY").await, shop.states("API_KEY").await, "states are for everyone");
 
     narrow("only_environments = NULL, read_only = true").await;
-    assert_eq!(rows(&shop.bob, seen).await, ["dev"]);
+    assert_eq!(rows(&shop.bob, seen).await, ["dev", "staging"]);
     assert!(refusal(&shop.bob, &write).await.starts_with("TL403"));
     assert_eq!(run(&shop.bob, &update("dev", "API_KEY", "by bob", "NULL")).await.unwrap(), 0);
 
     narrow("read_only = false, role = 'ADMIN', expires_at = clock_timestamp() + interval '1 hour'").await;
-    assert_eq!(rows(&shop.bob, seen).await, ["dev", "production"]);
+    assert_eq!(rows(&shop.bob, seen).await, ["dev", "production", "staging"]);
     narrow("expires_at = clock_timestamp()").await;
     assert_eq!(rows(&shop.bob, seen).await, [""; 0]);
     assert!(refusal(&shop.bob, &write).await.starts_with("TL404"), "expired is as if never a member");
