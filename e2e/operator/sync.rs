@@ -22,10 +22,14 @@ async fn a_change_in_one_environment_is_seen_in_all_of_them_within_a_second_with
     stage.team.set("staging", "A", "1").await;
     stage.source_is("staging", &["InSync=True"]).await;
 
-    // From the change's own time to the API server's note of the status that tells of it. The machine may be busy: of seven
-    // changes, two may miss it.
-    let mut took = Vec::new();
-    for value in 2..9 {
+    // From the change's own time to the API server's note of the status that tells of it. The machine may be busy with other
+    // tests for any one of them, so it has twenty changes to show it five times; a poll or a pace slower than that shows none.
+    let mut took: Vec<f64> = Vec::new();
+    let in_time = |took: &[f64]| took.iter().filter(|seconds| **seconds < 1.0).count();
+    for value in 2..22 {
+        if in_time(&took) == 5 {
+            break;
+        }
         let log = stage.cluster.audit_from_now().await;
         stage.team.set("staging", "A", &value.to_string()).await;
         let behind = stage.source_is("dev", &["Ready=True", "InSync=False(KeysStale)"]).await;
@@ -33,15 +37,19 @@ async fn a_change_in_one_environment_is_seen_in_all_of_them_within_a_second_with
         assert_eq!(status.out_of_sync.iter().map(|key| key.key.as_str()).collect::<Vec<_>>(), ["A"]);
         assert_eq!(status.keys.map(|keys| (keys.total, keys.stale)), Some((1, 1)));
         let changed = status.out_of_sync[0].last_updated_at.clone().expect("a time").0;
-        let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
-        let told = writes.iter().filter(|write| write.object().name == stage.source_name("dev"));
-        let told: Timestamp = told.map(|write| write.stage_timestamp.parse().unwrap()).min().expect("it was told");
-        took.push(told.duration_since(changed));
+        // A status can be seen a moment before its write is answered, and so logged: this one, and the one before.
+        let told = wait_for("the write in the API server's log", SOON, async || {
+            let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.map_err(|why| why.to_string())?;
+            let of_source = writes.iter().filter(|write| write.object().name == stage.source_name("dev"));
+            let times = of_source.map(|write| write.stage_timestamp.parse::<Timestamp>().expect("a time"));
+            times.filter(|time| *time >= changed).min().ok_or_else(|| format!("{} other writes", writes.len()))
+        })
+        .await;
+        took.push(told.duration_since(changed).as_secs_f64());
         stage.team.done(&stage.team.ana, &["secret", "confirm", "A", "-e", "dev"]).await;
         stage.source_is("dev", &["InSync=True"]).await;
     }
-    let in_time = took.iter().filter(|took| took.as_secs_f64() < 1.0).count();
-    assert!(in_time >= 5, "{took:?}");
+    assert_eq!(in_time(&took), 5, "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
