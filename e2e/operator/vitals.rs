@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::wait_for;
 use crate::harness::wire::Wire;
-use crate::stage::{SOON, Stage};
+use crate::stage::{Operator, SOON, Stage};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn metrics_count_what_happened_and_name_nothing() {
@@ -34,17 +34,11 @@ async fn metrics_count_what_happened_and_name_nothing() {
         (r#"tidelock_api_writes_total{resource="secretbindings/status",verb="Patch"}"#, 10.0),
         (r#"tidelock_sources{state="Ready"}"#, 1.0),
         ("tidelock_events_dropped_total", 0.0),
+        // The cache learns of the last status a moment later.
+        (r#"tidelock_objects{kind="SecretBinding",reason="Ready"}"#, 10.0),
     ] {
-        assert_eq!(operator.metric(series).await, Ok(expected), "{series}");
+        counts(&operator, series, expected).await;
     }
-    // The cache learns of the last status a moment later.
-    wait_for("ten objects that are Ready", SOON, async || {
-        match operator.metric(r#"tidelock_objects{kind="SecretBinding",reason="Ready"}"#).await {
-            Ok(10.0) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
 
     // Ten bindings share one snapshot of a change.
     let snapshots = r#"tidelock_snapshots_total{result="Ok"}"#;
@@ -54,17 +48,20 @@ async fn metrics_count_what_happened_and_name_nothing() {
         stage.secret_has(name, &[("A_KEY", "2")]).await;
     }
     assert_eq!(operator.metric(snapshots).await, Ok(before + 1.0));
-    wait_for("ten deliveries to be timed", SOON, async || {
-        match operator.metric("tidelock_sync_latency_seconds_count").await {
-            Ok(10.0) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
+    counts(&operator, "tidelock_sync_latency_seconds_count", 10.0).await;
     let metrics = operator.http("/metrics").await;
     for name in ["A_KEY", "app-0", "shop", stage.cluster.namespace.as_str()] {
         assert!(!metrics.contains(name), "{name} is in {metrics}");
     }
+}
+
+/// Waits until a metric has that value.
+async fn counts(operator: &Operator, series: &str, expected: f64) {
+    wait_for(&format!("{series} to be {expected}"), SOON, async || match operator.metric(series).await {
+        Ok(value) if value.total_cmp(&expected).is_eq() => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

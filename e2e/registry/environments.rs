@@ -22,6 +22,8 @@ async fn an_environment_that_has_held_secrets_stays_what_it_is_and_its_name_is_f
     let deleted = "SELECT deleted_at FROM environments WHERE name = 'dev' AND deleted_at IS NOT NULL";
     shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'dev'")).await;
     let at = shop.cell(deleted).await;
+    let step = "SELECT changed_at FROM project_revisions";
+    assert_eq!(shop.cell(step).await, at, "it went with a step of the project");
     shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'dev'")).await;
     assert_eq!(shop.cell(deleted).await, at, "a tombstone keeps its time");
     let again = "INSERT INTO environments (project_id, name) SELECT id, 'dev' FROM projects";

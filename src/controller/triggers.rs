@@ -29,14 +29,16 @@ pub(super) struct Triggers {
 impl Triggers {
     /// A binding: itself, its source (which counts its bindings), and, where it let go of a target, who waits for that.
     pub(super) fn binding(&self, change: &Change<SecretBinding>) {
-        if let Some(before) = &change.before {
-            self.index.delete(before);
+        // Never out of the index in between: a source that changes at that moment would pass the binding by.
+        match (&change.before, &change.after) {
+            (_, Some(after)) => self.index.apply(after),
+            (Some(before), None) => self.index.delete(before),
+            (None, None) => {}
         }
-        if let Some(after) = &change.after {
-            self.index.apply(after);
-            if is_news(change) {
-                self.bind(ObjectRef::from_obj(&**after));
-            }
+        if let Some(after) = &change.after
+            && is_news(change)
+        {
+            self.bind(ObjectRef::from_obj(&**after));
         }
         let source = |binding: &SecretBinding| binding.spec.source_ref.name.clone();
         let (before, after) = (change.before.as_deref().map(source), change.after.as_deref().map(source));
@@ -130,6 +132,8 @@ fn is_news<K: Resource>(change: &Change<K>) -> bool {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::thread;
 
     use serde_json::json;
     use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -185,6 +189,28 @@ mod tests {
         assert_eq!(fixture.triggered(), (words(&["a"]), words(&["dev"])));
         fixture.triggers.binding(&Change { before: Some(first), after: Some(binding("a", "app", 1, true)) });
         assert_eq!(fixture.triggered(), (words(&[]), words(&[])));
+    }
+
+    #[test]
+    fn a_source_that_changes_while_a_status_comes_in_passes_no_binding_by() {
+        let mut fixture = Fixture::new();
+        let [before, after] = [false, true].map(|ready| binding("a", "app", 1, ready));
+        fixture.triggers.binding(&Change { before: None, after: Some(before.clone()) });
+        fixture.triggered();
+        let index = fixture.triggers.index.clone();
+        let done = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..20_000 {
+                    let change = Change { before: Some(before.clone()), after: Some(after.clone()) };
+                    fixture.triggers.binding(&change);
+                }
+                done.store(true, Ordering::Relaxed);
+            });
+            while !done.load(Ordering::Relaxed) {
+                assert_eq!(index.of_source("dev").len(), 1);
+            }
+        });
     }
 
     #[test]
