@@ -95,8 +95,8 @@ async fn a_statement_that_times_out_keeps_the_secret() {
     stage.secret_has("app", &[("A", "1")]).await;
     stage.source_is("dev", &["Ready=True"]).await;
     let locker = stage.team.database.superuser().await;
-    // The look hangs; then the look gets through and the snapshot hangs, until the server breaks it off.
-    for (table, answer) in [("environments", "no answer within"), ("secrets", "statement timeout")] {
+    // The look hangs, until the server breaks it off; then the look gets through and the snapshot hangs.
+    for table in ["environments", "secrets"] {
         let lock = format!("BEGIN; LOCK TABLE tidelock.{table} IN ACCESS EXCLUSIVE MODE");
         locker.batch_execute(&lock).await.unwrap();
         if table == "secrets" {
@@ -104,7 +104,7 @@ async fn a_statement_that_times_out_keeps_the_secret() {
         }
         let source = stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
         let said = format!("{:?}", source.status.unwrap_or_default().conditions);
-        assert!(said.contains(answer), "{said}");
+        assert!(said.contains("statement timeout"), "{said}");
         stage.secret_has("app", &[("A", "1")]).await;
         locker.batch_execute("ROLLBACK").await.unwrap();
         stage.source_is("dev", &["Ready=True"]).await;

@@ -257,10 +257,12 @@ async fn a_project_keeps_an_admin_who_is_a_person() {
         "UPDATE project_members SET role = 'ADMIN' WHERE user_id = (SELECT id FROM users WHERE name = 'bob')",
     ))
     .await;
-    done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'bob'").await;
     let leave = begun(&format!("DELETE FROM project_members WHERE {me}"));
-    assert!(refusal(&shop.ana, &leave).await.starts_with("TL403"), "the other ADMIN is disabled");
-    done(&shop.owner, "UPDATE users SET disabled_at = NULL WHERE name = 'bob'").await;
+    for (unfit, fit) in [("disabled_at = now()", "disabled_at = NULL"), ("kind = 'service'", "kind = 'person'")] {
+        done(&shop.owner, &format!("UPDATE users SET {unfit} WHERE name = 'bob'")).await;
+        assert!(refusal(&shop.ana, &leave).await.starts_with("TL403"), "the other ADMIN has {unfit}");
+        done(&shop.owner, &format!("UPDATE users SET {fit} WHERE name = 'bob'")).await;
+    }
     assert_eq!(done(&shop.ana, &leave).await, 1, "who is not the last one may go");
     assert_eq!(shop.cell("SELECT count(*) FROM projects").await, "0");
 }

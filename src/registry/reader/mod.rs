@@ -23,9 +23,11 @@ use crate::core::{EnvironmentId, ProjectId};
 
 /// Connections of an operator: the poll, and a few snapshots beside it.
 const POOL_SIZE: usize = 6;
-/// After which the server gives up on a statement of a snapshot: before the operator gives up on the server, which would
-/// leave the statement running.
+/// After which the server gives up on a statement: before the operator gives up on the server, which would leave the
+/// statement running, and the next one beside it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Sets it for one transaction.
+const LIMIT: &str = "SELECT set_config('statement_timeout', $1, true)";
 
 /// Whose tables these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,17 +79,14 @@ impl Reader {
     /// [`RegistryError::Unavailable`] and what else the database answers; a source that may not be read is no error.
     pub async fn look(&self, sources: &[SourceName]) -> Result<Vec<Look>, RegistryError> {
         let tables = self.tables().await?;
-        let client = self.client("looking at the environments").await?;
         let projects: Vec<&str> = sources.iter().map(|source| source.project.as_str()).collect();
         let environments: Vec<&str> = sources.iter().map(|source| source.environment.as_str()).collect();
         let query = match tables {
             Tables::Ours => ours::LOOK,
             Tables::Documented => documented::LOOK,
         };
-        let rows = client
-            .query_typed(&self.in_schema(query), &[(&projects, Type::TEXT_ARRAY), (&environments, Type::TEXT_ARRAY)])
-            .await
-            .map_err(|error| RegistryError::from_driver("looking at the environments", &error))?;
+        let parameters: [Parameter<'_>; 2] = [(&projects, Type::TEXT_ARRAY), (&environments, Type::TEXT_ARRAY)];
+        let rows = self.ask("looking at the environments", query, &parameters).await?;
         let read = match tables {
             Tables::Ours => ours::read_look,
             Tables::Documented => documented::read_look,
@@ -121,11 +120,7 @@ impl Reader {
             .start()
             .await
             .map_err(failed)?;
-        let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
-        transaction
-            .query_typed("SELECT set_config('statement_timeout', $1, true)", &[(&timeout, Type::TEXT)])
-            .await
-            .map_err(failed)?;
+        transaction.query_typed(LIMIT, &[(&limit(), Type::TEXT)]).await.map_err(failed)?;
         let reading = Reading { transaction: &transaction, schema: &self.schema, source };
         let snapshot = match tables {
             Tables::Ours => ours::snapshot(&reading).await?,
@@ -143,12 +138,9 @@ impl Reader {
         if self.tables().await? == Tables::Documented {
             return Ok(None);
         }
-        let client = self.client("reading the revision log").await?;
-        let query = self.in_schema("SELECT token FROM @schema@.revision_log WHERE project_id = $1 AND revision = $2");
-        client
-            .query_typed(&query, &[(&project.0, Type::UUID), (&revision, Type::INT8)])
-            .await
-            .map_err(|error| RegistryError::from_driver("reading the revision log", &error))?
+        let query = "SELECT token FROM @schema@.revision_log WHERE project_id = $1 AND revision = $2";
+        self.ask("reading the revision log", query, &[(&project.0, Type::UUID), (&revision, Type::INT8)])
+            .await?
             .first()
             .map(|row| rows::cell(row, 0, "revision_log", "token"))
             .transpose()
@@ -162,12 +154,8 @@ impl Reader {
         if self.tables().await? == Tables::Documented {
             return Ok(false);
         }
-        let client = self.client("looking for a deleted environment").await?;
-        let query = self.in_schema("SELECT 1 FROM @schema@.environments WHERE id = $1 AND deleted_at IS NOT NULL");
-        let found = client
-            .query_typed(&query, &[(&environment.0, Type::UUID)])
-            .await
-            .map_err(|error| RegistryError::from_driver("looking for a deleted environment", &error))?;
+        let query = "SELECT 1 FROM @schema@.environments WHERE id = $1 AND deleted_at IS NOT NULL";
+        let found = self.ask("looking for a deleted environment", query, &[(&environment.0, Type::UUID)]).await?;
         Ok(!found.is_empty())
     }
 
@@ -220,9 +208,26 @@ impl Reader {
         self.pool.get().await.map_err(|error| from_pool(attempt, error))
     }
 
-    fn in_schema(&self, query: &str) -> String {
-        query.replace("@schema@", &self.schema)
+    /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between: a setting for
+    /// the session would be left to whoever a pooler gives the connection next.
+    async fn ask(&self, attempt: &str, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
+        let client = self.client(attempt).await?;
+        let query = query.replace("@schema@", &self.schema);
+        let limit = limit();
+        let bound: [Parameter<'_>; 1] = [(&limit, Type::TEXT)];
+        let ((), _, rows, ()) = futures::try_join!(
+            client.batch_execute("BEGIN READ ONLY"),
+            client.query_typed(LIMIT, &bound),
+            client.query_typed(&query, parameters),
+            client.batch_execute("COMMIT"),
+        )
+        .map_err(|error| RegistryError::from_driver(attempt, &error))?;
+        Ok(rows)
     }
+}
+
+fn limit() -> String {
+    STATEMENT_TIMEOUT.as_millis().to_string()
 }
 
 /// One environment being read in one transaction.
