@@ -236,3 +236,41 @@ async fn eight_scripts_in_psql_never_deadlock() {
     assert_eq!(revision(&shop).await, before + committed);
     the_last_writer_is_the_newest(&shop.ana).await;
 }
+
+/// What is no secret waits for the mutex, too, before it locks a row of its own: else whoever has the mutex and wants that
+/// row would wait for one who waits for the mutex.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_changed_the_mutex_comes_first() {
+    let shop = stocked("mutex-first").await;
+    let bob = "user_id = (SELECT id FROM users WHERE name = 'bob')";
+    let dev = environment("dev");
+    let sealed = sealed("dev");
+    for sql in [
+        "INSERT INTO environments (project_id, name) SELECT id, 'more' FROM projects".to_owned(),
+        "UPDATE environments SET deleted_at = now() WHERE name = 'more'".to_owned(),
+        "INSERT INTO project_members (project_id, user_id, role)
+             SELECT p.id, u.id, 'VIEWER' FROM projects p, users u WHERE u.name = 'eve'"
+            .to_owned(),
+        format!("UPDATE project_members SET role = 'VIEWER' WHERE {bob}"),
+        format!("DELETE FROM project_members WHERE {bob}"),
+        format!(
+            "INSERT INTO key_exemptions SELECT project_id, id, 'TOKEN', 'none here' FROM environments WHERE id = {dev}"
+        ),
+        "DELETE FROM key_exemptions".to_owned(),
+        format!(
+            "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) SELECT id, 'hk', 'default', {sealed} FROM projects"
+        ),
+        "UPDATE project_secret_registry SET description = 'what it is'".to_owned(),
+    ] {
+        done(&shop.ana, "BEGIN; SELECT begin_change('shop', 'first')").await;
+        let (second, unannounced) = (shop.another("ana").await, sql.clone());
+        let second = tokio::spawn(async move { run(&second, &unannounced).await });
+        shop.somebody_waits().await;
+        done(&shop.ana, &sql).await;
+        done(&shop.ana, "COMMIT").await;
+        // Whatever became of it: it had to wait.
+        if let Err(why) = second.await.unwrap() {
+            assert_ne!(why.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED), "{sql}");
+        }
+    }
+}
