@@ -213,8 +213,17 @@ async fn an_exempt_environment_misses_nothing() {
     shop.ana(&begun(&exempt)).await;
     assert_eq!(shop.states("API_KEY").await, "dev=InSync production=Missing staging=Exempt");
 
+    shop.ana(&begun(&insert("staging", "API_KEY", "two", "NULL"))).await;
+    shop.ana(&begun(&update("dev", "API_KEY", "three", "NULL"))).await;
+    assert_eq!(
+        shop.states("API_KEY").await,
+        "dev=InSync production=Missing staging=Stale",
+        "it has the key all the same"
+    );
+    shop.ana(&begun(&format!("UPDATE secrets SET deleted_at = now() WHERE {}", live("staging", "API_KEY")))).await;
+
     shop.ana(&begun("DELETE FROM key_exemptions")).await;
-    assert_eq!(shop.states("API_KEY").await, "dev=InSync production=Missing staging=Missing");
+    assert_eq!(shop.states("API_KEY").await, "dev=Stale production=Missing staging=Missing");
 }
 
 #[tokio::test(flavor = "multi_thread")]
