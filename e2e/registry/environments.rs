@@ -114,15 +114,20 @@ async fn what_is_done_to_users_is_in_the_systems_chain() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_kind_of_damage_is_found() {
     let shop = Shop::open("findings").await;
-    for key in ["LOST", "NEWER"] {
+    for key in ["LOST", "NEWER", "ENDED"] {
         shop.ana(&begun(&insert("dev", key, "one", "NULL"))).await;
     }
+    // No damage: the registry time of an independent key stands still.
+    shop.ana(&begun(&insert("dev", "FREE", "one", "NULL"))).await;
+    shop.ana(&begun("UPDATE project_secret_registry SET tracking = 'independent' WHERE key_name = 'FREE'")).await;
+    shop.ana(&begun(&update("dev", "FREE", "two", "NULL"))).await;
     let superuser = shop.superuser().await;
     // What no login could do.
     done(
         &superuser,
         "ALTER TABLE project_secret_registry DISABLE TRIGGER USER; ALTER TABLE secrets DISABLE TRIGGER USER;
          DELETE FROM project_secret_registry WHERE key_name = 'LOST';
+         UPDATE project_secret_registry SET retired_at = now() WHERE key_name = 'ENDED';
          UPDATE secrets SET updated_at = '2099-01-01 00:00:00Z' WHERE key = 'NEWER';
          UPDATE project_revisions SET token = '00000000-0000-4000-8000-000000000000'",
     )
@@ -132,6 +137,7 @@ async fn each_kind_of_damage_is_found() {
     assert_eq!(
         found,
         [
+            "key ENDED is live but not registered",
             "key LOST is live but not registered",
             "key NEWER is newer in an environment than in the registry",
             "revision and its log"
@@ -143,12 +149,16 @@ async fn each_kind_of_damage_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archived_project_is_left_as_it_is_by_a_repair_of_the_others() {
     let shop = Shop::open("repair-archived").await;
-    shop.ana("SELECT create_project('annex', '')").await;
-    shop.ana("INSERT INTO environments (project_id, name) SELECT id, 'abroad' FROM projects WHERE name = 'annex'")
+    for (project, place) in [("annex", "abroad"), ("kiosk", "street")] {
+        shop.ana(&format!("SELECT create_project('{project}', '')")).await;
+        shop.ana(&format!(
+            "INSERT INTO environments (project_id, name) SELECT id, '{place}' FROM projects WHERE name = '{project}'"
+        ))
         .await;
+    }
     done(&shop.superuser().await, "UPDATE environments SET live_secrets = 7").await;
     shop.ana("SELECT archive_project('annex', '')").await;
-    assert_eq!(shop.cell("SELECT repair_registry()").await, "3");
+    assert_eq!(shop.cell("SELECT repair_registry()").await, "4", "three of the shop's, one of the kiosk's");
     let left = "SELECT name FROM environments WHERE live_secrets <> 0";
     assert_eq!(rows(&shop.ana, left).await, ["abroad"]);
 }

@@ -104,6 +104,13 @@ async fn somebody_elses_vault_is_left_alone() {
     let before = rows(&theirs, look).await;
     migrate(&settings(&database.owner.url)).await.unwrap();
     assert_eq!(rows(&theirs, look).await, before);
+
+    // One without that table is somebody's all the same.
+    let database = TestDatabase::empty("their-other-vault").await;
+    let theirs = database.owner.connect().await;
+    done(&theirs, "CREATE SCHEMA vault").await;
+    migrate(&settings(&database.owner.url)).await.unwrap();
+    assert_eq!(rows(&theirs, look).await, [""; 0]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

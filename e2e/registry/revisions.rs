@@ -155,8 +155,8 @@ async fn live_secrets_is_right_after_any_mixture_and_is_repaired_when_it_is_not(
     assert_eq!(shop.cell("SELECT repair_registry()").await, "2");
     assert_eq!(rows(&shop.ana, "SELECT * FROM registry_findings()").await, [""; 0]);
     let last = "SELECT action, subject, reason FROM audit_logs ORDER BY position DESC LIMIT 1";
-    assert_eq!(rows(&shop.ana, last).await, ["registry.repair 2 counts registry check --repair"]);
     assert_eq!(shop.cell("SELECT repair_registry()").await, "0");
+    assert_eq!(rows(&shop.ana, last).await, ["registry.repair 2 counts registry check --repair"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

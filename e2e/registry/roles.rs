@@ -107,6 +107,7 @@ async fn to_a_stranger_a_project_is_not_there() {
     assert!(real.starts_with("TL404") && real.replace("shop", "nope") == missing, "{real} / {missing}");
 
     let project = shop.cell("SELECT id FROM projects").await;
+    assert_eq!(cell(&shop.eve, &format!("SELECT count(*) FROM key_states_of('{project}')")).await, "0");
     let dev = shop.cell(&format!("SELECT {}", environment("dev"))).await;
     for (columns, values) in [("", ""), (", answers", ", now()"), (", deleted_at", ", now()"), (", version", ", 2")] {
         let insert = |project: &str, environment: &str| {
