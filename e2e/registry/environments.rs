@@ -158,6 +158,8 @@ async fn an_archived_project_is_left_as_it_is_by_a_repair_of_the_others() {
     }
     done(&shop.superuser().await, "UPDATE environments SET live_secrets = 7").await;
     shop.ana("SELECT archive_project('annex', '')").await;
+    let why = refusal(&shop.ana, "SELECT begin_change('annex', '')").await;
+    assert!(why.starts_with("TL403") && why.contains("annex is archived"), "{why}");
     assert_eq!(shop.cell("SELECT repair_registry()").await, "4", "three of the shop's, one of the kiosk's");
     let left = "SELECT name FROM environments WHERE live_secrets <> 0";
     assert_eq!(rows(&shop.ana, left).await, ["abroad"]);

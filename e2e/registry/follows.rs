@@ -140,6 +140,7 @@ async fn a_key_of_the_same_name_in_another_project_is_another_key() {
     let [annex, _] = rows(&shop.ana, look).await.try_into().unwrap();
     shop.ana(&begun(&update("dev", "API_KEY", "two", "NULL"))).await;
     assert_eq!(rows(&shop.ana, look).await[0], annex, "a change in one is none in the other");
+    assert_eq!(shop.states("API_KEY").await, "abroad=InSync dev=InSync production=Stale staging=Stale");
 
     // One statement over both is one change in each.
     let of = "SELECT revision FROM project_revisions ORDER BY project_id";
