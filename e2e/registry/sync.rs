@@ -281,6 +281,14 @@ async fn a_row_keeps_what_its_ciphertext_is_bound_to() {
         let why = refusal(&shop.ana, &begun(&format!("UPDATE secrets SET {column} = {column}"))).await;
         assert!(is_forbidden(&why), "{column}: {why}");
     }
+    // Nor does whom no grant holds.
+    let superuser = shop.superuser().await;
+    done(&superuser, "SET tidelock.acting_user = 'ana'").await;
+    for other in ["id = gen_random_uuid()", "environment_id = gen_random_uuid()", "key = 'ELSE'", "created_at = now()"]
+    {
+        let why = refusal(&superuser, &format!("UPDATE secrets SET {other} WHERE {}", live("dev", "API_KEY"))).await;
+        assert!(why.starts_with("TL422"), "{other}: {why}");
+    }
     let seventh = insert("dev", "OTHER", "one", "NULL")
         .replace(", answers)", ", answers, version)")
         .replace(", NULL FROM", ", NULL, 7 FROM");
