@@ -37,6 +37,9 @@ async fn a_value_that_is_not_sealed_by_us_names_no_encryption_key() {
     let shop = Shop::open("unsealed").await;
     let bare = insert("dev", "A", "one", "NULL").replace("'t1:key-of-default:' || gen_random_uuid()", "'theirs'");
     shop.ana(&begun(&bare)).await;
+    let key = "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed)
+               SELECT id, 'hk', 'default', 'theirs' FROM projects";
+    shop.ana(&begun(key)).await;
     assert_eq!(shop.cell("SELECT count(*) FROM encryption_keys").await, "0");
     shop.ana(&begun(&update("dev", "A", "two", "NULL"))).await;
     assert_eq!(rows(&shop.ana, "SELECT id, ring, state FROM encryption_keys").await, ["key-of-default default active"]);

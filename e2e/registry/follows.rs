@@ -124,6 +124,15 @@ async fn a_new_key_is_torn_too_and_an_independent_one_never() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_independent_key_may_be_followed_though_nobody_is_behind() {
+    let shop = in_sync("independent-follow").await;
+    shop.ana(&begun("UPDATE project_secret_registry SET tracking = 'independent'")).await;
+    shop.ana(&begun(&format!("UPDATE secrets SET answers = {}", newest("API_KEY")))).await;
+    shop.ana(&begun(&update("dev", "API_KEY", "a value of dev", &newest("API_KEY")))).await;
+    assert_eq!(shop.states("API_KEY").await, "dev=InSync production=InSync staging=InSync");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_the_same_name_in_another_project_is_another_key() {
     let shop = in_sync("two-projects").await;
     shop.ana("SELECT create_project('annex', '')").await;
