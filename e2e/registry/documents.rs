@@ -218,6 +218,9 @@ async fn a_vault_row_is_stamped_when_it_changes_and_leaves_a_tombstone_when_it_g
         cell(&superuser, &format!("SELECT deleted_at > '{first}' FROM vault_tombstones WHERE id = '{id}'")).await,
         "t"
     );
-    done(&superuser, "SET session_replication_role = replica; DELETE FROM vault.secrets").await;
+    let replicated = "SET session_replication_role = replica; UPDATE vault.secrets SET updated_at = '1990-01-01'";
+    done(&superuser, replicated).await;
+    assert_eq!(cell(db, "SELECT min(updated_at) > '2000-01-01' FROM vault.secrets").await, "t");
+    done(&superuser, "DELETE FROM vault.secrets").await;
     assert_eq!(cell(&superuser, "SELECT count(*) FROM vault_tombstones").await, "4");
 }

@@ -24,6 +24,8 @@ async fn an_environment_that_has_held_secrets_stays_what_it_is_and_its_name_is_f
     let at = shop.cell(deleted).await;
     let step = "SELECT changed_at FROM project_revisions";
     assert_eq!(shop.cell(step).await, at, "it went with a step of the project");
+    let why = refusal(&shop.ana, &begun(&insert("dev", "B", "one", "NULL"))).await;
+    assert!(why.starts_with("TL403") && why.contains("environment is deleted"), "{why}");
     shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'dev'")).await;
     assert_eq!(shop.cell(deleted).await, at, "a tombstone keeps its time");
     let again = "INSERT INTO environments (project_id, name) SELECT id, 'dev' FROM projects";
@@ -135,7 +137,9 @@ async fn each_kind_of_damage_is_found() {
          UPDATE project_revisions SET token = '00000000-0000-4000-8000-000000000000'",
     )
     .await;
-    assert_eq!(shop.states("LOST").await, "dev=Unregistered");
+    for key in ["LOST", "ENDED"] {
+        assert_eq!(shop.states(key).await, "dev=Unregistered");
+    }
     let found = rows(&shop.ana, "SELECT finding FROM registry_findings() ORDER BY 1").await;
     assert_eq!(
         found,
@@ -163,6 +167,9 @@ async fn an_archived_project_is_left_as_it_is_by_a_repair_of_the_others() {
     shop.ana("SELECT archive_project('annex', '')").await;
     let why = refusal(&shop.ana, "SELECT begin_change('annex', '')").await;
     assert!(why.starts_with("TL403") && why.contains("annex is archived"), "{why}");
+    let unannounced = "INSERT INTO environments (project_id, name) SELECT id, 'x' FROM projects WHERE name = 'annex'";
+    let why = refusal(&shop.ana, unannounced).await;
+    assert!(why.starts_with("TL403") && why.contains("the project is archived"), "{why}");
     assert_eq!(shop.cell("SELECT repair_registry()").await, "4", "three of the shop's, one of the kiosk's");
     let left = "SELECT name FROM environments WHERE live_secrets <> 0";
     assert_eq!(rows(&shop.ana, left).await, ["abroad"]);
