@@ -122,3 +122,13 @@ async fn a_writer_does_not_choose_its_times() {
     let tombstone = format!("SELECT deleted_at BETWEEN {near} FROM environments WHERE name = 'dev'");
     assert_eq!(shop.cell(&tombstone).await, "t", "a tombstone proves something only by its time");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_is_newer_than_what_its_own_transaction_wrote_before() {
+    let shop = Shop::open("define-ahead").await;
+    shop.ana(&begun(&insert("dev", "API_KEY", "one", "NULL"))).await;
+    shop.ana(&begun("UPDATE project_secret_registry SET tracking = 'independent'")).await;
+    let [two, three] = ["two", "three"].map(|value| update("dev", "API_KEY", value, "NULL"));
+    shop.ana(&begun(&format!("{two}; {three}; UPDATE project_secret_registry SET tracking = 'tracked'"))).await;
+    assert_eq!(shop.states("API_KEY").await, "dev=Stale production=Missing staging=Missing");
+}
