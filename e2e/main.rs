@@ -11,4 +11,4 @@ mod postgres;
 mod processes;
 mod reader;
 mod registry;
-mod wire;
+mod tcp_proxy;

@@ -1,7 +1,7 @@
 //! What the operator reads, at the level of the registry.
 
 use tidelock::core::KeyState;
-use tidelock::registry::{ConnectSettings, Fence, Look, Reader, Refusal, SourceName};
+use tidelock::registry::{ConnectSettings, PollResult, Reader, Refusal, SnapshotVersion, SourceName};
 use tokio::sync::mpsc;
 
 use crate::harness::wait_for;
@@ -26,27 +26,29 @@ async fn one_look_answers_for_all_sources_in_the_order_asked() {
         source("none", "dev"),
         source("shop", "production"),
     ];
-    let looks = reader(&team).look(&asked).await.unwrap();
-    assert_eq!(looks[0], Look::Refused(Refusal::ProjectNotVisible));
-    assert!(matches!(looks[1], Look::Found { production: false, .. }), "{looks:?}");
-    assert_eq!(looks[2], Look::Refused(Refusal::EnvironmentNotFound));
-    assert_eq!(looks[3], Look::Refused(Refusal::ProjectNotVisible));
-    assert!(matches!(looks[4], Look::Found { production: true, .. }), "{looks:?}");
+    let looks = reader(&team).poll(&asked).await.unwrap();
+    assert_eq!(looks[0], PollResult::Refused(Refusal::ProjectNotVisible));
+    assert!(matches!(looks[1], PollResult::Found { production: false, .. }), "{looks:?}");
+    assert_eq!(looks[2], PollResult::Refused(Refusal::EnvironmentNotFound));
+    assert_eq!(looks[3], PollResult::Refused(Refusal::ProjectNotVisible));
+    assert!(matches!(looks[4], PollResult::Found { production: true, .. }), "{looks:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_elsewhere_moves_the_projects_revision_and_not_the_environments() {
-    let team = Team::with_shop("fence").await;
+    let team = Team::with_shop("version").await;
     team.set("dev", "A", "1").await;
     team.set("staging", "A", "2").await;
     let reader = reader(&team);
-    let fence = async || match reader.look(&[source("shop", "dev")]).await.unwrap().remove(0) {
-        Look::Found { fence: Fence::Revisions { project, environment, .. }, .. } => (project, environment),
+    let version = async || match reader.poll(&[source("shop", "dev")]).await.unwrap().remove(0) {
+        PollResult::Found { version: SnapshotVersion::Revisions { project, environment, .. }, .. } => {
+            (project, environment)
+        }
         other => panic!("{other:?}"),
     };
-    let before = fence().await;
+    let before = version().await;
     team.set("staging", "A", "3").await;
-    let after = fence().await;
+    let after = version().await;
     assert_eq!(after.0.number, before.0.number + 1);
     assert_ne!(after.0.token, before.0.token);
     assert_eq!(after.1, before.1);
@@ -64,8 +66,12 @@ async fn a_snapshot_holds_nothing_that_was_committed_after_its_beginning() {
     let team = Team::with_shop("one-snapshot").await;
     team.set("dev", "A", "1").await;
     // What a session sees of the others stands still while its own transaction lasts.
-    let (saboteur, onlooker) = (team.saboteur().await, team.database.superuser().await);
-    saboteur.batch_execute("BEGIN; LOCK TABLE key_exemptions IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let (superuser_without_triggers, onlooker) =
+        (team.superuser_without_triggers().await, team.database.superuser().await);
+    superuser_without_triggers
+        .batch_execute("BEGIN; LOCK TABLE key_exemptions IN ACCESS EXCLUSIVE MODE")
+        .await
+        .unwrap();
     let reader = reader(&team);
     let reading = tokio::spawn(async move { reader.snapshot(&source("shop", "dev")).await });
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND wait_event_type = 'Lock'";
@@ -78,7 +84,7 @@ async fn a_snapshot_holds_nothing_that_was_committed_after_its_beginning() {
     .await;
     let exempt = "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
         SELECT project_id, id, 'A', 'in the midst' FROM environments WHERE name = 'dev'; COMMIT";
-    saboteur.batch_execute(exempt).await.unwrap();
+    superuser_without_triggers.batch_execute(exempt).await.unwrap();
     let snapshot = reading.await.unwrap().unwrap().unwrap();
     assert!(snapshot.secrets.contains_key("A") && snapshot.exemptions.is_empty(), "{:?}", snapshot.exemptions);
 }

@@ -18,7 +18,7 @@ use crate::telemetry::Heartbeat;
 const SILENCE: Duration = Duration::from_mins(1);
 
 /// What the endpoints report on.
-pub trait Vitals: Send + Sync + 'static {
+pub trait HealthSource: Send + Sync + 'static {
     /// What the operator waits for before it can work; empty once it is ready. Neither the database nor being a leader
     /// counts: a roll-out must not hang on either.
     fn waits_for(&self) -> Vec<&'static str>;
@@ -59,31 +59,31 @@ impl Server {
     }
 
     /// Answers until `stop`.
-    pub async fn serve<V: Vitals>(self, vitals: Arc<V>, stop: CancellationToken) -> std::io::Result<()> {
-        axum::serve(self.listener, router(vitals)).with_graceful_shutdown(stop.cancelled_owned()).await
+    pub async fn serve<V: HealthSource>(self, health: Arc<V>, stop: CancellationToken) -> std::io::Result<()> {
+        axum::serve(self.listener, router(health)).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }
 
-fn router<V: Vitals>(vitals: Arc<V>) -> Router {
+fn router<V: HealthSource>(health: Arc<V>) -> Router {
     Router::new()
         .route("/livez", get(livez::<V>))
         .route("/readyz", get(readyz::<V>))
         .route("/metrics", get(metrics::<V>))
-        .with_state(vitals)
+        .with_state(health)
 }
 
-async fn livez<V: Vitals>(State(vitals): State<Arc<V>>) -> Response {
-    let silent = vitals.heartbeats().into_iter().filter(|(_, heartbeat)| heartbeat.age() > SILENCE);
+async fn livez<V: HealthSource>(State(health): State<Arc<V>>) -> Response {
+    let silent = health.heartbeats().into_iter().filter(|(_, heartbeat)| heartbeat.age() > SILENCE);
     answer("stopped: ", &silent.map(|(task, _)| task).collect::<Vec<_>>())
 }
 
-async fn readyz<V: Vitals>(State(vitals): State<Arc<V>>) -> Response {
-    answer("not yet synced: ", &vitals.waits_for())
+async fn readyz<V: HealthSource>(State(health): State<Arc<V>>) -> Response {
+    answer("not yet synced: ", &health.waits_for())
 }
 
-async fn metrics<V: Vitals>(State(vitals): State<Arc<V>>) -> Response {
+async fn metrics<V: HealthSource>(State(health): State<Arc<V>>) -> Response {
     let form = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, form)], vitals.metrics()).into_response()
+    ([(header::CONTENT_TYPE, form)], health.metrics()).into_response()
 }
 
 fn answer(complaint: &str, about: &[&str]) -> Response {
@@ -100,7 +100,7 @@ mod tests {
     #[derive(Default)]
     struct Fixture(Vec<&'static str>, Heartbeat);
 
-    impl Vitals for Fixture {
+    impl HealthSource for Fixture {
         fn waits_for(&self) -> Vec<&'static str> {
             self.0.clone()
         }

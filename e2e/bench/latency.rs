@@ -8,7 +8,7 @@ use kube::runtime::watcher;
 use serde_json::json;
 use tidelock::core::{KeyName, SecretValue};
 use tidelock::crypto::Keyring;
-use tidelock::registry::{ConnectSettings, Manner, Seen, Session};
+use tidelock::registry::{ConnectSettings, ObservedTimes, Session, WriteOptions};
 
 use crate::figures::{Figures, millis, percentile};
 use crate::harness::wait_for;
@@ -36,7 +36,8 @@ pub(crate) async fn measure(stage: &Stage, figures: &mut Figures) {
     for round in 0..CHANGES {
         let value = format!("value-{round}");
         let values = [(key.clone(), SecretValue::from(value.clone().into_bytes()))];
-        let manner = Manner { follow: false, seen: &Seen::default(), dry_run: false, reason: "benchmark" };
+        let manner =
+            WriteOptions { follow: false, observed: &ObservedTimes::default(), dry_run: false, reason: "benchmark" };
         session.write_values(&keyring, &environment, &values, manner).await.unwrap_or_else(|why| panic!("{why}"));
         let committed = Instant::now();
         loop {

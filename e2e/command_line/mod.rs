@@ -1,13 +1,13 @@
 //! The command, as people run it: the real program against the real database, with the logins of a team.
 
 mod administration;
-mod dealings;
 mod import;
 mod json;
 mod prompt;
 mod races;
 mod refusals;
 mod roles;
+mod sync_semantics;
 mod values;
 
 use std::sync::atomic::{AtomicU32, Ordering};

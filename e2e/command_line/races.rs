@@ -6,7 +6,7 @@ use crate::stage::{Running, Team};
 use futures::future::join_all;
 use tidelock::core::{KeyName, ProjectName, SecretValue};
 use tidelock::crypto::Keyring;
-use tidelock::registry::{ConnectSettings, Manner, Session};
+use tidelock::registry::{ConnectSettings, Session, WriteOptions};
 use tokio::task::JoinSet;
 
 use crate::harness::wait_for;
@@ -34,16 +34,16 @@ async fn a_change_that_lands_between_look_and_follow_leaves_the_follower_behind(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirm_accepts_what_was_seen_and_nothing_later() {
-    let team = Team::with_shop("seen").await;
+    let team = Team::with_shop("observed").await;
     team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
     team.follow_as(&team.ana, "URL", "staging", "own").await.expect(0);
     team.set_as(&team.ana, "URL", "dev", "two").await.expect(0);
-    let seen = team.run(&team.ana, &["status", "URL", "-o", "json"]).await.json()[0]["lastUpdatedAt"].clone();
-    let seen = seen.as_str().unwrap();
+    let observed = team.run(&team.ana, &["status", "URL", "-o", "json"]).await.json()[0]["lastUpdatedAt"].clone();
+    let observed = observed.as_str().unwrap();
     team.set_as(&team.ana, "URL", "dev", "three").await.expect(0);
 
     let confirm = ["secret", "confirm", "URL", "-e", "staging"];
-    let said = team.run(&team.ana, &[&confirm[..], &["--at", seen]].concat()).await.expect(3);
+    let said = team.run(&team.ana, &[&confirm[..], &["--at", observed]].concat()).await.expect(3);
     assert!(said.stderr.contains("changed elsewhere since"), "{}", said.stderr);
     assert_eq!(team.states("URL").await[1], "Stale");
     team.run(&team.ana, &[&confirm[..], &["--at", "2100-01-01T00:00:00Z"]].concat()).await.expect(2);
@@ -90,8 +90,8 @@ async fn a_thousand_rounds_of_eight_writers_have_no_deadlock_and_each_is_one_rev
                     })
                     .into();
                 let keys: Vec<KeyName> = values.iter().map(|(key, _)| key.clone()).collect();
-                let seen = session.look(&environment, &keys).await.unwrap();
-                let manner = Manner { follow: false, seen: &seen, dry_run: false, reason: "a round" };
+                let observed = session.observed_times(&environment, &keys).await.unwrap();
+                let manner = WriteOptions { follow: false, observed: &observed, dry_run: false, reason: "a round" };
                 if let Err(why) = session.write_values(&keyring, &environment, &values, manner).await {
                     panic!("writer {writer}, round {round}: {why}");
                 }

@@ -177,17 +177,17 @@ async fn attempt(team: &Team, place: &str, (verb, typed, codes, before): Row) {
             }
             ready = true;
         }
-        let stood = standing(&client).await;
+        let stood = status(&client).await;
         let said = run(team, who, place, typed).await;
         let told = format!("{} in {place}: {typed}: {}{}", who.role, said.stdout, said.stderr);
         assert_eq!(said.code, code, "{told}");
         assert!(!["h1:", "t1:", "hunter2"].iter().any(|value| told.replace(typed, "").contains(value)), "{told}");
         assert!(code < 4 || said.stdout.is_empty(), "{told}");
         if verb == Writes && code == 0 {
-            assert_ne!(standing(&client).await, stood, "it did nothing: {told}");
+            assert_ne!(status(&client).await, stood, "it did nothing: {told}");
             ready = false;
         } else {
-            assert_eq!(standing(&client).await, stood, "it changed something: {told}");
+            assert_eq!(status(&client).await, stood, "it changed something: {told}");
         }
         if verb == Alike && code < 4 && who.role != team.eve.role {
             assert_eq!(alike.get_or_insert_with(|| said.stdout.clone()), &said.stdout, "{told}");
@@ -196,7 +196,7 @@ async fn attempt(team: &Team, place: &str, (verb, typed, codes, before): Row) {
 }
 
 /// Moves with every change.
-async fn standing(client: &Client) -> (i64, i64) {
+async fn status(client: &Client) -> (i64, i64) {
     let sql = "SELECT (SELECT sum(revision) FROM tidelock.project_revisions)::bigint,
                    (SELECT count(*) FROM tidelock.audit_logs)";
     let row = client.query_one(sql, &[]).await.expect("the superuser may look");

@@ -28,9 +28,9 @@ pub(crate) mod postgres;
 pub(crate) mod processes;
 pub(crate) mod proxy;
 pub(crate) mod run_dir;
+pub(crate) mod tcp_proxy;
 pub(crate) mod tools;
 pub(crate) mod wait;
-pub(crate) mod wire;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use control_plane::ControlPlane;

@@ -87,7 +87,7 @@ async fn a_delivered_value_is_found_nowhere_but_in_the_secret() {
     let well = (bindings().await, sources().await);
     // Damage, so that the operator has to speak of the value that it could not deliver.
     let sabotage = "UPDATE secrets SET value_hash = left(value_hash, -1) || CASE right(value_hash, 1) WHEN '0' THEN '1' ELSE '0' END WHERE key = 'A'";
-    stage.team.saboteur().await.batch_execute(sabotage).await.unwrap();
+    stage.team.superuser_without_triggers().await.batch_execute(sabotage).await.unwrap();
     stage.team.wake_triggers().await;
     stage.team.set("dev", "B", &first).await;
     stage.binding_is("app", &["Delivered=False(HashMismatch)"]).await;

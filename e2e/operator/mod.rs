@@ -2,18 +2,18 @@
 
 mod access;
 mod canary;
-mod damage;
 mod delivery;
-mod documented;
+mod external_schema;
+mod health;
 mod lifecycle;
-mod moments;
+mod multiple_operators;
 mod outage;
 mod ownership;
 mod removal;
 mod repair;
 mod schema;
-mod several;
 mod sources;
 mod sync;
-mod vitals;
+mod tampering;
+mod write_races;
 mod writes;

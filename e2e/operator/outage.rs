@@ -2,34 +2,34 @@
 
 use serde_json::json;
 
-use crate::harness::wire::Wire;
+use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::{Postgres, wait_for};
 use crate::stage::{Operator, SOON, Stage, Team};
 
-/// A stage whose operator reaches the database over a wire that the test can cut.
-async fn over_a_wire(what: &str) -> (Stage, Operator, Wire) {
+/// A stage whose operator reaches the database over a proxy that the test can cut.
+async fn over_a_proxy(what: &str) -> (Stage, Operator, TcpProxy) {
     let stage = Stage::with_shop(what).await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     stage.binding("app", "dev", json!({"staleAfter": "2s"})).await;
     stage.binding("patient", "dev", json!({})).await;
-    let wire = Wire::to(Postgres::shared().await.port()).await;
-    let url = wire.reroute(&stage.team.operator.url);
+    let proxy = TcpProxy::to(Postgres::shared().await.port()).await;
+    let url = proxy.reroute(&stage.team.operator.url);
     let operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url)]).await;
     for name in ["app", "patient"] {
         stage.secret_has(name, &[("A", "1")]).await;
         stage.binding_is(name, &["Ready=True"]).await;
     }
-    (stage, operator, wire)
+    (stage, operator, proxy)
 }
 
-async fn says_so_and_recovers(stage: &Stage, wire: &Wire) {
+async fn says_so_and_recovers(stage: &Stage, proxy: &TcpProxy) {
     stage.source_is("dev", &["Ready=False(DatabaseUnavailable)", "InSync=Unknown(DatabaseUnavailable)"]).await;
     stage.binding_is("app", &["Delivered=Unknown(DatabaseUnavailable)"]).await;
     // Ten minutes are not over for this one.
     stage.binding_is("patient", &["Ready=True", "Delivered=True"]).await;
     stage.secret_has("app", &[("A", "1")]).await;
-    wire.mend();
+    proxy.mend();
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app", &[("A", "2")]).await;
     stage.source_is("dev", &["Ready=True"]).await;
@@ -38,17 +38,17 @@ async fn says_so_and_recovers(stage: &Stage, wire: &Wire) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_is_cut_off_keeps_the_secret_and_the_sources_say_so_at_once() {
-    let (stage, operator, wire) = over_a_wire("cut").await;
-    wire.cut();
-    says_so_and_recovers(&stage, &wire).await;
+    let (stage, operator, proxy) = over_a_proxy("cut").await;
+    proxy.cut();
+    says_so_and_recovers(&stage, &proxy).await;
     operator.stop();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_stays_shut_while_the_database_is_away_and_opens_when_it_is_back() {
-    let (stage, _operator, wire) = over_a_wire("shut").await;
+    let (stage, _operator, proxy) = over_a_proxy("shut").await;
     stage.source_is("dev", &["Ready=True"]).await;
-    wire.cut();
+    proxy.cut();
     stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
     let ask = json!({"metadata": {"annotations": {"tidelock.dev/sync": "while away"}}});
     stage.patch_binding("app", ask.clone()).await;
@@ -69,7 +69,7 @@ async fn a_gate_stays_shut_while_the_database_is_away_and_opens_when_it_is_back(
     .await;
     stage.binding_is("one-more", &["Delivered=Unknown(DatabaseUnavailable)"]).await;
     assert_eq!(answers().await, Ok([None, None]));
-    wire.mend();
+    proxy.mend();
     wait_for("both answers", SOON, async || {
         let answers = answers().await?;
         let both = answers.iter().all(|answer| answer.as_deref() == Some("while away"));
@@ -80,9 +80,9 @@ async fn a_gate_stays_shut_while_the_database_is_away_and_opens_when_it_is_back(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_does_not_answer_is_as_good_as_gone() {
-    let (stage, _operator, wire) = over_a_wire("stalled").await;
-    wire.stall();
-    says_so_and_recovers(&stage, &wire).await;
+    let (stage, _operator, proxy) = over_a_proxy("stalled").await;
+    proxy.stall();
+    says_so_and_recovers(&stage, &proxy).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -117,13 +117,13 @@ async fn an_operator_starts_without_its_database_and_goes_on_when_it_comes() {
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     stage.binding("app", "dev", json!({})).await;
-    let wire = Wire::to(Postgres::shared().await.port()).await;
-    wire.cut();
-    let url = wire.reroute(&stage.team.operator.url);
+    let proxy = TcpProxy::to(Postgres::shared().await.port()).await;
+    proxy.cut();
+    let url = proxy.reroute(&stage.team.operator.url);
     // Ready all the same: neither the database nor leadership counts.
     let _operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url)]).await;
     stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
-    wire.mend();
+    proxy.mend();
     stage.secret_has("app", &[("A", "1")]).await;
 }
 
@@ -160,8 +160,8 @@ async fn a_server_that_is_stopped_and_one_that_crashes_keep_the_secret_and_chang
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_whose_database_hangs_stops_in_time_all_the_same() {
-    let (stage, operator, wire) = over_a_wire("stop-hanging").await;
-    wire.stall();
+    let (stage, operator, proxy) = over_a_proxy("stop-hanging").await;
+    proxy.stall();
     let ask = json!({"metadata": {"annotations": {"tidelock.dev/sync": "while it hangs"}}});
     stage.patch_binding("app", ask).await;
     stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;

@@ -48,16 +48,19 @@ async fn a_key_that_was_deleted_on_purpose_leaves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_vanished_without_a_tombstone_stays_until_a_person_releases_it() {
     let (stage, _operator) = with_keys("vanished", 2).await;
-    let saboteur = stage.team.saboteur().await;
-    saboteur.batch_execute("DELETE FROM secrets WHERE key = 'KEY_0'; UPDATE environments SET live_secrets = live_secrets - 1 WHERE name = 'dev'").await.unwrap();
+    let superuser_without_triggers = stage.team.superuser_without_triggers().await;
+    superuser_without_triggers.batch_execute("DELETE FROM secrets WHERE key = 'KEY_0'; UPDATE environments SET live_secrets = live_secrets - 1 WHERE name = 'dev'").await.unwrap();
     stage.team.wake_triggers().await;
     stage.team.set("dev", "KEY_1", "changed").await;
 
     let binding = stage.binding_is("app", &["Ready=False(RemovalUnproven)"]).await;
     says(&binding, "KEY_0");
     stage.secret_has("app", &[("KEY_0", "v"), ("KEY_1", "v")]).await;
-    let revision: i64 =
-        saboteur.query_one("SELECT revision FROM environments WHERE name = 'dev'", &[]).await.unwrap().get(0);
+    let revision: i64 = superuser_without_triggers
+        .query_one("SELECT revision FROM environments WHERE name = 'dev'", &[])
+        .await
+        .unwrap()
+        .get(0);
     let release = json!({"metadata": {"annotations": {"tidelock.dev/release-removal": revision.to_string()}}});
     stage.patch_binding("app", release).await;
     stage.secret_has("app", &[("KEY_1", "changed")]).await;
@@ -70,8 +73,8 @@ async fn a_key_that_was_recreated_and_then_hidden_is_not_proved_gone_by_its_firs
     has(&stage, 1).await;
     stage.team.set("dev", "KEY_0", "again").await;
     stage.secret_has("app", &[("KEY_0", "again"), ("KEY_1", "v")]).await;
-    let saboteur = stage.team.saboteur().await;
-    saboteur
+    let superuser_without_triggers = stage.team.superuser_without_triggers().await;
+    superuser_without_triggers
         .batch_execute(
             "DELETE FROM secrets WHERE key = 'KEY_0' AND deleted_at IS NULL;
              UPDATE environments SET live_secrets = live_secrets - 1 WHERE name = 'dev'",

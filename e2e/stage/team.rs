@@ -232,7 +232,7 @@ impl Team {
 
     /// The superuser's session, with the registry's tables in its path and its triggers asleep: for damage that no login
     /// could do.
-    pub(crate) async fn saboteur(&self) -> Client {
+    pub(crate) async fn superuser_without_triggers(&self) -> Client {
         let client = self.database.superuser().await;
         client
             .batch_execute(
@@ -264,7 +264,7 @@ impl Team {
         dump
     }
 
-    /// Wakes the triggers that [`Team::saboteur`] put to sleep.
+    /// Wakes the triggers that [`Team::superuser_without_triggers`] put to sleep.
     pub(crate) async fn wake_triggers(&self) {
         let enable = "DO $$ DECLARE guarded record; BEGIN
                     FOR guarded IN SELECT c.oid::regclass AS name, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid

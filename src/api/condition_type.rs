@@ -42,7 +42,7 @@ impl fmt::Display for ConditionType {
 
 /// The status that a reason gives to a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Standing {
+pub enum ConditionStatus {
     /// The condition holds.
     True,
     /// It does not.
@@ -53,7 +53,7 @@ pub enum Standing {
     AsBefore,
 }
 
-impl Standing {
+impl ConditionStatus {
     /// The name; of the first three, as `status.conditions[].status` has it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -68,7 +68,7 @@ impl Standing {
 
 /// What may be expected of a reason while nobody does anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outlook {
+pub enum Progress {
     /// Nothing is wrong.
     Fine,
     /// The operator goes on by itself as soon as it can: `Reconciling`.

@@ -1,46 +1,51 @@
-//! From verdicts to `status.conditions`.
+//! From updates to `status.conditions`.
 
 use jiff::{Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::condition_type::{ConditionType, Outlook, Standing};
+use super::condition_type::{ConditionStatus, ConditionType, Progress};
+use super::condition_update::ConditionUpdate;
 use super::schema::MESSAGE_MAX;
-use super::verdict::Verdict;
 
-/// The conditions that the verdicts amount to, in the order of [`ConditionType`].
+/// The conditions that the updates amount to, in the order of [`ConditionType`].
 ///
-/// `Reconciling` and `Stalled` follow from the verdict on `Ready` and are present only while true. A time of
+/// `Reconciling` and `Stalled` follow from the update on `Ready` and are present only while true. A time of
 /// transition is kept where the status did not change; all times are whole seconds, as Kubernetes keeps them, so that
 /// what is read back equals what was written.
 #[must_use]
-pub fn conditions(previous: &[Condition], verdicts: &[Verdict], generation: i64, now: Timestamp) -> Vec<Condition> {
+pub fn conditions(
+    previous: &[Condition],
+    updates: &[ConditionUpdate],
+    generation: i64,
+    now: Timestamp,
+) -> Vec<Condition> {
     let now = Time(now.round(Unit::Second).unwrap_or(now));
-    let build = |condition: ConditionType, standing: Standing, verdict: &Verdict| {
+    let build = |condition: ConditionType, status: ConditionStatus, update: &ConditionUpdate| {
         let before = previous.iter().find(|before| before.type_ == condition.as_str());
-        let status = match standing {
-            Standing::AsBefore => before.map_or(Standing::Unknown.as_str(), |before| &before.status),
+        let status = match status {
+            ConditionStatus::AsBefore => before.map_or(ConditionStatus::Unknown.as_str(), |before| &before.status),
             said => said.as_str(),
         };
         let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
         Condition {
             type_: condition.as_str().to_owned(),
             status: status.to_owned(),
-            reason: verdict.reason().as_str().to_owned(),
-            message: bounded(verdict.message()),
+            reason: update.reason().as_str().to_owned(),
+            message: bounded(update.message()),
             observed_generation: Some(generation),
             last_transition_time: since.unwrap_or_else(|| now.clone()),
         }
     };
 
-    let mut sorted: Vec<&Verdict> = verdicts.iter().collect();
-    sorted.sort_by_key(|verdict| verdict.condition());
+    let mut sorted: Vec<&ConditionUpdate> = updates.iter().collect();
+    sorted.sort_by_key(|update| update.condition());
     let mut conditions: Vec<Condition> =
-        sorted.iter().map(|verdict| build(verdict.condition(), verdict.standing(), verdict)).collect();
-    if let Some(ready) = verdicts.iter().find(|verdict| verdict.condition() == ConditionType::Ready) {
-        match ready.reason().entry().outlook {
-            Outlook::Waits => conditions.push(build(ConditionType::Reconciling, Standing::True, ready)),
-            Outlook::Stalled => conditions.push(build(ConditionType::Stalled, Standing::True, ready)),
-            Outlook::Fine | Outlook::Suspended => {}
+        sorted.iter().map(|update| build(update.condition(), update.status(), update)).collect();
+    if let Some(ready) = updates.iter().find(|update| update.condition() == ConditionType::Ready) {
+        match ready.reason().entry().progress {
+            Progress::Waits => conditions.push(build(ConditionType::Reconciling, ConditionStatus::True, ready)),
+            Progress::Stalled => conditions.push(build(ConditionType::Stalled, ConditionStatus::True, ready)),
+            Progress::Fine | Progress::Suspended => {}
         }
     }
     conditions
@@ -82,11 +87,12 @@ mod tests {
         conditions.iter().map(|condition| condition.type_.as_str()).collect()
     }
 
-    fn binding(reason: Reason) -> Vec<Verdict> {
-        let resolved = Verdict::plain(ResolvedRefs, Reason::Resolved);
-        let delivered = Verdict::plain(Delivered, reason);
-        let in_sync = Verdict::plain(InSync, Reason::AllKeysInSync);
-        let ready = Verdict::binding_ready(&resolved, &delivered, &in_sync, super::super::OutOfSyncPolicy::Report);
+    fn binding(reason: Reason) -> Vec<ConditionUpdate> {
+        let resolved = ConditionUpdate::plain(ResolvedRefs, Reason::Resolved);
+        let delivered = ConditionUpdate::plain(Delivered, reason);
+        let in_sync = ConditionUpdate::plain(InSync, Reason::AllKeysInSync);
+        let ready =
+            ConditionUpdate::binding_ready(&resolved, &delivered, &in_sync, super::super::OutOfSyncPolicy::Report);
         vec![in_sync, delivered, ready, resolved]
     }
 
@@ -131,7 +137,8 @@ mod tests {
 
     #[test]
     fn suspended_keeps_the_last_status_and_says_why() {
-        let suspended = [Verdict::plain(Ready, Reason::Suspended), Verdict::plain(InSync, Reason::Suspended)];
+        let suspended =
+            [ConditionUpdate::plain(Ready, Reason::Suspended), ConditionUpdate::plain(InSync, Reason::Suspended)];
         let ready = conditions(&[], &binding(Reason::Delivered), 1, at(10));
         let kept = conditions(&ready, &suspended, 2, at(20));
         assert_eq!(
@@ -153,8 +160,8 @@ mod tests {
 
     #[test]
     fn a_message_is_cut_between_characters_at_the_limit_of_the_schema() {
-        let verdict = Verdict::new(Ready, Reason::InvalidSpec, "é".repeat(MESSAGE_MAX));
-        let message = conditions(&[], &[verdict], 1, at(0)).remove(0).message;
+        let update = ConditionUpdate::new(Ready, Reason::InvalidSpec, "é".repeat(MESSAGE_MAX));
+        let message = conditions(&[], &[update], 1, at(0)).remove(0).message;
         assert!(message.len() <= MESSAGE_MAX && message.len() > MESSAGE_MAX - 5, "{}", message.len());
         assert!(message.ends_with("é…"));
     }

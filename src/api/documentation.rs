@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::condition_type::{ConditionType, Outlook, Standing};
+use super::condition_type::{ConditionStatus, ConditionType, Progress};
 use super::reason::{Entry, TABLE};
 
 const INTRODUCTION: &str = "\
@@ -47,8 +47,8 @@ pub fn conditions_page() -> String {
 }
 
 fn section(page: &mut String, condition: ConditionType) {
-    let rows = TABLE.iter().filter_map(|entry| Some((entry, entry.reason.standing_on(condition)?)));
-    let rows: String = rows.map(|(entry, standing)| row(entry, standing)).collect();
+    let rows = TABLE.iter().filter_map(|entry| Some((entry, entry.reason.status_on(condition)?)));
+    let rows: String = rows.map(|(entry, status)| row(entry, status)).collect();
     write!(
         page,
         "\n## {condition}\n\n| reason | status | who acts | meaning | what to do |\n|---|---|---|---|---|\n{rows}"
@@ -56,13 +56,13 @@ fn section(page: &mut String, condition: ConditionType) {
     .expect("a string takes all that is written");
 }
 
-fn row(entry: &Entry, standing: Standing) -> String {
-    let who = match entry.outlook {
-        Outlook::Fine | Outlook::Suspended => "",
-        Outlook::Waits => "the operator",
-        Outlook::Stalled => "a person",
+fn row(entry: &Entry, status: ConditionStatus) -> String {
+    let who = match entry.progress {
+        Progress::Fine | Progress::Suspended => "",
+        Progress::Waits => "the operator",
+        Progress::Stalled => "a person",
     };
-    format!("| `{}` | {} | {who} | {} | {} |\n", entry.name, standing.as_str(), entry.meaning, entry.remedy)
+    format!("| `{}` | {} | {who} | {} | {} |\n", entry.name, status.as_str(), entry.meaning, entry.remedy)
 }
 
 #[cfg(test)]

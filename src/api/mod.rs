@@ -3,6 +3,7 @@
 //! Types, pure functions and generated files; no client, no clock.
 
 mod condition_type;
+mod condition_update;
 mod conditions;
 pub mod crds;
 mod documentation;
@@ -17,9 +18,9 @@ mod reason;
 mod schema;
 mod secret_binding;
 mod secret_binding_status;
-mod verdict;
 
-pub use condition_type::{ConditionType, Outlook, Standing};
+pub use condition_type::{ConditionStatus, ConditionType, Progress};
+pub use condition_update::{ConditionUpdate, list_keys};
 pub use conditions::{conditions, differs, find};
 pub use documentation::conditions_page;
 pub use grants::{Granted, Grants, InvalidGrant};
@@ -33,4 +34,3 @@ pub use secret_binding::{
     Template, TemplateMetadata,
 };
 pub use secret_binding_status::{SecretBindingStatus, WrittenTarget};
-pub use verdict::{Verdict, list_keys};

@@ -5,10 +5,10 @@
 
 use std::fmt;
 
-use super::condition_type::{ConditionType, Outlook, Standing};
+use super::condition_type::{ConditionStatus, ConditionType, Progress};
+use ConditionStatus::{AsBefore, False, True, Unknown};
 use ConditionType::{Delivered as DeliveredTo, InSync, Ready as IsReady, ResolvedRefs};
-use Outlook::{Fine, Stalled, Suspended as OnHold, Waits};
-use Standing::{AsBefore, False, True, Unknown};
+use Progress::{Fine, Stalled, Suspended as OnHold, Waits};
 
 /// One row of the table.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ pub struct Entry {
     pub name: &'static str,
     /// The conditions that it can stand on, and the status that it gives to each. A binding's `Ready` borrows any
     /// reason of the others that keeps it from being true.
-    pub places: &'static [(ConditionType, Standing)],
+    pub places: &'static [(ConditionType, ConditionStatus)],
     /// What may be expected while nobody does anything.
-    pub outlook: Outlook,
+    pub progress: Progress,
     /// What it means, in one sentence.
     pub meaning: &'static str,
     /// What a person can do about it.
@@ -29,7 +29,7 @@ pub struct Entry {
 }
 
 macro_rules! reasons {
-    ($($reason:ident: $outlook:ident, [$($condition:ident $standing:ident),+], $meaning:literal, $remedy:literal;)+) => {
+    ($($reason:ident: $progress:ident, [$($condition:ident $status:ident),+], $meaning:literal, $remedy:literal;)+) => {
         /// Why a condition has the status it has.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Reason {
@@ -40,8 +40,8 @@ macro_rules! reasons {
         pub const TABLE: &[Entry] = &[$(Entry {
             reason: Reason::$reason,
             name: stringify!($reason),
-            places: &[$(($condition, $standing)),+],
-            outlook: $outlook,
+            places: &[$(($condition, $status)),+],
+            progress: $progress,
             meaning: $meaning,
             remedy: $remedy,
         }),+];
@@ -187,14 +187,14 @@ impl Reason {
 
     /// The status that it gives to a condition; `None` where it cannot stand on it.
     #[must_use]
-    pub fn standing_on(self, condition: ConditionType) -> Option<Standing> {
-        self.entry().places.iter().find(|(on, _)| *on == condition).map(|(_, standing)| *standing)
+    pub fn status_on(self, condition: ConditionType) -> Option<ConditionStatus> {
+        self.entry().places.iter().find(|(on, _)| *on == condition).map(|(_, status)| *status)
     }
 
     /// Whether nothing will change until a person acts.
     #[must_use]
     pub fn is_stalled(self) -> bool {
-        self.entry().outlook == Stalled
+        self.entry().progress == Stalled
     }
 }
 
@@ -218,9 +218,9 @@ mod tests {
     #[test]
     fn a_reason_is_fine_exactly_where_its_conditions_are_true() {
         for entry in TABLE {
-            for (condition, standing) in entry.places {
-                assert_eq!(*standing == True, entry.outlook == Fine, "{} on {condition}", entry.name);
-                assert_eq!(*standing == AsBefore, entry.outlook == OnHold, "{} on {condition}", entry.name);
+            for (condition, status) in entry.places {
+                assert_eq!(*status == True, entry.progress == Fine, "{} on {condition}", entry.name);
+                assert_eq!(*status == AsBefore, entry.progress == OnHold, "{} on {condition}", entry.name);
             }
         }
     }

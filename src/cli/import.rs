@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use crate::core::{KeyName, SecretValue};
-use crate::registry::{Environment, Manner, Session, Write};
+use crate::registry::{Environment, Session, WriteOptions, WriteOutcome};
 
 use super::context::Context;
 use super::dotenv;
@@ -50,10 +50,15 @@ impl Import {
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;
         // Before the file is read: what changes from here on was not looked at.
-        let seen = session.look(&environment, &[]).await?;
+        let observed = session.observed_times(&environment, &[]).await?;
         let values = self.values(output)?;
-        let manner = Manner { follow: self.follow, seen: &seen, dry_run: self.dry_run, reason: &self.reason.reason };
-        let written = session.write_values(&keyring, &environment, &values, manner).await?;
+        let options = WriteOptions {
+            follow: self.follow,
+            observed: &observed,
+            dry_run: self.dry_run,
+            reason: &self.reason.reason,
+        };
+        let written = session.write_values(&keyring, &environment, &values, options).await?;
         report(&written, self.dry_run, &environment, output)?;
         if !self.dry_run {
             advise(&mut session, context, &environment, written, output).await?;
@@ -93,17 +98,23 @@ impl Import {
 }
 
 fn report(
-    written: &[(String, Write)],
+    written: &[(String, WriteOutcome)],
     dry_run: bool,
     environment: &Environment,
     output: &Output,
 ) -> Result<(), CliError> {
-    let counted = [Write::Created, Write::Changed, Write::Followed, Write::Confirmed, Write::Unchanged]
-        .map(|write| written.iter().filter(|(_, other)| *other == write).count());
+    let counted = [
+        WriteOutcome::Created,
+        WriteOutcome::Changed,
+        WriteOutcome::Followed,
+        WriteOutcome::Confirmed,
+        WriteOutcome::Unchanged,
+    ]
+    .map(|write| written.iter().filter(|(_, other)| *other == write).count());
     let [created, changed, followed, confirmed, unchanged] = counted;
     let done = if dry_run { "would be imported" } else { "imported" };
     output.note(&format!("{} {done} into {}", keys_in_words(written.len()), environment.name));
-    let new = written.iter().filter(|(_, write)| *write == Write::Created).map(|(key, _)| key.as_str());
+    let new = written.iter().filter(|(_, write)| *write == WriteOutcome::Created).map(|(key, _)| key.as_str());
     if let Some(note) = undeliverable(new) {
         output.note(&note);
     }
@@ -121,12 +132,12 @@ async fn advise(
     session: &mut Session,
     context: &Context,
     environment: &Environment,
-    written: Vec<(String, Write)>,
+    written: Vec<(String, WriteOutcome)>,
     output: &Output,
 ) -> Result<(), CliError> {
     let changed: Vec<String> = written
         .into_iter()
-        .filter(|(_, write)| matches!(write, Write::Created | Write::Changed))
+        .filter(|(_, write)| matches!(write, WriteOutcome::Created | WriteOutcome::Changed))
         .map(|(key, _)| key)
         .collect();
     behind_elsewhere(session, context, environment, &changed).await?.summarise(context, output);

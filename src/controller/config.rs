@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::client::ClientError;
+use super::runtime::ClientError;
 use crate::crypto::KeyringFileError;
 use crate::registry::{ConnectSettings, RegistryError};
 use crate::server::BindError;

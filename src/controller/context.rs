@@ -9,7 +9,7 @@ use kube::runtime::reflector::Store;
 
 use super::controlled::ControlledSecrets;
 use super::index::BindingIndex;
-use super::lanes::Lanes;
+use super::runtime::Lanes;
 use super::sources::Sources;
 use crate::api::{ProjectEnvironment, SecretBinding};
 use crate::crypto::Keyring;

@@ -12,20 +12,20 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use super::client::{Clients, connect};
 use super::config::{Config, ControllerError};
 use super::context::Context;
 use super::controlled::ControlledSecrets;
+use super::event_handlers::EventHandlers;
 use super::index::BindingIndex;
-use super::lanes::Lanes;
 use super::project_environment::{self, source_of};
-use super::queue::{BEAT, Queue};
+use super::runtime::CacheSync;
+use super::runtime::Lanes;
+use super::runtime::OperatorHealth;
+use super::runtime::{BEAT, Queue};
+use super::runtime::{Clients, connect};
 use super::secret_binding;
-use super::sources::{Sources, Wiring};
-use super::synced::Synced;
-use super::triggers::Triggers;
-use super::vitals::Pulse;
-use super::watched::Watched;
+use super::sources::{PollerDependencies, Sources};
+use super::watches::Watches;
 use crate::api::ProjectEnvironment;
 use crate::crypto::Keyring;
 use crate::registry::{Reader, SourceName};
@@ -80,18 +80,18 @@ impl Operator {
     fn start(config: &Config, reader: Reader, clients: &Clients, keyring: Arc<Keyring>, server: Server) -> Self {
         let metrics = Arc::new(Metrics::default());
         let (events, sending) = Events::new(clients.requests.clone(), Arc::clone(&metrics));
-        let watched = Watched::new();
+        let watched = Watches::new();
         let mut essential = JoinSet::new();
 
         let (changes, turned) = mpsc::unbounded_channel();
         let looking = Heartbeat::default();
-        let wiring = Wiring {
+        let dependencies = PollerDependencies {
             watched: Box::new(names_of(watched.stores.environments.clone())),
             changes,
             heartbeat: looking.clone(),
             metrics: Arc::clone(&metrics),
         };
-        let (sources, poller) = Sources::new(Arc::new(reader), wiring);
+        let (sources, poller) = Sources::new(Arc::new(reader), dependencies);
         essential.spawn(poller.run().map(ControllerError::Login));
 
         let context = Arc::new(Context {
@@ -108,15 +108,15 @@ impl Operator {
         });
         let (to_bindings, bindings) = mpsc::unbounded_channel();
         let (to_environments, environments) = mpsc::unbounded_channel();
-        let triggers = Triggers {
+        let event_handlers = EventHandlers {
             index: context.index.clone(),
             controlled: context.controlled.clone(),
             bindings: to_bindings,
             environments: to_environments,
         };
         let (caches, synced) = (watched.stores.clone(), watched.synced.clone());
-        watched.follow(&mut essential, clients, config.class.as_deref(), &triggers, &context.sources);
-        essential.spawn(wake(turned, triggers, context.stores.environments.clone()));
+        watched.follow(&mut essential, clients, config.class.as_deref(), &event_handlers, &context.sources);
+        essential.spawn(wake(turned, event_handlers, context.stores.environments.clone()));
 
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
         let mut workers = JoinSet::new();
@@ -147,7 +147,7 @@ impl Operator {
         }));
 
         let heartbeats = vec![("poller", looking), ("secretbindings", writing), ("projectenvironments", reporting)];
-        let pulse = Arc::new(Pulse::new(context, synced, heartbeats));
+        let pulse = Arc::new(OperatorHealth::new(context, synced, heartbeats));
         let server = tokio::spawn(server.serve(pulse, end.clone()));
         Self { essential, workers, server, events: tokio::spawn(sending), stop, end }
     }
@@ -196,19 +196,19 @@ fn names_of(environments: Store<ProjectEnvironment>) -> impl Fn() -> BTreeSet<So
 /// Wakes whoever is concerned when an environment stands otherwise.
 async fn wake(
     mut changed: UnboundedReceiver<SourceName>,
-    triggers: Triggers,
+    event_handlers: EventHandlers,
     environments: Store<ProjectEnvironment>,
 ) -> ControllerError {
     while let Some(source) = changed.recv().await {
         tracing::debug!(%source, "an environment stands otherwise");
-        triggers.source(&source, &environments.state());
+        event_handlers.source(&source, &environments.state());
     }
     ControllerError::Task { task: "the poller" }
 }
 
 /// Works once every cache has everything: a decision on half of a cache would be a wrong one. Until then it is alive: an
 /// API server that is away, or a definition that is not installed yet, is no reason to be started anew.
-async fn once_synced(synced: Synced, stop: CancellationToken, heartbeat: Heartbeat, work: impl Future<Output = ()>) {
+async fn once_synced(synced: CacheSync, stop: CancellationToken, heartbeat: Heartbeat, work: impl Future<Output = ()>) {
     let mut beats = interval(BEAT);
     loop {
         tokio::select! {
@@ -229,7 +229,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_the_caches_is_alive() {
         let heartbeat = Heartbeat::default();
-        let waiting = once_synced(Synced::default(), CancellationToken::new(), heartbeat.clone(), async {});
+        let waiting = once_synced(CacheSync::default(), CancellationToken::new(), heartbeat.clone(), async {});
         let waiting = tokio::spawn(waiting);
         for _ in 0..10 {
             sleep(Duration::from_mins(1)).await;

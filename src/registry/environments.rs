@@ -7,7 +7,7 @@ use crate::core::{EnvironmentId, EnvironmentName, ProjectId, ProjectName, Regist
 use crate::crypto::Keyring;
 
 use super::hash_keys;
-use super::session::{Session, Work, micros, project_not_found, time};
+use super::session::{Session, Transaction, micros, project_not_found, time};
 use super::{RegistryError, ValueError};
 
 /// An environment as its project names it, and what the acting user may do there.
@@ -164,7 +164,7 @@ impl Session {
 }
 
 pub(super) async fn find(
-    work: &Work<'_>,
+    work: &Transaction<'_>,
     project: &ProjectName,
     name: &EnvironmentName,
 ) -> Result<Environment, RegistryError> {

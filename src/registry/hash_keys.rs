@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use crate::core::{ProjectId, RingName};
 use crate::crypto::{HashKey, Keyring, OpenError, Ring};
 
-use super::session::Work;
+use super::session::Transaction;
 use super::{RegistryError, SealedHashKey, ValueError};
 
 /// What the value of a hashing key is called in errors.
@@ -14,7 +14,7 @@ const WHAT: &str = "the project's hashing key";
 /// The hashing key for a write under `ring`, called under the project's mutex. Made where the project has none; sealed
 /// for `ring` where it was not yet.
 pub(super) async fn for_writing(
-    work: &Work<'_>,
+    work: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
     ring: &RingName,
@@ -34,7 +34,7 @@ pub(super) async fn for_writing(
 /// Seals the hashing key for a ring as soon as an environment uses it. Answers whether it is sealed for it now: who
 /// holds neither that ring nor an older one of the project cannot do it, and need not.
 pub(super) async fn seal_for(
-    work: &Work<'_>,
+    work: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
     ring: &str,
@@ -59,7 +59,7 @@ pub(super) async fn seal_for(
 
 /// The hashing key where the keyring opens a copy of it, to check what was read.
 pub(super) async fn for_reading(
-    work: &Work<'_>,
+    work: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
 ) -> Result<Option<HashKey>, ValueError> {
@@ -72,7 +72,7 @@ pub(super) async fn for_reading(
 }
 
 /// All copies of the project's oldest hashing key.
-async fn copies(work: &Work<'_>, project: ProjectId) -> Result<Vec<SealedHashKey>, RegistryError> {
+async fn copies(work: &Transaction<'_>, project: ProjectId) -> Result<Vec<SealedHashKey>, RegistryError> {
     let rows = work
         .rows(
             "SELECT hash_key_id, ring, sealed FROM project_hash_keys WHERE project_id = $1 ORDER BY created_at, hash_key_id",
@@ -116,7 +116,7 @@ fn open(
 
 /// A fresh key, sealed at once for every ring in use that the keyring holds, so that the next writer needs one ring only.
 async fn create(
-    work: &Work<'_>,
+    work: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
     ring: &RingName,
@@ -139,7 +139,7 @@ async fn create(
 }
 
 async fn add_copy(
-    work: &Work<'_>,
+    work: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
     ring: &RingName,

@@ -6,8 +6,8 @@ use crate::core::{KeyName, ProjectId, ProjectName, RegistryTime};
 
 use super::RegistryError;
 use super::environments::Environment;
-use super::secret_states::distinct;
-use super::session::{Session, Work, micros, time};
+use super::secrets::distinct;
+use super::session::{Session, Transaction, micros, time};
 
 /// `project_secret_registry.tracking`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl Session {
 }
 
 async fn require_key(
-    work: &Work<'_>,
+    work: &Transaction<'_>,
     project: ProjectId,
     project_name: &str,
     key: &KeyName,

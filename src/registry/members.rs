@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::core::{EnvironmentName, ProjectId, ProjectName, RegistryTime, UserName};
 
 use super::RegistryError;
-use super::session::{Session, Work, micros, time};
+use super::session::{Session, Transaction, micros, time};
 
 /// `project_members.role`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Session {
     }
 }
 
-async fn user_id(work: &Work<'_>, name: &UserName) -> Result<Uuid, RegistryError> {
+async fn user_id(work: &Transaction<'_>, name: &UserName) -> Result<Uuid, RegistryError> {
     find_user(work, name).await?.ok_or_else(|| {
         RegistryError::NotFound(format!(
             "there is no user {name}: have the registry's owner run `tidelock user add {name} --db-role ROLE`"
@@ -166,13 +166,13 @@ async fn user_id(work: &Work<'_>, name: &UserName) -> Result<Uuid, RegistryError
     })
 }
 
-async fn find_user(work: &Work<'_>, name: &UserName) -> Result<Option<Uuid>, RegistryError> {
+async fn find_user(work: &Transaction<'_>, name: &UserName) -> Result<Option<Uuid>, RegistryError> {
     let found = work.first("SELECT id FROM users WHERE name = $1", &[(&name.as_str(), Type::TEXT)]).await?;
     Ok(found.map(|row| row.get(0)))
 }
 
 async fn environment_ids(
-    work: &Work<'_>,
+    work: &Transaction<'_>,
     project: &ProjectName,
     project_id: ProjectId,
     names: &[EnvironmentName],

@@ -14,9 +14,6 @@ mod members;
 mod migrate;
 mod projects;
 mod reader;
-mod secret_batch;
-mod secret_reads;
-mod secret_states;
 mod secrets;
 mod session;
 mod snapshot;
@@ -32,12 +29,12 @@ pub use keys::{ListedKey, Tracking};
 pub use members::{ListedMember, Membership, Role};
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate, pending};
 pub use projects::ListedProject;
-pub use reader::{Reader, Tables};
-pub use secret_reads::{ListedSecret, OpenedSecret};
-pub use secrets::{Manner, Seen, Write};
+pub use reader::{Reader, Schema};
+pub use secrets::{ListedSecret, ObservedTimes, OpenedSecret, WriteOptions, WriteOutcome};
 pub use session::Session;
 pub use snapshot::{
-    Fence, Look, Refusal, RegisteredKey, Revision, SealedHashKey, SecretRow, Snapshot, SourceName, Tombstone,
+    PollResult, Refusal, RegisteredKey, Revision, SealedHashKey, SecretRow, Snapshot, SnapshotVersion, SourceName,
+    Tombstone,
 };
 pub use status::StateOfKey;
 pub use users::{ListedUser, LoginGrant, NewUser};

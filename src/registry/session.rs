@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, IsolationLevel, Row, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Row, Transaction as DriverTransaction};
 
 use crate::core::{ProjectId, ProjectName, RegistryTime, UserName};
 
@@ -55,16 +55,20 @@ impl Session {
     }
 
     /// A transaction that sees one snapshot and writes nothing.
-    pub(super) async fn reading(&mut self, attempt: &'static str) -> Result<Work<'_>, RegistryError> {
+    pub(super) async fn reading(&mut self, attempt: &'static str) -> Result<Transaction<'_>, RegistryError> {
         let builder = self.client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true);
-        Work::new(builder.start().await, attempt, &self.search_path, &self.user).await
+        Transaction::new(builder.start().await, attempt, &self.search_path, &self.user).await
     }
 
     /// A transaction that writes, outside any project.
-    pub(super) async fn writing(&mut self, attempt: &'static str, reason: &str) -> Result<Work<'_>, RegistryError> {
+    pub(super) async fn writing(
+        &mut self,
+        attempt: &'static str,
+        reason: &str,
+    ) -> Result<Transaction<'_>, RegistryError> {
         // Read committed: what is read once the project's mutex is held is newer than what was read before it.
         let builder = self.client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
-        let work = Work::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
+        let work = Transaction::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
         work.rows("SELECT set_config('tidelock.reason', $1, true)", &[(&reason, Type::TEXT)]).await?;
         Ok(work)
     }
@@ -75,9 +79,9 @@ impl Session {
         attempt: &'static str,
         project: &str,
         reason: &str,
-    ) -> Result<(Work<'_>, ProjectId), RegistryError> {
+    ) -> Result<(Transaction<'_>, ProjectId), RegistryError> {
         let builder = self.client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
-        let work = Work::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
+        let work = Transaction::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
         let row = work.one("SELECT begin_change($1, $2)", &[(&project, Type::TEXT), (&reason, Type::TEXT)]).await?;
         let project = ProjectId(row.get(0));
         Ok((work, project))
@@ -91,14 +95,14 @@ impl Session {
 }
 
 /// An open transaction. Dropped, it is rolled back.
-pub(super) struct Work<'s> {
-    transaction: Transaction<'s>,
+pub(super) struct Transaction<'s> {
+    transaction: DriverTransaction<'s>,
     attempt: &'static str,
 }
 
-impl<'s> Work<'s> {
+impl<'s> Transaction<'s> {
     async fn new(
-        begun: Result<Transaction<'s>, tokio_postgres::Error>,
+        begun: Result<DriverTransaction<'s>, tokio_postgres::Error>,
         attempt: &'static str,
         search_path: &str,
         user: &str,

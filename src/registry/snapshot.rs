@@ -34,7 +34,7 @@ pub struct Revision {
 
 /// What tells one content of an environment from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fence {
+pub enum SnapshotVersion {
     /// Our own tables.
     Revisions {
         /// Up by one when a person accepts another history.
@@ -73,13 +73,13 @@ pub enum Refusal {
 
 /// The answer of one poll about one environment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub enum PollResult {
     /// It is there and may be read.
     Found {
         /// `environments.id`.
         environment: EnvironmentId,
         /// What to compare with the last look.
-        fence: Fence,
+        version: SnapshotVersion,
         /// `environments.is_production`.
         production: bool,
     },
@@ -137,7 +137,7 @@ pub struct Snapshot {
     /// The environment's id.
     pub environment: EnvironmentId,
     /// Where it stands in the project's history.
-    pub fence: Fence,
+    pub version: SnapshotVersion,
     /// `environments.is_production`.
     pub production: bool,
     /// The ring that values here are sealed under; `None` in someone else's tables.
@@ -162,11 +162,11 @@ pub struct Snapshot {
 impl Snapshot {
     /// An environment with nothing in it.
     #[must_use]
-    pub fn empty(project: ProjectId, environment: EnvironmentId, fence: Fence, production: bool) -> Self {
+    pub fn empty(project: ProjectId, environment: EnvironmentId, version: SnapshotVersion, production: bool) -> Self {
         Self {
             project,
             environment,
-            fence,
+            version,
             production,
             ring: None,
             live_secrets: None,

@@ -42,7 +42,7 @@ impl Events {
     /// Tells of a transition; only of one, never that all is as before. `reason` is one of the closed table's or a verb
     /// in the past such as `Repaired`, `action` what the operator did, and `note` never has a value. Equal Events
     /// about one object become a series.
-    pub fn tell(
+    pub fn emit(
         &self,
         about: ObjectReference,
         severity: Severity,

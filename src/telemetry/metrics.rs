@@ -81,7 +81,7 @@ pub struct Metrics {
     reconciles: Family<Reconciled, Counter>,
     durations: Family<OfKind, Histogram>,
     writes: Family<Written, Counter>,
-    looks: Family<Asked, Counter>,
+    polls: Family<Asked, Counter>,
     snapshots: Family<Asked, Counter>,
     sources: Family<InState, Gauge>,
     latency: Histogram,
@@ -98,7 +98,7 @@ impl Default for Metrics {
             reconciles: Family::default(),
             durations,
             writes: Family::default(),
-            looks: Family::default(),
+            polls: Family::default(),
             snapshots: Family::default(),
             sources: Family::default(),
             latency: Histogram::new(LATENCY),
@@ -113,7 +113,7 @@ impl Default for Metrics {
             metrics.durations.clone(),
         );
         registry.register("api_writes", "Requests that write to the API server", metrics.writes.clone());
-        registry.register("looks", "Polls of the registry for all watched environments", metrics.looks.clone());
+        registry.register("polls", "Polls of the registry for all watched environments", metrics.polls.clone());
         registry.register("snapshots", "Environments read whole from the registry", metrics.snapshots.clone());
         registry.register("sources", "Watched environments by state", metrics.sources.clone());
         registry.register(
@@ -141,8 +141,8 @@ impl Metrics {
     }
 
     /// A poll ended.
-    pub fn looked(&self, result: ReconcileResult) {
-        self.looks.get_or_create(&Asked { result }).inc();
+    pub fn polled(&self, result: ReconcileResult) {
+        self.polls.get_or_create(&Asked { result }).inc();
     }
 
     /// A snapshot was read, or not.

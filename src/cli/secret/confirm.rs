@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 
 use crate::core::{KeyName, KeyState, RegistryTime};
-use crate::registry::Seen;
+use crate::registry::ObservedTimes;
 
 use crate::cli::context::Context;
 use crate::cli::error::{Answer, CliError};
@@ -34,14 +34,14 @@ impl Confirm {
     pub(in crate::cli) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;
-        let seen = match self.at {
+        let observed = match self.at {
             Some(at) => {
                 let at = RegistryTime::from_micros(at.as_microsecond());
-                self.keys.iter().map(|key| (key.clone(), at)).collect::<Seen>()
+                self.keys.iter().map(|key| (key.clone(), at)).collect::<ObservedTimes>()
             }
-            None => session.look(&environment, &self.keys).await?,
+            None => session.observed_times(&environment, &self.keys).await?,
         };
-        session.confirm_secrets(&environment, &self.keys, &seen, &self.reason.reason).await?;
+        session.confirm_secrets(&environment, &self.keys, &observed, &self.reason.reason).await?;
         let names: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         output.note(&format!("confirmed {} in {}", enumerate(&borrowed), environment.name));

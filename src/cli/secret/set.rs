@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::Args;
 
 use crate::core::{KeyName, KeyState};
-use crate::registry::{Environment, Manner, Session, Write};
+use crate::registry::{Environment, Session, WriteOptions, WriteOutcome};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Answer, CliError};
@@ -47,18 +47,19 @@ impl Set {
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;
         // Before there is a value: what changes from here on was not looked at.
-        let seen = session.look(&environment, std::slice::from_ref(&key)).await?;
-        if self.follow && seen.time(&key).is_none() {
+        let observed = session.observed_times(&environment, std::slice::from_ref(&key)).await?;
+        if self.follow && observed.time(&key).is_none() {
             return Err(CliError::NotFound(format!(
                 "project {} has no key {key}, so there is nothing to follow; leave out --follow to make it",
                 environment.project_name
             )));
         }
         let value = self.input.read(&format!("{key} in {}", environment.name))?;
-        let manner = Manner { follow: self.follow, seen: &seen, dry_run: false, reason: &self.reason.reason };
+        let options =
+            WriteOptions { follow: self.follow, observed: &observed, dry_run: false, reason: &self.reason.reason };
         let values = [(key.clone(), value)];
-        let written = session.write_values(&keyring, &environment, &values, manner).await?;
-        let write = written.first().map_or(Write::Unchanged, |(_, write)| *write);
+        let written = session.write_values(&keyring, &environment, &values, options).await?;
+        let write = written.first().map_or(WriteOutcome::Unchanged, |(_, write)| *write);
         report(&mut session, context, output, &environment, key.as_str(), write).await
     }
 }
@@ -69,18 +70,18 @@ async fn report(
     output: &Output,
     environment: &Environment,
     key: &str,
-    write: Write,
+    write: WriteOutcome,
 ) -> Result<Answer, CliError> {
     let place = format!("{key} in {}", environment.name);
-    let change = matches!(write, Write::Created | Write::Changed);
+    let change = matches!(write, WriteOutcome::Created | WriteOutcome::Changed);
     output.note(&match write {
-        Write::Created => format!("created {place}"),
-        Write::Changed => format!("changed {place}"),
-        Write::Followed => format!("followed with {place}: it catches up, and nobody else is behind for it"),
-        Write::Confirmed => format!("confirmed {place}: it has this value already, and counts as looked at"),
-        Write::Unchanged => format!("{place} has this value already, and is in sync: nothing was written"),
+        WriteOutcome::Created => format!("created {place}"),
+        WriteOutcome::Changed => format!("changed {place}"),
+        WriteOutcome::Followed => format!("followed with {place}: it catches up, and nobody else is behind for it"),
+        WriteOutcome::Confirmed => format!("confirmed {place}: it has this value already, and counts as looked at"),
+        WriteOutcome::Unchanged => format!("{place} has this value already, and is in sync: nothing was written"),
     });
-    if write == Write::Created
+    if write == WriteOutcome::Created
         && let Some(note) = undeliverable([key])
     {
         output.note(&note);
@@ -97,12 +98,12 @@ async fn report(
     Ok(Answer::differs_if(overtaken))
 }
 
-fn word(write: Write) -> &'static str {
+fn word(write: WriteOutcome) -> &'static str {
     match write {
-        Write::Created => "created",
-        Write::Changed => "changed",
-        Write::Followed => "followed",
-        Write::Confirmed => "confirmed",
-        Write::Unchanged => "unchanged",
+        WriteOutcome::Created => "created",
+        WriteOutcome::Changed => "changed",
+        WriteOutcome::Followed => "followed",
+        WriteOutcome::Confirmed => "confirmed",
+        WriteOutcome::Unchanged => "unchanged",
     }
 }

@@ -6,14 +6,15 @@ mod report;
 
 use std::sync::Arc;
 
-use super::{Action, Context, StatusError, Written};
+use super::Context;
+use super::runtime::{Action, MutationCache, StatusError};
 use crate::api::ProjectEnvironment;
 pub(super) use observe::source_of;
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvironmentError {
-    /// The status could not be written.
+    /// The status could not be mutations.
     #[error(transparent)]
     Report(#[from] StatusError),
 }
@@ -21,14 +22,14 @@ pub enum EnvironmentError {
 /// Reconciles ProjectEnvironments.
 pub struct Reconciler {
     context: Arc<Context>,
-    written: Written<ProjectEnvironment>,
+    mutations: MutationCache<ProjectEnvironment>,
 }
 
 impl Reconciler {
-    /// One for the whole operator: it remembers when each status was written.
+    /// One for the whole operator: it remembers when each status was mutations.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, written: Written::default() }
+        Self { context, mutations: MutationCache::default() }
     }
 
     /// Brings one status up to date.
@@ -36,8 +37,8 @@ impl Reconciler {
         if object.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
         }
-        let observed = observe::observe(&self.context, self.written.newest(object)).await;
+        let observed = observe::observe(&self.context, self.mutations.latest(object)).await;
         let Some(status) = plan::plan(&observed) else { return Ok(Action::await_change()) };
-        Ok(report::report(&self.context, &self.written, &observed, status).await?)
+        Ok(report::report(&self.context, &self.mutations, &observed, status).await?)
     }
 }

@@ -4,13 +4,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::observe::{Observed, source_of};
 use crate::api::{
-    ConditionType, Grants, KeyCounts, OUT_OF_SYNC_MAX, OutOfSyncKey, ProjectEnvironmentStatus, Reason, Verdict,
+    ConditionType, ConditionUpdate, Grants, KeyCounts, OUT_OF_SYNC_MAX, OutOfSyncKey, ProjectEnvironmentStatus, Reason,
     conditions,
 };
 use crate::controller::refused;
 use crate::controller::sources::{Fault, SourceState};
 use crate::core::{KeyState, RegistryTime};
-use crate::registry::{Fence, Snapshot};
+use crate::registry::{Snapshot, SnapshotVersion};
 
 /// Longest key that a status can list, in characters; the schema's limit.
 const KEY_MAX: usize = 253;
@@ -19,7 +19,7 @@ const KEY_MAX: usize = 253;
 pub(super) fn plan(observed: &Observed) -> Option<ProjectEnvironmentStatus> {
     let spec = &observed.object.spec;
     let before = observed.object.status.clone().unwrap_or_default();
-    let (availability, in_sync) = verdicts(observed)?;
+    let (availability, in_sync) = updates(observed)?;
     let suspended = availability.reason() == Reason::Suspended;
     let mut status = match &observed.state {
         _ if suspended || availability.reason() == Reason::InvalidSpec => before.clone(),
@@ -33,7 +33,7 @@ pub(super) fn plan(observed: &Observed) -> Option<ProjectEnvironmentStatus> {
     status.last_handled_sync = answered(observed).or(before.last_handled_sync);
     let generation = observed.object.metadata.generation.unwrap_or_default();
     status.observed_generation = Some(generation);
-    let ready = Verdict::source_ready(&availability, &in_sync, spec.out_of_sync_policy());
+    let ready = ConditionUpdate::source_ready(&availability, &in_sync, spec.out_of_sync_policy());
     status.conditions = conditions(&before.conditions, &[ready, in_sync], generation, observed.now);
     Some(status)
 }
@@ -48,52 +48,56 @@ fn answered(observed: &Observed) -> Option<String> {
 }
 
 /// Whether it is available, and the registry comparison.
-fn verdicts(observed: &Observed) -> Option<(Verdict, Verdict)> {
+fn updates(observed: &Observed) -> Option<(ConditionUpdate, ConditionUpdate)> {
     use ConditionType::{InSync, Ready};
     let spec = &observed.object.spec;
     if spec.is_suspended() {
-        return Some((Verdict::plain(Ready, Reason::Suspended), Verdict::plain(InSync, Reason::Suspended)));
+        return Some((
+            ConditionUpdate::plain(Ready, Reason::Suspended),
+            ConditionUpdate::plain(InSync, Reason::Suspended),
+        ));
     }
     if let Err(invalid) = Grants::new(&spec.grants) {
         let message = invalid.to_string();
         return Some((
-            Verdict::new(Ready, Reason::InvalidSpec, message.clone()),
-            Verdict::new(InSync, Reason::InvalidSpec, message),
+            ConditionUpdate::new(Ready, Reason::InvalidSpec, message.clone()),
+            ConditionUpdate::new(InSync, Reason::InvalidSpec, message),
         ));
     }
-    let not_ready = || Verdict::new(InSync, Reason::SourceNotReady, "nothing can be compared; see the condition Ready");
+    let not_ready =
+        || ConditionUpdate::new(InSync, Reason::SourceNotReady, "nothing can be compared; see the condition Ready");
     Some(match &observed.state {
         SourceState::Pending => return None,
         SourceState::Refused { refusal } => {
             let (reason, words) = refused::in_words(*refusal, &source_of(&observed.object));
-            (Verdict::new(Ready, reason, words), not_ready())
+            (ConditionUpdate::new(Ready, reason, words), not_ready())
         }
         SourceState::Unavailable { cause, fault: Fault::Away, .. } => (
-            Verdict::new(Ready, Reason::DatabaseUnavailable, cause.clone()),
-            Verdict::new(InSync, Reason::DatabaseUnavailable, cause.clone()),
+            ConditionUpdate::new(Ready, Reason::DatabaseUnavailable, cause.clone()),
+            ConditionUpdate::new(InSync, Reason::DatabaseUnavailable, cause.clone()),
         ),
         SourceState::Unavailable { cause, fault: Fault::Refused, .. } => {
-            (Verdict::new(Ready, Reason::DatabaseRefused, cause.clone()), not_ready())
+            (ConditionUpdate::new(Ready, Reason::DatabaseRefused, cause.clone()), not_ready())
         }
         SourceState::Unavailable { cause, fault: Fault::Schema, .. } => {
-            (Verdict::new(Ready, Reason::SchemaNotServed, cause.clone()), not_ready())
+            (ConditionUpdate::new(Ready, Reason::SchemaNotServed, cause.clone()), not_ready())
         }
         SourceState::Ready(snapshot) => {
             let in_sync = if snapshot.hides_rows() {
-                Verdict::plain(InSync, Reason::RowsMayBeHidden)
+                ConditionUpdate::plain(InSync, Reason::RowsMayBeHidden)
             } else {
-                Verdict::in_sync(snapshot.states())
+                ConditionUpdate::in_sync(snapshot.states())
             };
-            (Verdict::plain(Ready, Reason::Available), in_sync)
+            (ConditionUpdate::plain(Ready, Reason::Available), in_sync)
         }
     })
 }
 
 /// What the snapshot says, without conditions.
 fn values(snapshot: &Snapshot) -> ProjectEnvironmentStatus {
-    let (revision, registry_revision) = match snapshot.fence {
-        Fence::Revisions { project, environment, .. } => (Some(environment.number), Some(project.number)),
-        Fence::Digest { .. } => (None, None),
+    let (revision, registry_revision) = match snapshot.version {
+        SnapshotVersion::Revisions { project, environment, .. } => (Some(environment.number), Some(project.number)),
+        SnapshotVersion::Digest { .. } => (None, None),
     };
     ProjectEnvironmentStatus {
         project_id: Some(snapshot.project.to_string()),

@@ -25,7 +25,7 @@ fn snapshot(keys: &[(&str, Option<i64>, Option<i64>)]) -> Snapshot {
     Snapshot {
         project: ProjectId(Uuid::nil()),
         environment: EnvironmentId(Uuid::max()),
-        fence: Fence::Revisions { epoch: 0, project: revision(9), environment: revision(7) },
+        version: SnapshotVersion::Revisions { epoch: 0, project: revision(9), environment: revision(7) },
         production: true,
         ring: None,
         live_secrets: None,

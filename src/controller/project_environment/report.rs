@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::observe::{Observed, source_of};
 use crate::api::{ProjectEnvironment, ProjectEnvironmentStatus, differs};
-use crate::controller::{Action, Context, Lane, StatusError, Written, tell_transitions, write_status};
+use crate::controller::Context;
+use crate::controller::runtime::{Action, Lane, MutationCache, StatusError, emit_transitions, write_status};
 use crate::telemetry::Verb;
 
 /// Shortest time from one write of a status to the next.
@@ -15,7 +16,7 @@ const SPACING: Duration = Duration::from_secs(1);
 
 pub(super) async fn report(
     context: &Context,
-    written: &Written<ProjectEnvironment>,
+    mutations: &MutationCache<ProjectEnvironment>,
     observed: &Observed,
     status: ProjectEnvironmentStatus,
 ) -> Result<Action, StatusError> {
@@ -23,7 +24,7 @@ pub(super) async fn report(
     if !differs(object.status.as_ref(), &status) {
         return Ok(Action::await_change());
     }
-    if let Some(rest) = rest(written.when(object), Instant::now()) {
+    if let Some(rest) = rest(mutations.last_write(object), Instant::now()) {
         return Ok(Action::requeue(rest));
     }
     // One write for an environment, which people watch: it does not wait behind those of all its bindings.
@@ -32,8 +33,8 @@ pub(super) async fn report(
     let api = Api::all(context.client.clone());
     let after = write_status(&api, object, &status).await?;
     let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    tell_transitions(&context.events, &object.object_ref(&()), before, &status.conditions);
-    written.wrote(after);
+    emit_transitions(&context.events, &object.object_ref(&()), before, &status.conditions);
+    mutations.record(after);
     Ok(Action::await_change())
 }
 

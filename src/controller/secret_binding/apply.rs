@@ -4,26 +4,26 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
 use kube::{Client, Error, ResourceExt};
 
-use super::ownership::{Ownership, ownership};
-use super::plan::{Action, Doomed, Plan};
+use super::plan::ownership::{Ownership, ownership};
+use super::plan::{Action, DeletePreconditions, Plan};
 use crate::api::SecretBinding;
 use crate::api::names::FIELD_MANAGER;
 use crate::telemetry::{Metrics, Verb};
 
 /// A Secret as the API server has it after the write.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Written {
+pub(super) struct ObjectVersion {
     uid: Option<String>,
     resource_version: Option<String>,
 }
 
-impl From<&Secret> for Written {
+impl From<&Secret> for ObjectVersion {
     fn from(secret: &Secret) -> Self {
         Self { uid: secret.uid(), resource_version: secret.resource_version() }
     }
 }
 
-impl Written {
+impl ObjectVersion {
     /// Its uid and resourceVersion.
     #[must_use]
     pub(super) fn identity(&self) -> (Option<String>, Option<String>) {
@@ -34,8 +34,8 @@ impl Written {
 /// Why a Secret was not written.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApplyError {
-    /// It is not, or no longer, as it was seen: look again.
-    #[error("Secret {name} is no longer as it was seen")]
+    /// It is not, or no longer, as it was observed: look again.
+    #[error("Secret {name} is no longer as it was observed")]
     Raced {
         /// Its name.
         name: String,
@@ -75,7 +75,7 @@ pub(super) async fn apply(
     client: &Client,
     metrics: &Metrics,
     plan: &mut Plan,
-) -> Result<Option<Written>, ApplyError> {
+) -> Result<Option<ObjectVersion>, ApplyError> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &binding.namespace().unwrap_or_default());
     let parameters = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
     let name = binding.target_name();
@@ -103,13 +103,13 @@ pub(super) async fn apply(
             "wrote"
         );
     }
-    for stray in std::mem::take(&mut plan.strays) {
-        delete_stray(binding, &secrets, metrics, &stray).await?;
+    for orphan in std::mem::take(&mut plan.orphans) {
+        delete_orphan(binding, &secrets, metrics, &orphan).await?;
     }
-    Ok(written.as_ref().map(Written::from))
+    Ok(written.as_ref().map(ObjectVersion::from))
 }
 
-async fn delete(secrets: &Api<Secret>, metrics: &Metrics, doomed: &Doomed) -> Result<(), ApplyError> {
+async fn delete(secrets: &Api<Secret>, metrics: &Metrics, doomed: &DeletePreconditions) -> Result<(), ApplyError> {
     let preconditions = Preconditions { uid: doomed.uid.clone(), resource_version: doomed.resource_version.clone() };
     let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     metrics.wrote("secrets", Verb::Delete);
@@ -121,16 +121,16 @@ async fn delete(secrets: &Api<Secret>, metrics: &Metrics, doomed: &Doomed) -> Re
 }
 
 /// The cache may be behind: only what is this binding's at this moment goes.
-async fn delete_stray(
+async fn delete_orphan(
     binding: &SecretBinding,
     secrets: &Api<Secret>,
     metrics: &Metrics,
-    stray: &Doomed,
+    orphan: &DeletePreconditions,
 ) -> Result<(), ApplyError> {
-    let found = secrets.get_metadata_opt(&stray.name).await.map_err(|error| tell_apart(&stray.name, error))?;
+    let found = secrets.get_metadata_opt(&orphan.name).await.map_err(|error| tell_apart(&orphan.name, error))?;
     match found {
         Some(found) if ownership(binding, &found.metadata, None) == Ownership::Ours => {
-            delete(secrets, metrics, &Doomed::from(&found.metadata)).await
+            delete(secrets, metrics, &DeletePreconditions::from(&found.metadata)).await
         }
         _ => Ok(()),
     }

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference, Time};
 use uuid::Uuid;
 
-use super::ownership::controller_reference;
+use super::plan::ownership::controller_reference;
 use crate::api::{
     DataEntry, OutOfSyncPolicy, RemoteRef, SecretBinding, SecretBindingSpec, SourceKind, SourceRef, Target, Template,
     TemplateMetadata,

@@ -6,22 +6,14 @@
 //! (`fingerprint`).
 
 mod apply;
-mod content;
-mod fingerprint;
 #[cfg(test)]
 mod fixtures;
-mod history;
 mod observe;
 mod observed;
-mod ownership;
 mod plan;
-mod provenance;
-mod removal;
 mod report;
-mod state;
-mod target;
 #[cfg(test)]
-mod world;
+mod simulated_cluster;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,12 +22,13 @@ use kube::runtime::reflector::ObjectRef;
 
 use self::apply::ApplyError;
 use self::observe::environment_of;
-use self::observed::{Depth, Observed};
+use self::observed::{Observed, ReadLevel};
+use self::plan::state::BindingState;
 use self::plan::{Decision, Plan};
-use self::state::BindingState;
+use super::Context;
 use super::project_environment::source_of;
+use super::runtime::{Action, Lane, MutationCache, StatusError};
 use super::sources::SourceState;
-use super::{Action, Context, Lane, StatusError, Written as Newest};
 use crate::api::names::sync_nonce;
 use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, find};
 use crate::crypto::Keyring;
@@ -44,16 +37,16 @@ use crate::registry::SourceName;
 pub use self::observe::ObserveError;
 
 /// How often a Secret that somebody else writes at the same time is looked at again, before others get their turn.
-const ATTEMPTS: usize = 4;
+const MAX_CONFLICT_RETRIES: usize = 4;
 
 /// When to go on where somebody else wrote at the same time.
-const RACED: Duration = Duration::from_secs(1);
+const CONFLICT_REQUEUE_AFTER: Duration = Duration::from_secs(1);
 
 /// When to try again what the API server refused: what it lacked may come without an event.
-const REFUSED: Duration = Duration::from_mins(1);
+const REFUSED_REQUEUE_AFTER: Duration = Duration::from_mins(1);
 
 /// When to look again for an answer to `tidelock.dev/sync` that could not be given yet.
-const UNANSWERED: Duration = Duration::from_secs(5);
+const SYNC_REQUEUE_AFTER: Duration = Duration::from_secs(5);
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -77,22 +70,22 @@ pub enum BindingError {
 /// Reconciles SecretBindings.
 pub struct Reconciler {
     context: Arc<Context>,
-    newest: Newest<SecretBinding>,
+    mutations: MutationCache<SecretBinding>,
 }
 
 impl Reconciler {
     /// One for the whole operator: it remembers what each status was written to, until the cache knows.
     #[must_use]
     pub fn new(context: Arc<Context>) -> Self {
-        Self { context, newest: Newest::default() }
+        Self { context, mutations: MutationCache::default() }
     }
 
     /// Brings one binding's Secret and status up to date.
     pub async fn reconcile(self: Arc<Self>, binding: Arc<SecretBinding>) -> Result<Action, BindingError> {
         let context = &*self.context;
-        let binding = self.newest.newest(binding);
+        let binding = self.mutations.latest(binding);
         // 1. A glance at the caches: mostly there is nothing to do.
-        let lane = match glance(&observe::observe(&binding, context, Depth::Caches).await?, &context.keyring) {
+        let lane = match glance(&observe::observe(&binding, context, ReadLevel::Cache).await?, &context.keyring) {
             Glance::Rest(action) => return Ok(action),
             Glance::Go(lane) => lane,
         };
@@ -101,9 +94,9 @@ impl Reconciler {
         let Some(binding) = context.stores.bindings.get(&ObjectRef::from_obj(&*binding)) else {
             return Ok(Action::await_change());
         };
-        match self.steps(&self.newest.newest(binding)).await {
+        match self.steps(&self.mutations.latest(binding)).await {
             // Its own next event leads to another look.
-            Err(BindingError::Report(StatusError::Moved { .. })) => Ok(Action::requeue(RACED)),
+            Err(BindingError::Report(StatusError::Moved { .. })) => Ok(Action::requeue(CONFLICT_REQUEUE_AFTER)),
             done => done,
         }
     }
@@ -113,20 +106,20 @@ impl Reconciler {
         // 3. Where a person asked to look now: look, and know whether that was answered.
         let answered = answer_sync(binding, context).await;
 
-        let mut depth = Depth::Caches;
-        for _ in 0..ATTEMPTS {
+        let mut level = ReadLevel::Cache;
+        for _ in 0..MAX_CONFLICT_RETRIES {
             // 4. Read everything.
-            let seen = observe::observe(binding, context, depth).await?;
+            let observed = observe::observe(binding, context, level).await?;
             // 5. Decide; open values only if need be.
-            let mut plan = match plan::decide(&seen, &context.keyring) {
+            let mut plan = match plan::decide(&observed, &context.keyring) {
                 Decision::Read(deeper) => {
-                    depth = deeper;
+                    level = deeper;
                     continue;
                 }
                 Decision::Settled(plan) => *plan,
                 Decision::Open(intent) => {
-                    let opened = content::open(&intent.picked, intent.snapshot, &context.keyring);
-                    plan::compose(&seen, *intent, opened)
+                    let opened = plan::content::open(&intent.picked, intent.snapshot, &context.keyring);
+                    plan::compose(&observed, *intent, opened)
                 }
             };
             // 6. Write the Secret.
@@ -134,7 +127,7 @@ impl Reconciler {
             let written = match apply::apply(binding, &context.client, &context.metrics, &mut plan).await {
                 Ok(written) => written,
                 Err(ApplyError::Raced { .. }) => {
-                    depth = Depth::Whole;
+                    level = ReadLevel::Secret;
                     continue;
                 }
                 Err(ApplyError::Terminating) => return Ok(Action::await_change()),
@@ -147,13 +140,13 @@ impl Reconciler {
                 }
             };
             // 7. Say so.
-            report::report(binding, context, &self.newest, &plan, written.as_ref(), answered.as_deref()).await?;
+            report::report(binding, context, &self.mutations, &plan, written.as_ref(), answered.as_deref()).await?;
             return match failed {
                 Some(failed) => Err(failed),
                 None => Ok(requeue(&plan, is_unanswered(binding) && answered.is_none())),
             };
         }
-        Ok(Action::requeue(RACED))
+        Ok(Action::requeue(CONFLICT_REQUEUE_AFTER))
     }
 }
 
@@ -166,16 +159,16 @@ enum Glance {
     Go(Lane),
 }
 
-fn glance(seen: &Observed, keyring: &Keyring) -> Glance {
-    let binding = &seen.binding;
-    let plan = match plan::decide(seen, keyring) {
+fn glance(observed: &Observed, keyring: &Keyring) -> Glance {
+    let binding = &observed.binding;
+    let plan = match plan::decide(observed, keyring) {
         Decision::Settled(plan) => plan,
         Decision::Read(_) | Decision::Open(_) => return Glance::Go(Lane::Urgent),
     };
     if !plan.touches_no_secret() || (is_unanswered(binding) && !plan.is_suspended()) {
         return Glance::Go(Lane::Urgent);
     }
-    let Some(next) = report::next_status(binding, &plan, None, None, seen.now) else {
+    let Some(next) = report::next_status(binding, &plan, None, None, observed.now) else {
         return Glance::Rest(requeue(&plan, false));
     };
     let ready = |conditions| find(conditions, ConditionType::Ready).map(|ready| ready.status.clone());
@@ -186,7 +179,7 @@ fn glance(seen: &Observed, keyring: &Keyring) -> Glance {
 }
 
 fn requeue(plan: &Plan, is_unanswered: bool) -> Action {
-    let unanswered = (is_unanswered && !plan.is_suspended()).then_some(UNANSWERED);
+    let unanswered = (is_unanswered && !plan.is_suspended()).then_some(SYNC_REQUEUE_AFTER);
     match plan.requeue.into_iter().chain(unanswered).min() {
         Some(after) => Action::requeue(after),
         None => Action::await_change(),
@@ -205,7 +198,7 @@ fn is_unanswered(binding: &SecretBinding) -> bool {
     sync_nonce(&binding.metadata).is_some_and(|nonce| handled != Some(nonce))
 }
 
-/// Looks at the database for a person who asked to, with a look that begins after the question was seen. Gives back
+/// Looks at the database for a person who asked to, with a look that begins after the question was observed. Gives back
 /// the nonce that may be answered now: a database that did not answer, or a source that nobody looks at, gives none.
 async fn answer_sync(binding: &SecretBinding, context: &Context) -> Option<String> {
     let nonce = sync_nonce(&binding.metadata).filter(|_| is_unanswered(binding))?.to_owned();
@@ -214,7 +207,7 @@ async fn answer_sync(binding: &SecretBinding, context: &Context) -> Option<Strin
     if binding.spec.is_suspended() || is_suspended(&environment) {
         return None;
     }
-    match context.sources.look_again(&source_of(&environment)).await {
+    match context.sources.poll_again(&source_of(&environment)).await {
         SourceState::Ready(_) | SourceState::Refused { .. } => Some(nonce),
         SourceState::Pending | SourceState::Unavailable { .. } => None,
     }
@@ -223,10 +216,12 @@ async fn answer_sync(binding: &SecretBinding, context: &Context) -> Option<Strin
 /// What is to be said where the API server did not take the Secret.
 fn not_written(plan: Plan, error: &ApplyError) -> Plan {
     let (reason, requeue) = match error {
-        ApplyError::Immutable { .. } => (Reason::TargetImmutable, REFUSED),
-        ApplyError::TooLarge { .. } => (Reason::TargetTooLarge, REFUSED),
-        ApplyError::Refused { .. } => (Reason::WriteRefused, REFUSED),
-        ApplyError::Failed { .. } | ApplyError::Raced { .. } | ApplyError::Terminating => (Reason::WriteFailed, RACED),
+        ApplyError::Immutable { .. } => (Reason::TargetImmutable, REFUSED_REQUEUE_AFTER),
+        ApplyError::TooLarge { .. } => (Reason::TargetTooLarge, REFUSED_REQUEUE_AFTER),
+        ApplyError::Refused { .. } => (Reason::WriteRefused, REFUSED_REQUEUE_AFTER),
+        ApplyError::Failed { .. } | ApplyError::Raced { .. } | ApplyError::Terminating => {
+            (Reason::WriteFailed, CONFLICT_REQUEUE_AFTER)
+        }
     };
     let message = error.to_string();
     let state = match plan.state {
@@ -242,30 +237,30 @@ fn not_written(plan: Plan, error: &ApplyError) -> Plan {
 #[cfg(test)]
 mod tests {
     use super::fixtures::{BindingFixture, SnapshotFixture, binding, keyring, snapshot};
-    use super::world::{World, world};
+    use super::simulated_cluster::{SimulatedCluster, cluster};
     use super::*;
     use crate::api::names::SYNC;
 
-    /// A world in which `app` was delivered and then something happened; and what a glance comes to.
-    fn after(happens: impl FnOnce(&mut World), app: BindingFixture, source: SnapshotFixture) -> Glance {
-        let mut world = world(app).reading(source);
-        world.reconcile();
-        happens(&mut world);
-        glance(&world.observe(Depth::Caches), &keyring())
+    /// A cluster in which `app` was delivered and then something happened; and what a glance comes to.
+    fn after(happens: impl FnOnce(&mut SimulatedCluster), app: BindingFixture, source: SnapshotFixture) -> Glance {
+        let mut cluster = cluster(app).reading(source);
+        cluster.reconcile();
+        happens(&mut cluster);
+        glance(&cluster.observe(ReadLevel::Cache), &keyring())
     }
 
     #[test]
     fn what_is_new_or_changes_goes_ahead_of_what_only_falls_behind() {
         let source = || snapshot().with("A", "one");
         let (urgent, bulk) = (Glance::Go(Lane::Urgent), Glance::Go(Lane::Bulk));
-        let new = world(binding("app")).reading(source()).observe(Depth::Caches);
+        let new = cluster(binding("app")).reading(source()).observe(ReadLevel::Cache);
         assert_eq!(glance(&new, &keyring()), urgent);
         assert_eq!(after(|_| {}, binding("app"), source()), Glance::Rest(Action::await_change()));
-        assert_eq!(after(|world| world.read(source().stale("A")), binding("app"), source()), bulk);
+        assert_eq!(after(|cluster| cluster.read(source().stale("A")), binding("app"), source()), bulk);
         let degrading = || binding("app").degrading();
-        assert_eq!(after(|world| world.read(source().stale("A")), degrading(), source()), urgent, "it turns Ready");
-        assert_eq!(after(|world| world.read(source().with("A", "two")), binding("app"), source()), urgent);
-        assert_eq!(after(|world| world.edit_binding(degrading()), binding("app"), source()), urgent);
-        assert_eq!(after(|world| world.annotate_binding(SYNC, "now"), binding("app"), source()), urgent);
+        assert_eq!(after(|cluster| cluster.read(source().stale("A")), degrading(), source()), urgent, "it turns Ready");
+        assert_eq!(after(|cluster| cluster.read(source().with("A", "two")), binding("app"), source()), urgent);
+        assert_eq!(after(|cluster| cluster.edit_binding(degrading()), binding("app"), source()), urgent);
+        assert_eq!(after(|cluster| cluster.annotate_binding(SYNC, "now"), binding("app"), source()), urgent);
     }
 }

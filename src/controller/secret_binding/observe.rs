@@ -9,10 +9,10 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::apply::words_of;
-use super::history::{self, History, Inquiry};
-use super::observed::{Baseline, Depth, Observed, Source, TargetSeen};
-use super::ownership::{Ownership, goes_first, ownership};
-use super::target::Whole;
+use super::observed::{Baseline, Observed, ReadLevel, Source, TargetState};
+use super::plan::history::{self, History, Inquiry};
+use super::plan::ownership::{Ownership, goes_first, ownership};
+use super::plan::target::FullSecret;
 use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, SourceKind, find};
 use crate::controller::Context;
 use crate::controller::project_environment::source_of;
@@ -48,18 +48,18 @@ pub enum ObserveError {
 pub(super) async fn observe(
     binding: &Arc<SecretBinding>,
     context: &Context,
-    depth: Depth,
+    level: ReadLevel,
 ) -> Result<Observed, ObserveError> {
     let namespace = binding.namespace().unwrap_or_default();
-    let target = match depth {
-        Depth::Caches => from_caches(binding, context, &namespace),
-        Depth::Metadata => read_metadata(binding, context, &namespace).await?,
-        Depth::Whole => read_whole(binding, context, &namespace).await?,
+    let target = match level {
+        ReadLevel::Cache => from_caches(binding, context, &namespace),
+        ReadLevel::Metadata => read_metadata(binding, context, &namespace).await?,
+        ReadLevel::Secret => read_whole(binding, context, &namespace).await?,
     };
-    let superseded =
-        target.ownership(binding) == Some(Ownership::ReBorn) && is_superseded(binding, context, &namespace).await?;
-    let strays = strays(binding, context, &namespace);
-    let baseline = Baseline::of(binding, &target, &strays);
+    let superseded = target.ownership(binding) == Some(Ownership::PreviousBinding)
+        && is_superseded(binding, context, &namespace).await?;
+    let orphans = orphans(binding, context, &namespace);
+    let baseline = Baseline::of(binding, &target, &orphans);
     let source = source(binding, &baseline, context).await;
     let (history, environment_was_deleted) = match source.as_ref().map(|source| &source.state) {
         Some(SourceState::Ready(snapshot)) => ask(&baseline, snapshot, context).await,
@@ -70,9 +70,9 @@ pub(super) async fn observe(
         superseded,
         namespace: context.stores.namespaces.get(&ObjectRef::new(&namespace)),
         source,
-        elder: elder(binding, context, &namespace),
+        earlier_claimant: earlier_claimant(binding, context, &namespace),
         target,
-        strays,
+        orphans,
         baseline,
         history,
         environment_was_deleted,
@@ -96,7 +96,7 @@ async fn source(binding: &SecretBinding, baseline: &Baseline, context: &Context)
     let mut state = context.sources.state(&name);
     // Another operator may have delivered more than this one has read: that is no other history.
     if state.is_older_than(delivered_from(binding, baseline, &state)) {
-        state = context.sources.look_again(&name).await;
+        state = context.sources.poll_again(&name).await;
     }
     Some(Source { environment, state })
 }
@@ -109,7 +109,7 @@ fn delivered_from(binding: &SecretBinding, baseline: &Baseline, state: &SourceSt
     said.max(origin.at.map(|at| at.revision))
 }
 
-fn from_caches(binding: &SecretBinding, context: &Context, namespace: &str) -> TargetSeen {
+fn from_caches(binding: &SecretBinding, context: &Context, namespace: &str) -> TargetState {
     let cached = context.stores.secrets.get(&ObjectRef::new(&binding.target_name()).within(namespace));
     seen_in_cache(binding, cached.as_ref().map(|cached| &cached.metadata))
 }
@@ -120,7 +120,7 @@ async fn read_metadata(
     binding: &SecretBinding,
     context: &Context,
     namespace: &str,
-) -> Result<TargetSeen, ObserveError> {
+) -> Result<TargetState, ObserveError> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let name = binding.target_name();
     match secrets.get_metadata_opt(&name).await {
@@ -130,29 +130,29 @@ async fn read_metadata(
 }
 
 /// What all of the target's metadata, just read, says about it.
-pub(super) fn seen_by_metadata(binding: &SecretBinding, found: Option<ObjectMeta>) -> TargetSeen {
+pub(super) fn seen_by_metadata(binding: &SecretBinding, found: Option<ObjectMeta>) -> TargetState {
     match found {
-        None => TargetSeen::Absent,
+        None => TargetState::Absent,
         Some(found) => match seen_in_cache(binding, Some(&found)) {
-            TargetSeen::AsWritten(metadata) => TargetSeen::Complete(metadata),
+            TargetState::AsWritten(metadata) => TargetState::Complete(metadata),
             other => other,
         },
     }
 }
 
 /// What the cache's metadata says about the target, without a request.
-pub(super) fn seen_in_cache(binding: &SecretBinding, cached: Option<&ObjectMeta>) -> TargetSeen {
+pub(super) fn seen_in_cache(binding: &SecretBinding, cached: Option<&ObjectMeta>) -> TargetState {
     let status = binding.status.as_ref().and_then(|status| status.target.as_ref());
     let written = status.filter(|target| target.name == binding.target_name());
     match (cached, written) {
         (Some(cached), Some(written))
             if written.uid == cached.uid && written.resource_version == cached.resource_version =>
         {
-            TargetSeen::AsWritten(cached.clone())
+            TargetState::AsWritten(cached.clone())
         }
         // The cache has only what bears our label: what it lacks may be there all the same.
-        (None, None) if !was_blocked(binding) => TargetSeen::Absent,
-        _ => TargetSeen::Unread,
+        (None, None) if !was_blocked(binding) => TargetState::Absent,
+        _ => TargetState::Unread,
     }
 }
 
@@ -164,12 +164,12 @@ fn was_blocked(binding: &SecretBinding) -> bool {
     delivered.is_some_and(|delivered| blocked.iter().any(|reason| reason.as_str() == delivered.reason))
 }
 
-async fn read_whole(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<TargetSeen, ObserveError> {
+async fn read_whole(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<TargetState, ObserveError> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let name = binding.target_name();
     match secrets.get_opt(&name).await {
-        Ok(Some(secret)) => Ok(TargetSeen::Whole(Whole(secret))),
-        Ok(None) => Ok(TargetSeen::Absent),
+        Ok(Some(secret)) => Ok(TargetState::Full(FullSecret(secret))),
+        Ok(None) => Ok(TargetState::Absent),
         Err(error) => Err(ObserveError::Target { namespace: namespace.to_owned(), name, cause: words_of(&error) }),
     }
 }
@@ -187,7 +187,7 @@ async fn is_superseded(binding: &SecretBinding, context: &Context, namespace: &s
 
 /// Secrets that this binding controls under other names. They are only looked for when the spec is new or the target was
 /// renamed: nothing else makes one.
-fn strays(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<ObjectMeta> {
+fn orphans(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<ObjectMeta> {
     let name = binding.target_name();
     let status = binding.status.as_ref();
     let renamed = status.and_then(|status| status.target.as_ref()).is_some_and(|target| target.name != name);
@@ -195,26 +195,26 @@ fn strays(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<Ob
     if !renamed && !is_new {
         return Vec::new();
     }
-    let is_stray = |metadata: &ObjectMeta| {
+    let is_orphan = |metadata: &ObjectMeta| {
         metadata.name.as_ref() != Some(&name)
             && metadata.deletion_timestamp.is_none()
             && ownership(binding, metadata, None) == Ownership::Ours
     };
     let names = context.controlled.of(&binding.uid().unwrap_or_default(), namespace);
     let found = names.iter().filter_map(|name| context.stores.secrets.get(&ObjectRef::new(name).within(namespace)));
-    found.filter(|secret| is_stray(&secret.metadata)).map(|secret| secret.metadata.clone()).collect()
+    found.filter(|secret| is_orphan(&secret.metadata)).map(|secret| secret.metadata.clone()).collect()
 }
 
 /// An older binding that wants the same target and is not about to go.
-fn elder(binding: &SecretBinding, context: &Context, namespace: &str) -> Option<String> {
+fn earlier_claimant(binding: &SecretBinding, context: &Context, namespace: &str) -> Option<String> {
     let name = binding.target_name();
     let rivals = context.index.of_target(namespace, &name);
     let rivals = rivals.iter().filter(|rival| rival.name != binding.name_any());
     let mut rivals = rivals.filter_map(|rival| context.stores.bindings.get(rival));
-    let elder = rivals.find(|rival| {
+    let earlier_claimant = rivals.find(|rival| {
         rival.target_name() == name && rival.metadata.deletion_timestamp.is_none() && goes_first(rival, binding)
     });
-    elder.map(|elder| elder.name_any())
+    earlier_claimant.map(|earlier_claimant| earlier_claimant.name_any())
 }
 
 /// What only the database knows about what was delivered.

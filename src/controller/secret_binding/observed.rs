@@ -7,22 +7,22 @@ use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::PartialObjectMeta;
 
-use super::history::History;
-use super::ownership::{Ownership, ownership};
-use super::provenance::{Provenance, source_of};
-use super::target::Whole;
+use super::plan::history::History;
+use super::plan::ownership::{Ownership, ownership};
+use super::plan::provenance::{Provenance, source_of};
+use super::plan::target::FullSecret;
 use crate::api::{ProjectEnvironment, SecretBinding};
 use crate::controller::sources::SourceState;
 
 /// How closely to look at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Depth {
+pub(super) enum ReadLevel {
     /// At what was watched.
-    Caches,
+    Cache,
     /// At all of its metadata.
     Metadata,
     /// At the Secret itself, values included.
-    Whole,
+    Secret,
 }
 
 /// Everything that a plan is made from.
@@ -39,11 +39,11 @@ pub(super) struct Observed {
     /// Its source, if there is one.
     pub(super) source: Option<Source>,
     /// Its target.
-    pub(super) target: TargetSeen,
+    pub(super) target: TargetState,
     /// Secrets that this binding controls under other names: its target was renamed.
-    pub(super) strays: Vec<ObjectMeta>,
+    pub(super) orphans: Vec<ObjectMeta>,
     /// An older binding that wants the same target.
-    pub(super) elder: Option<String>,
+    pub(super) earlier_claimant: Option<String>,
     /// What was delivered before, according to the Secret.
     pub(super) baseline: Baseline,
     /// Whether the database's history is the one that was delivered from.
@@ -71,7 +71,7 @@ impl Source {
 
 /// What is known of the target.
 #[derive(Debug)]
-pub(super) enum TargetSeen {
+pub(super) enum TargetState {
     /// It is not there, as far as is known; to create it is the proof.
     Absent,
     /// It is as the status says that it was written: same uid, same resourceVersion. Of its metadata this is what the
@@ -82,16 +82,16 @@ pub(super) enum TargetSeen {
     /// Something may be there, and has to be read first.
     Unread,
     /// It was read.
-    Whole(Whole),
+    Full(FullSecret),
 }
 
-impl TargetSeen {
+impl TargetState {
     /// Its metadata, where it is there and known.
     #[must_use]
     pub(super) const fn metadata(&self) -> Option<&ObjectMeta> {
         match self {
             Self::AsWritten(metadata) | Self::Complete(metadata) => Some(metadata),
-            Self::Whole(whole) => Some(&whole.0.metadata),
+            Self::Full(whole) => Some(&whole.0.metadata),
             Self::Absent | Self::Unread => None,
         }
     }
@@ -100,7 +100,7 @@ impl TargetSeen {
     #[must_use]
     pub(super) fn type_(&self) -> Option<&str> {
         match self {
-            Self::Whole(whole) => Some(whole.type_()),
+            Self::Full(whole) => Some(whole.type_()),
             Self::Absent | Self::AsWritten(_) | Self::Complete(_) | Self::Unread => None,
         }
     }
@@ -127,15 +127,15 @@ impl Baseline {
     /// From the target if it is ours, else from a Secret that this binding wrote under another name: a renamed target
     /// must not lose what an unchanged one would keep.
     #[must_use]
-    pub(super) fn of(binding: &SecretBinding, target: &TargetSeen, strays: &[ObjectMeta]) -> Self {
+    pub(super) fn of(binding: &SecretBinding, target: &TargetState, orphans: &[ObjectMeta]) -> Self {
         let read = |metadata: &ObjectMeta| match metadata.annotations.as_ref().map(Provenance::read) {
             Some(Ok(provenance)) => Self::Known(provenance),
             _ => Self::Unreadable,
         };
         match (target.ownership(binding), target.metadata()) {
-            (Some(Ownership::Ours | Ownership::ReBorn), Some(metadata)) => read(metadata),
+            (Some(Ownership::Ours | Ownership::PreviousBinding), Some(metadata)) => read(metadata),
             // Of several, one that says what it holds; one that does not is no proof that there was nothing.
-            _ => strays
+            _ => orphans
                 .iter()
                 .map(read)
                 .reduce(|first, next| if first == Self::Unreadable { next } else { first })

@@ -7,11 +7,12 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, Resource, ResourceExt};
 
-use super::apply::Written;
-use super::plan::{Action, Notice, Plan};
-use super::state::BindingState;
+use super::apply::ObjectVersion;
+use super::plan::state::BindingState;
+use super::plan::{Action, Plan, TargetEvent};
 use crate::api::{ConditionType, SecretBinding, SecretBindingStatus, WrittenTarget, conditions, find};
-use crate::controller::{Context, StatusError, Written as Newest, tell_transitions, write_status};
+use crate::controller::Context;
+use crate::controller::runtime::{MutationCache, StatusError, emit_transitions, write_status};
 use crate::core::RegistryTime;
 use crate::telemetry::{Severity, Verb};
 
@@ -21,16 +22,16 @@ use crate::telemetry::{Severity, Verb};
 pub(super) fn next_status(
     binding: &SecretBinding,
     plan: &Plan,
-    written: Option<&Written>,
+    written: Option<&ObjectVersion>,
     answered: Option<&str>,
     now: Timestamp,
 ) -> Option<SecretBindingStatus> {
     let state = plan.state.as_ref()?;
     let previous = binding.status.clone().unwrap_or_default();
     let generation = binding.metadata.generation.unwrap_or_default();
-    let verdicts = state.verdicts(binding.spec.out_of_sync_policy());
+    let updates = state.updates(binding.spec.out_of_sync_policy());
     let mut next = SecretBindingStatus {
-        conditions: conditions(&previous.conditions, &verdicts, generation, now),
+        conditions: conditions(&previous.conditions, &updates, generation, now),
         observed_generation: Some(generation),
         ..previous.clone()
     };
@@ -39,7 +40,7 @@ pub(super) fn next_status(
         next.revision = None;
     }
     if let Some(delivery) = &plan.delivery {
-        let identity = written.map(Written::identity).or_else(|| delivery.kept.clone());
+        let identity = written.map(ObjectVersion::identity).or_else(|| delivery.kept.clone());
         let (uid, resource_version) = identity.unwrap_or_default();
         let before = previous.target.as_ref().and_then(|target| target.uid.clone());
         if !matches!(plan.action, Action::Keep) || before != uid || previous.revision != delivery.revision {
@@ -78,19 +79,19 @@ fn latency(binding: &SecretBinding, newest: RegistryTime, now: Timestamp) -> Opt
 pub(super) async fn report(
     binding: &Arc<SecretBinding>,
     context: &Context,
-    newest: &Newest<SecretBinding>,
+    mutations: &MutationCache<SecretBinding>,
     plan: &Plan,
-    written: Option<&Written>,
+    written: Option<&ObjectVersion>,
     answered: Option<&str>,
 ) -> Result<(), StatusError> {
     // First, as it has happened, whatever becomes of the status.
-    if let Some(notice) = &plan.notice {
-        let (reason, what) = match notice {
-            Notice::Repaired { what } => ("TargetRepaired", what),
-            Notice::Adopted { what } => ("TargetAdopted", what),
+    if let Some(event) = &plan.event {
+        let (reason, what) = match event {
+            TargetEvent::Repaired { what } => ("TargetRepaired", what),
+            TargetEvent::Adopted { what } => ("TargetAdopted", what),
         };
-        let severity = if matches!(notice, Notice::Repaired { .. }) { Severity::Warning } else { Severity::Normal };
-        context.events.tell(binding.object_ref(&()), severity, reason, "Write", what);
+        let severity = if matches!(event, TargetEvent::Repaired { .. }) { Severity::Warning } else { Severity::Normal };
+        context.events.emit(binding.object_ref(&()), severity, reason, "Write", what);
     }
     let value = plan.newest.filter(|_| written.is_some());
     if let Some(latency) = value.and_then(|value| latency(binding, value, Timestamp::now())) {
@@ -100,12 +101,12 @@ pub(super) async fn report(
     let api: Api<SecretBinding> = Api::namespaced(context.client.clone(), &binding.namespace().unwrap_or_default());
     context.metrics.wrote("secretbindings/status", Verb::Patch);
     let after = write_status(&api, &**binding, &status).await?;
-    newest.wrote(after);
+    mutations.record(after);
     let before = binding.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let is_ready = find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True");
     // To become Ready for the first time is no news: a thousand new bindings would be a thousand Events.
     if !(before.is_empty() && is_ready) {
-        tell_transitions(&context.events, &binding.object_ref(&()), before, &status.conditions);
+        emit_transitions(&context.events, &binding.object_ref(&()), before, &status.conditions);
     }
     Ok(())
 }

@@ -1,15 +1,15 @@
 //! Where every watched environment stands: one poll and one snapshot for all bindings of a source.
 
-mod board;
-mod history;
+#[cfg(test)]
+mod fake_registry;
+mod poll_state;
 mod poller;
 mod reader;
 mod registry;
-#[cfg(test)]
-mod scripted;
+mod revision_tokens;
+mod states;
 #[cfg(test)]
 mod tests;
-mod tracked;
 
 use std::sync::Arc;
 
@@ -17,13 +17,13 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::core::{EnvironmentId, ProjectId};
-use crate::registry::{Fence, Refusal, RegistryError, Snapshot, SourceName};
+use crate::registry::{Refusal, RegistryError, Snapshot, SnapshotVersion, SourceName};
 
-use board::Board;
-use history::History;
-pub use poller::{Poller, Wiring};
+pub use poller::{Poller, PollerDependencies};
 use registry::in_time;
 pub use registry::{Answer, DATABASE_TIMEOUT, Registry};
+use revision_tokens::RevisionTokens;
+use states::SourceStates;
 
 /// Where an environment stands, as last seen.
 #[derive(Debug, Clone)]
@@ -88,9 +88,9 @@ impl SourceState {
     #[must_use]
     pub fn is_older_than(&self, revision: Option<i64>) -> bool {
         match (self, revision) {
-            (Self::Ready(snapshot), Some(revision)) => match snapshot.fence {
-                Fence::Revisions { project, .. } => project.number < revision,
-                Fence::Digest { .. } => false,
+            (Self::Ready(snapshot), Some(revision)) => match snapshot.version {
+                SnapshotVersion::Revisions { project, .. } => project.number < revision,
+                SnapshotVersion::Digest { .. } => false,
             },
             _ => false,
         }
@@ -124,8 +124,8 @@ impl SourceState {
 /// The watched environments, shared by all bindings. Cheap to clone.
 #[derive(Clone)]
 pub struct Sources {
-    board: Arc<Board>,
-    history: Arc<History>,
+    states: Arc<SourceStates>,
+    revision_tokens: Arc<RevisionTokens>,
     registry: Arc<dyn Registry>,
 }
 
@@ -133,20 +133,20 @@ impl Sources {
     /// Where the environment stands, as last seen; costs nothing.
     #[must_use]
     pub fn state(&self, source: &SourceName) -> SourceState {
-        self.board.state(source)
+        self.states.state(source)
     }
 
     /// Where the environment stands according to a look that began after this call, so that the answer cannot be an
     /// old one. Callers at the same time share one look. Waits as long as the registry takes to answer or to time out
     /// ([`DATABASE_TIMEOUT`] per question); the caller's own deadline bounds the whole.
-    pub async fn look_again(&self, source: &SourceName) -> SourceState {
-        self.board.look_again(source).await
+    pub async fn poll_again(&self, source: &SourceName) -> SourceState {
+        self.states.poll_again(source).await
     }
 
-    /// The token that a revision has in the project's history as it is now; `None` where the history has no such
-    /// revision. Cached for as long as the history only grows. Two questions at most.
+    /// The token that a revision has in the project's revision_tokens as it is now; `None` where the revision_tokens has no such
+    /// revision. Cached for as long as the revision_tokens only grows. Two questions at most.
     pub async fn token_of(&self, project: ProjectId, revision: i64) -> Result<Option<Uuid>, RegistryError> {
-        self.history.token_of(&*self.registry, project, revision).await
+        self.revision_tokens.token_of(&*self.registry, project, revision).await
     }
 
     /// Whether the registry proves that the environment was deleted on purpose. Not cached.
@@ -156,6 +156,6 @@ impl Sources {
 
     /// Makes the next look come at once: something else is watched now.
     pub fn nudge(&self) {
-        self.board.nudge();
+        self.states.nudge();
     }
 }

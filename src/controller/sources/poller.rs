@@ -9,10 +9,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::board::Board;
-use super::history::History;
+use super::poll_state::{Next, PollState, backoff};
 use super::registry::{Registry, in_time};
-use super::tracked::{Next, Tracked, backoff};
+use super::revision_tokens::RevisionTokens;
+use super::states::SourceStates;
 use super::{SourceState, Sources};
 use crate::registry::{Refusal, RegistryError, Snapshot, SourceName};
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
@@ -33,7 +33,7 @@ const LISTEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 const SNAPSHOTS: usize = 4;
 
 /// What the poller is tied to.
-pub struct Wiring {
+pub struct PollerDependencies {
     /// The names of all environments to watch, asked for at each look.
     pub watched: Box<dyn Fn() -> BTreeSet<SourceName> + Send>,
     /// Gets the name of each environment whose state is another one now.
@@ -47,10 +47,10 @@ pub struct Wiring {
 /// The task that looks.
 pub struct Poller {
     registry: Arc<dyn Registry>,
-    board: Arc<Board>,
-    history: Arc<History>,
-    wiring: Wiring,
-    tracked: HashMap<SourceName, Tracked>,
+    states: Arc<SourceStates>,
+    revision_tokens: Arc<RevisionTokens>,
+    dependencies: PollerDependencies,
+    poll_state: HashMap<SourceName, PollState>,
     reading: JoinSet<Read>,
     width: Arc<Semaphore>,
     /// Whether the login was found fit since the registry last answered with an error.
@@ -71,21 +71,21 @@ struct Read {
 impl Sources {
     /// The sources, and the task that keeps them up to date.
     #[must_use]
-    pub fn new(registry: Arc<dyn Registry>, wiring: Wiring) -> (Self, Poller) {
-        let (board, history) = (Arc::new(Board::default()), Arc::new(History::default()));
+    pub fn new(registry: Arc<dyn Registry>, dependencies: PollerDependencies) -> (Self, Poller) {
+        let (states, revision_tokens) = (Arc::new(SourceStates::default()), Arc::new(RevisionTokens::default()));
         let poller = Poller {
             registry: Arc::clone(&registry),
-            board: Arc::clone(&board),
-            history: Arc::clone(&history),
-            wiring,
-            tracked: HashMap::new(),
+            states: Arc::clone(&states),
+            revision_tokens: Arc::clone(&revision_tokens),
+            dependencies,
+            poll_state: HashMap::new(),
             reading: JoinSet::new(),
             width: Arc::new(Semaphore::new(SNAPSHOTS)),
             login_checked: false,
             login_was_fit: false,
             failures: 0,
         };
-        (Self { board, history, registry }, poller)
+        (Self { states, revision_tokens, registry }, poller)
     }
 }
 
@@ -99,7 +99,7 @@ impl Poller {
         let mut next = Instant::now();
         let mut earliest = next;
         loop {
-            let board = Arc::clone(&self.board);
+            let states = Arc::clone(&self.states);
             tokio::select! {
                 biased;
                 Some(read) = self.reading.join_next() => {
@@ -108,23 +108,23 @@ impl Poller {
                         // Which one it was is lost: the next look reads every one that is not current again.
                         Err(error) => {
                             tracing::error!(%error, "reading an environment ended in a panic");
-                            self.tracked.values_mut().for_each(|tracked| tracked.reading = false);
+                            self.poll_state.values_mut().for_each(|poll_state| poll_state.reading = false);
                         }
                     }
                     continue;
                 }
                 () = sleep_until(next) => {}
-                () = board.wanted() => next = next.min(earliest),
+                () = states.wanted() => next = next.min(earliest),
                 Some(()) = hints.recv() => next = next.min(earliest),
             }
             if next > Instant::now() {
                 continue;
             }
             let began = Instant::now();
-            if let Err(refusal) = self.look().await {
+            if let Err(refusal) = self.poll().await {
                 return refusal;
             }
-            self.wiring.heartbeat.beat();
+            self.dependencies.heartbeat.beat();
             (next, earliest) = match self.failures {
                 0 => (began + jittered(INTERVAL), began + SPACING),
                 // Whoever asks meanwhile gets the answer of the next attempt: a database that is coming back is not
@@ -135,9 +135,9 @@ impl Poller {
     }
 
     /// One look. An error only where the operator must not go on.
-    async fn look(&mut self) -> Result<(), RegistryError> {
-        let (look, names) = self.board.begin((self.wiring.watched)());
-        self.tracked.retain(|name, _| names.binary_search(name).is_ok());
+    async fn poll(&mut self) -> Result<(), RegistryError> {
+        let (look, names) = self.states.begin((self.dependencies.watched)());
+        self.poll_state.retain(|name, _| names.binary_search(name).is_ok());
         let registry = Arc::clone(&self.registry);
         if !self.login_checked {
             match in_time("checking the operator's login", registry.check_login()).await {
@@ -157,17 +157,17 @@ impl Poller {
         if names.is_empty() {
             return Ok(());
         }
-        match in_time("looking at the watched environments", registry.look(&names)).await {
+        match in_time("looking at the watched environments", registry.poll(&names)).await {
             Ok(found) => {
-                self.wiring.metrics.looked(ReconcileResult::Ok);
+                self.dependencies.metrics.polled(ReconcileResult::Ok);
                 if self.failures > 0 {
                     tracing::info!(failures = self.failures, "the registry answers again");
                 }
                 self.failures = 0;
                 for (name, found) in names.into_iter().zip(found) {
-                    let awaited = self.board.is_awaited(&name);
-                    match self.tracked.entry(name.clone()).or_default().looked(look, found, awaited) {
-                        Next::Say(state) => self.say(&name, look, state),
+                    let awaited = self.states.is_awaited(&name);
+                    match self.poll_state.entry(name.clone()).or_default().polled(look, found, awaited) {
+                        Next::Publish(state) => self.publish(&name, look, state),
                         Next::Read => self.read(name, look),
                         Next::Wait => {}
                     }
@@ -180,7 +180,7 @@ impl Poller {
 
     /// The registry is away for everything.
     fn nothing_answered(&mut self, look: u64, names: Vec<SourceName>, error: &RegistryError) {
-        self.wiring.metrics.looked(ReconcileResult::Error);
+        self.dependencies.metrics.polled(ReconcileResult::Error);
         if self.failures == 0 {
             tracing::warn!(%error, "the registry does not answer; Secrets stay as they are");
         }
@@ -189,17 +189,17 @@ impl Poller {
         self.login_checked = false;
         let now = Timestamp::now();
         for name in names {
-            let tracked = self.tracked.entry(name.clone()).or_default();
-            (tracked.look, tracked.answered) = (look, look);
-            tracked.failed(error, now, false);
-            let state = tracked.state();
-            self.say(&name, look, state);
+            let poll_state = self.poll_state.entry(name.clone()).or_default();
+            (poll_state.look, poll_state.answered) = (look, look);
+            poll_state.failed(error, now, false);
+            let state = poll_state.state();
+            self.publish(&name, look, state);
         }
     }
 
     /// Starts to read a snapshot.
     fn read(&mut self, source: SourceName, look: u64) {
-        self.tracked.entry(source.clone()).or_default().reading = true;
+        self.poll_state.entry(source.clone()).or_default().reading = true;
         let (registry, width) = (Arc::clone(&self.registry), Arc::clone(&self.width));
         self.reading.spawn(async move {
             let _place = width.acquire_owned().await;
@@ -210,12 +210,12 @@ impl Poller {
 
     /// Takes in what was read, unless nobody watches it any more.
     fn take_in(&mut self, Read { source, look, answer }: Read) {
-        let Some(tracked) = self.tracked.get_mut(&source) else { return };
-        tracked.reading = false;
-        if look < tracked.answered {
+        let Some(poll_state) = self.poll_state.get_mut(&source) else { return };
+        poll_state.reading = false;
+        if look < poll_state.answered {
             // Older than what was said meanwhile, so that it would be no answer; a look that came after that needs one.
-            let newest = tracked.look;
-            if newest > tracked.answered {
+            let newest = poll_state.look;
+            if newest > poll_state.answered {
                 self.read(source, newest);
             }
             return;
@@ -224,42 +224,42 @@ impl Poller {
         let mut again = false;
         let state = match answer {
             Ok(Ok(snapshot)) => {
-                self.wiring.metrics.read(ReconcileResult::Ok);
-                self.history.saw(&snapshot);
-                tracked.read(Arc::new(snapshot));
-                if tracked.is_current() {
+                self.dependencies.metrics.read(ReconcileResult::Ok);
+                self.revision_tokens.saw(&snapshot);
+                poll_state.read(Arc::new(snapshot));
+                if poll_state.is_current() {
                     // A look that came later found the same: it is its answer, too.
-                    answers = tracked.look;
+                    answers = poll_state.look;
                 }
                 // It changed while it was read.
-                again = answers < tracked.look;
-                tracked.state()
+                again = answers < poll_state.look;
+                poll_state.state()
             }
             Ok(Err(refusal)) => {
-                self.wiring.metrics.read(ReconcileResult::Ok);
-                tracked.snapshot = None;
+                self.dependencies.metrics.read(ReconcileResult::Ok);
+                poll_state.snapshot = None;
                 SourceState::Refused { refusal }
             }
             Err(error) => {
-                self.wiring.metrics.read(ReconcileResult::Error);
-                if !tracked.is_troubled() {
+                self.dependencies.metrics.read(ReconcileResult::Error);
+                if !poll_state.is_failing() {
                     tracing::warn!(%source, %error, "an environment could not be read");
                 }
-                tracked.failed(&error, Timestamp::now(), true);
-                tracked.state()
+                poll_state.failed(&error, Timestamp::now(), true);
+                poll_state.state()
             }
         };
-        let newest = tracked.look;
-        self.say(&source, answers, state);
+        let newest = poll_state.look;
+        self.publish(&source, answers, state);
         if again {
             self.read(source, newest);
         }
     }
 
-    fn say(&self, source: &SourceName, look: u64, state: SourceState) {
-        if self.board.say(source, look, state) {
+    fn publish(&self, source: &SourceName, look: u64, state: SourceState) {
+        if self.states.publish(source, look, state) {
             // Nobody listens any more only while the operator stops.
-            let _ = self.wiring.changes.send(source.clone());
+            let _ = self.dependencies.changes.send(source.clone());
         }
     }
 }

@@ -7,15 +7,15 @@ use uuid::Uuid;
 
 use super::registry::{Answer, Registry};
 use crate::core::{EnvironmentId, ProjectId};
-use crate::registry::{Look, Reader, Refusal, RegistryError, Snapshot, SourceName};
+use crate::registry::{PollResult, Reader, Refusal, RegistryError, Snapshot, SourceName};
 
 impl Registry for Reader {
     fn check_login(&self) -> Answer<'_, ()> {
         self.check_login().boxed()
     }
 
-    fn look<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<Look>> {
-        self.look(sources).boxed()
+    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>> {
+        self.poll(sources).boxed()
     }
 
     fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>> {

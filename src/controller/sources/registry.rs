@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::core::{EnvironmentId, ProjectId};
-use crate::registry::{Look, Refusal, RegistryError, Snapshot, SourceName};
+use crate::registry::{PollResult, Refusal, RegistryError, Snapshot, SourceName};
 
 /// Longest that any question to the database may take.
 pub const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,12 +16,12 @@ pub const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A pending answer of the registry.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
 
-/// The questions that the operator has for the registry: the seam at which tests put a scripted one.
+/// The questions that the operator has for the registry: the seam at which tests put a fake_registry one.
 pub trait Registry: Send + Sync + 'static {
     /// Whether this login may serve an operator: `Refused` for a superuser, the owner, or one with BYPASSRLS.
     fn check_login(&self) -> Answer<'_, ()>;
     /// Where the environments stand; one round trip, answers in the order of the question.
-    fn look<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<Look>>;
+    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>>;
     /// Everything about one environment.
     fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>>;
     /// The token of a revision in the project's log.

@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::Tables;
+use super::Schema;
 use super::rows::cell;
 use crate::registry::{RegistryError, SCHEMA_VERSION};
 
@@ -35,7 +35,7 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryE
 }
 
 /// Whose tables are there, and whether this program may read them.
-pub(super) async fn tables(client: &Client, schema: &str, quoted: &str) -> Result<Tables, RegistryError> {
+pub(super) async fn tables(client: &Client, schema: &str, quoted: &str) -> Result<Schema, RegistryError> {
     let attempt = "looking for the registry's tables";
     let failed = |error: tokio_postgres::Error| RegistryError::from_driver(attempt, &error);
     let row = client
@@ -53,7 +53,7 @@ pub(super) async fn tables(client: &Client, schema: &str, quoted: &str) -> Resul
         )));
     }
     if !cell::<bool>(&row, 0, "pg_class", "relname")? {
-        return Ok(Tables::Documented);
+        return Ok(Schema::External);
     }
     let row = client
         .query_typed_one(&format!("SELECT version, oldest_reader FROM {quoted}.schema_floor"), &[])
@@ -67,7 +67,7 @@ pub(super) async fn tables(client: &Client, schema: &str, quoted: &str) -> Resul
         )));
     }
     require_served(oldest_reader)?;
-    Ok(Tables::Ours)
+    Ok(Schema::Native)
 }
 
 /// Whether the schema still serves readers of this version.

@@ -1,11 +1,11 @@
 //! The operator's side of the registry: it only ever reads.
 //!
-//! Two kinds of tables are read: our own, with revisions as a fence, and someone else's, with just the documented
+//! Two kinds of tables are read: our own, with revisions as a version, and someone else's, with just the documented
 //! columns, where a digest has to do. Both answer in the same types.
 
-mod documented;
+mod external;
 mod login;
-mod ours;
+mod native;
 mod rows;
 
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio_postgres::{AsyncMessage, IsolationLevel, Row, Transaction};
 use uuid::Uuid;
 
 use super::connect::from_pool;
-use super::{ConnectSettings, Look, Refusal, RegistryError, Snapshot, SourceName};
+use super::{ConnectSettings, PollResult, Refusal, RegistryError, Snapshot, SourceName};
 use crate::core::{EnvironmentId, ProjectId};
 
 /// Connections of an operator: the poll, and a few snapshots beside it.
@@ -31,11 +31,11 @@ const LIMIT: &str = "SELECT set_config('statement_timeout', $1, true)";
 
 /// Whose tables these are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tables {
+pub enum Schema {
     /// Made by `tidelock migrate`.
-    Ours,
+    Native,
     /// The documented columns, filled by another program.
-    Documented,
+    External,
 }
 
 /// A pool of connections that read. Cheap to clone.
@@ -45,7 +45,7 @@ pub struct Reader {
     settings: ConnectSettings,
     listen: ConnectSettings,
     schema: String,
-    tables: std::sync::Arc<OnceCell<Tables>>,
+    tables: std::sync::Arc<OnceCell<Schema>>,
 }
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -77,19 +77,19 @@ impl Reader {
     ///
     /// # Errors
     /// [`RegistryError::Unavailable`] and what else the database answers; a source that may not be read is no error.
-    pub async fn look(&self, sources: &[SourceName]) -> Result<Vec<Look>, RegistryError> {
+    pub async fn poll(&self, sources: &[SourceName]) -> Result<Vec<PollResult>, RegistryError> {
         let tables = self.tables().await?;
         let projects: Vec<&str> = sources.iter().map(|source| source.project.as_str()).collect();
         let environments: Vec<&str> = sources.iter().map(|source| source.environment.as_str()).collect();
         let query = match tables {
-            Tables::Ours => ours::LOOK,
-            Tables::Documented => documented::LOOK,
+            Schema::Native => native::POLL,
+            Schema::External => external::POLL,
         };
         let parameters: [Parameter<'_>; 2] = [(&projects, Type::TEXT_ARRAY), (&environments, Type::TEXT_ARRAY)];
         let rows = self.ask("looking at the environments", query, &parameters).await?;
         let read = match tables {
-            Tables::Ours => ours::read_look,
-            Tables::Documented => documented::read_look,
+            Schema::Native => native::read_poll_result,
+            Schema::External => external::read_poll_result,
         };
         let mut looks = vec![None; sources.len()];
         for row in &rows {
@@ -98,11 +98,11 @@ impl Reader {
             match look {
                 Some(look @ None) => *look = Some(read(row)?),
                 // Where names are not unique, as someone else's tables need not have them.
-                Some(look) => *look = Some(Look::Refused(Refusal::NameNotUnique)),
+                Some(look) => *look = Some(PollResult::Refused(Refusal::NameNotUnique)),
                 None => {}
             }
         }
-        Ok(looks.into_iter().map(|look| look.unwrap_or(Look::Refused(Refusal::ProjectNotVisible))).collect())
+        Ok(looks.into_iter().map(|look| look.unwrap_or(PollResult::Refused(Refusal::ProjectNotVisible))).collect())
     }
 
     /// Everything about one environment, from one database snapshot.
@@ -123,8 +123,8 @@ impl Reader {
         transaction.query_typed(LIMIT, &[(&limit(), Type::TEXT)]).await.map_err(failed)?;
         let reading = Reading { transaction: &transaction, schema: &self.schema, source };
         let snapshot = match tables {
-            Tables::Ours => ours::snapshot(&reading).await?,
-            Tables::Documented => documented::snapshot(&reading).await?,
+            Schema::Native => native::snapshot(&reading).await?,
+            Schema::External => external::snapshot(&reading).await?,
         };
         transaction.commit().await.map_err(failed)?;
         Ok(snapshot)
@@ -135,7 +135,7 @@ impl Reader {
     /// # Errors
     /// As [`look`](Self::look).
     pub async fn token_of(&self, project: ProjectId, revision: i64) -> Result<Option<Uuid>, RegistryError> {
-        if self.tables().await? == Tables::Documented {
+        if self.tables().await? == Schema::External {
             return Ok(None);
         }
         let query = "SELECT token FROM @schema@.revision_log WHERE project_id = $1 AND revision = $2";
@@ -151,7 +151,7 @@ impl Reader {
     /// # Errors
     /// As [`look`](Self::look).
     pub async fn environment_was_deleted(&self, environment: EnvironmentId) -> Result<bool, RegistryError> {
-        if self.tables().await? == Tables::Documented {
+        if self.tables().await? == Schema::External {
             return Ok(false);
         }
         let query = "SELECT 1 FROM @schema@.environments WHERE id = $1 AND deleted_at IS NOT NULL";
@@ -194,7 +194,7 @@ impl Reader {
     }
 
     /// Whose tables these are; asked once, when the database first answers.
-    async fn tables(&self) -> Result<Tables, RegistryError> {
+    async fn tables(&self) -> Result<Schema, RegistryError> {
         self.tables
             .get_or_try_init(|| async {
                 let client = self.client("looking for the registry's tables").await?;
@@ -246,7 +246,11 @@ impl Reading<'_> {
     }
 
     /// The look of this very snapshot.
-    async fn look(&self, query: &str, read: fn(&Row) -> Result<Look, RegistryError>) -> Result<Look, RegistryError> {
+    async fn poll(
+        &self,
+        query: &str,
+        read: fn(&Row) -> Result<PollResult, RegistryError>,
+    ) -> Result<PollResult, RegistryError> {
         let (projects, environments) = ([self.source.project.as_str()], [self.source.environment.as_str()]);
         let parameters: [Parameter<'_>; 2] =
             [(&projects.as_slice(), Type::TEXT_ARRAY), (&environments.as_slice(), Type::TEXT_ARRAY)];

@@ -2,18 +2,18 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::super::content::{ContentError, Values};
-use super::super::observed::Observed;
-use super::super::ownership::Ownership;
-use super::super::state::BindingState;
-use super::super::target::{Desired, Differences, TooLarge, Whole};
-use super::resolve::{Base, Intent, delivered, registry_revision, revision_of};
-use super::{Action, BLOCKED, Delivery, Doomed, Notice, Plan};
+use super::checks::{Base, Intent, delivered, registry_revision, revision_of};
+use super::content::{ContentError, Values};
+use super::ownership::Ownership;
+use super::state::BindingState;
+use super::target::{Desired, Differences, FullSecret, TooLarge};
+use super::{Action, BLOCKED_REQUEUE_AFTER, DeletePreconditions, Delivery, Plan, TargetEvent};
 use crate::api::Reason;
+use crate::controller::secret_binding::observed::Observed;
 
 /// The second stage: compares what was opened with what is there.
 #[must_use]
-pub(in super::super) fn compose(seen: &Observed, intent: Intent, opened: Result<Values, ContentError>) -> Plan {
+pub(crate) fn compose(observed: &Observed, intent: Intent, opened: Result<Values, ContentError>) -> Plan {
     let registry_revision = registry_revision(intent.snapshot);
     let refuse = |reason, message, intent: Intent| {
         let state = BindingState::Undelivered { reason, message, in_sync: intent.in_sync };
@@ -23,17 +23,17 @@ pub(in super::super) fn compose(seen: &Observed, intent: Intent, opened: Result<
         Ok(values) => values,
         Err(error) => return refuse(reason_of(&error), error.to_string(), intent),
     };
-    let binding = &*seen.binding;
+    let binding = &*observed.binding;
     let desired = Desired { binding, values, provenance: intent.provenance.clone() };
     let differences = match &intent.base {
-        Base::Whole(whole) => Some(desired.differences(whole)),
+        Base::Full(whole) => Some(desired.differences(whole)),
         Base::Nothing | Base::Metadata(_) => None,
     };
-    if let (Base::Whole(whole), Some(differences)) = (&intent.base, &differences)
+    if let (Base::Full(whole), Some(differences)) = (&intent.base, &differences)
         && let Some(message) = immutable(binding.spec.target_type(), whole, differences)
     {
         // One that is not ours yet sends no event when it is deleted.
-        let requeue = (intent.ownership == Some(Ownership::Adoptable)).then_some(BLOCKED);
+        let requeue = (intent.ownership == Some(Ownership::Adoptable)).then_some(BLOCKED_REQUEUE_AFTER);
         return Plan { requeue, ..refuse(Reason::TargetImmutable, message, intent) };
     }
     let action = match act(&desired, &intent.base, differences.as_ref()) {
@@ -45,26 +45,26 @@ pub(in super::super) fn compose(seen: &Observed, intent: Intent, opened: Result<
         inputs: intent.inputs.clone(),
         keys: desired.values.len(),
         revision: match &action {
-            Action::Keep => revision_of(&seen.baseline),
+            Action::Keep => revision_of(&observed.baseline),
             _ => intent.provenance.origin.at.map(|at| at.revision),
         },
         kept: match (&action, &intent.base) {
-            (Action::Keep, Base::Whole(whole)) => Some(identity(&whole.0.metadata)),
+            (Action::Keep, Base::Full(whole)) => Some(identity(&whole.0.metadata)),
             _ => None,
         },
     };
     let newest = intent.picked.iter().map(|key| key.row.updated_at).max();
-    let notice = notice(seen, &intent, &action, differences.as_ref());
+    let event = event(observed, &intent, &action, differences.as_ref());
     let state = intent
         .shortfall
         .unwrap_or_else(|| delivered(&delivery, &intent.source, &binding.target_name(), intent.in_sync));
     Plan {
         action,
-        strays: seen.strays.iter().map(Doomed::from).collect(),
+        orphans: observed.orphans.iter().map(DeletePreconditions::from).collect(),
         delivery: Some(delivery),
         registry_revision,
         newest,
-        notice,
+        event,
         ..Plan::say(state)
     }
 }
@@ -73,8 +73,8 @@ fn act(desired: &Desired, base: &Base, differences: Option<&Differences>) -> Res
     match base {
         Base::Nothing => desired.build(None).map(Action::Create),
         Base::Metadata(metadata) => desired.build(Some(metadata)).map(Action::Replace),
-        Base::Whole(_) if differences.is_some_and(Differences::is_empty) => Ok(Action::Keep),
-        Base::Whole(whole) => {
+        Base::Full(_) if differences.is_some_and(Differences::is_empty) => Ok(Action::Keep),
+        Base::Full(whole) => {
             let mut next = desired.build(Some(&whole.0.metadata))?;
             // Nobody can take it back.
             next.0.immutable = next.0.immutable.or(whole.is_immutable().then_some(true));
@@ -84,7 +84,7 @@ fn act(desired: &Desired, base: &Base, differences: Option<&Differences>) -> Res
 }
 
 /// Why Kubernetes would not let the Secret become what it is to be.
-fn immutable(type_: &str, current: &Whole, differences: &Differences) -> Option<String> {
+fn immutable(type_: &str, current: &FullSecret, differences: &Differences) -> Option<String> {
     if current.type_() != type_ {
         return Some(format!("the Secret has type {}, and the spec asks for {type_}", current.type_()));
     }
@@ -93,24 +93,29 @@ fn immutable(type_: &str, current: &Whole, differences: &Differences) -> Option<
 }
 
 /// Repaired, where the source asks for nothing new and the Secret is different all the same.
-fn notice(seen: &Observed, intent: &Intent, action: &Action, differences: Option<&Differences>) -> Option<Notice> {
-    let name = seen.binding.target_name();
-    let status = seen.binding.status.as_ref().and_then(|status| status.target.as_ref());
+fn event(
+    observed: &Observed,
+    intent: &Intent,
+    action: &Action,
+    differences: Option<&Differences>,
+) -> Option<TargetEvent> {
+    let name = observed.binding.target_name();
+    let status = observed.binding.status.as_ref().and_then(|status| status.target.as_ref());
     let written = status.filter(|target| target.name == name);
     match (action, &intent.ownership) {
         (Action::Create(_), _) if written.is_some() => {
-            Some(Notice::Repaired { what: format!("Secret {name} was gone") })
+            Some(TargetEvent::Repaired { what: format!("Secret {name} was gone") })
         }
         (Action::Replace(_), Some(Ownership::Adoptable)) => {
-            Some(Notice::Adopted { what: format!("Secret {name}, which was handed over") })
+            Some(TargetEvent::Adopted { what: format!("Secret {name}, which was handed over") })
         }
-        (Action::Replace(_), Some(Ownership::ReBorn)) => {
-            Some(Notice::Adopted { what: format!("Secret {name} of an earlier binding of this name") })
+        (Action::Replace(_), Some(Ownership::PreviousBinding)) => {
+            Some(TargetEvent::Adopted { what: format!("Secret {name} of an earlier binding of this name") })
         }
         (Action::Replace(_), _) => {
             let same = written.is_some_and(|target| target.inputs.is_some() && target.inputs == intent.inputs);
             let differences = differences.filter(|_| same)?;
-            Some(Notice::Repaired { what: format!("Secret {name}: {differences}") })
+            Some(TargetEvent::Repaired { what: format!("Secret {name}: {differences}") })
         }
         _ => None,
     }

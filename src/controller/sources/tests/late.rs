@@ -8,14 +8,14 @@ use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::super::scripted::{Scripted, source};
+use super::super::fake_registry::{FakeRegistry, source};
 use super::super::{SourceState, Sources};
 use super::{revision, told, until};
 use crate::registry::{Refusal, SourceName};
 
 /// A poller that is reading `dev`, which takes until the test says so; the first change was told of for `others`.
 async fn reading_dev(
-    registry: &Arc<Scripted>,
+    registry: &Arc<FakeRegistry>,
     others: &[&str],
 ) -> (Sources, UnboundedReceiver<SourceName>, Arc<Notify>) {
     let done = Arc::new(Notify::new());
@@ -32,10 +32,10 @@ async fn reading_dev(
 
 #[tokio::test(start_paused = true)]
 async fn what_was_read_before_a_change_is_no_answer_to_who_asks_after_it() {
-    let registry = Scripted::new();
+    let registry = FakeRegistry::new();
     let (sources, _changes, done) = reading_dev(&registry, &[]).await;
     registry.change();
-    let asked = tokio::spawn(async move { sources.look_again(&source("dev")).await });
+    let asked = tokio::spawn(async move { sources.poll_again(&source("dev")).await });
     sleep(Duration::from_millis(50)).await;
     assert_eq!(registry.with(|script| script.looks), 2, "a look has seen the change");
     assert!(!asked.is_finished());
@@ -48,7 +48,7 @@ async fn what_was_read_before_a_change_is_no_answer_to_who_asks_after_it() {
 #[tokio::test(start_paused = true)]
 async fn what_was_read_late_does_not_take_back_what_was_said_meanwhile() {
     for away in [true, false] {
-        let registry = Scripted::new();
+        let registry = FakeRegistry::new();
         let (sources, mut changes, done) = reading_dev(&registry, &[]).await;
         registry.with(|script| {
             script.away = away;
@@ -67,7 +67,7 @@ async fn what_was_read_late_does_not_take_back_what_was_said_meanwhile() {
 
 #[tokio::test(start_paused = true)]
 async fn an_environment_that_takes_long_to_read_keeps_no_other_one_waiting() {
-    let registry = Scripted::new();
+    let registry = FakeRegistry::new();
     let (sources, mut changes, _done) = reading_dev(&registry, &["staging"]).await;
     registry.change();
     assert_eq!(told(&mut changes).await, source("staging"));
@@ -77,7 +77,7 @@ async fn an_environment_that_takes_long_to_read_keeps_no_other_one_waiting() {
 
 #[tokio::test(start_paused = true)]
 async fn four_environments_are_read_at_once_and_looks_go_on_meanwhile() {
-    let registry = Scripted::new();
+    let registry = FakeRegistry::new();
     let (names, done) = (["a", "b", "c", "d", "e", "f"], Arc::new(Notify::new()));
     registry.with(|script| script.slow = names.map(|name| (source(name), Arc::clone(&done))).into());
     let (_sources, mut changes) = registry.start(&names);

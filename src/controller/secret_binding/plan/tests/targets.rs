@@ -1,8 +1,8 @@
 //! Whose Secret it is, and what becomes of the one that was written before.
 
 use super::super::super::fixtures::{SnapshotFixture, binding, secret, snapshot};
-use super::super::super::plan::{BLOCKED, Notice};
-use super::super::super::world::{World, world};
+use super::super::super::plan::{BLOCKED_REQUEUE_AFTER, TargetEvent};
+use super::super::super::simulated_cluster::{SimulatedCluster, cluster};
 use crate::api::ConditionType::{Delivered, ResolvedRefs};
 use crate::api::names::{ADOPT, RELEASE_REMOVAL};
 
@@ -10,163 +10,163 @@ fn ab() -> SnapshotFixture {
     snapshot().with("A", "one").with("B", "two")
 }
 
-fn delivered() -> World {
-    let mut world = world(binding("app")).reading(ab());
-    world.reconcile();
-    world
+fn delivered() -> SimulatedCluster {
+    let mut cluster = cluster(binding("app")).reading(ab());
+    cluster.reconcile();
+    cluster
 }
 
 #[test]
 fn a_foreign_secret_is_not_touched_and_the_binding_goes_on_once_it_is_gone() {
     let foreign = secret("app").with("theirs", "x").build();
-    let mut world = world(binding("app")).reading(ab()).with_secret(foreign.clone());
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!(world.secret("app"), &foreign);
-    assert_eq!((world.condition(Delivered).1, world.requeue), ("TargetForeign", Some(BLOCKED)));
-    assert_eq!(world.condition(ResolvedRefs).0, "True");
-    assert_eq!((world.reconcile(), world.requeue), (vec![], Some(BLOCKED)));
-    world.delete_secret("app");
-    assert_eq!(world.reconcile(), ["create app", "status"]);
+    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(foreign.clone());
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!(cluster.secret("app"), &foreign);
+    assert_eq!((cluster.condition(Delivered).1, cluster.requeue), ("TargetForeign", Some(BLOCKED_REQUEUE_AFTER)));
+    assert_eq!(cluster.condition(ResolvedRefs).0, "True");
+    assert_eq!((cluster.reconcile(), cluster.requeue), (vec![], Some(BLOCKED_REQUEUE_AFTER)));
+    cluster.delete_secret("app");
+    assert_eq!(cluster.reconcile(), ["create app", "status"]);
 }
 
 #[test]
 fn a_secret_that_is_handed_over_becomes_this_bindings_alone() {
-    let mut world = world(binding("app")).reading(ab()).with_secret(secret("app").with("theirs", "x").build());
-    world.reconcile();
-    world.edit_secret("app", |secret| {
+    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(secret("app").with("theirs", "x").build());
+    cluster.reconcile();
+    cluster.edit_secret("app", |secret| {
         secret.metadata.annotations.get_or_insert_default().insert(ADOPT.into(), "app".into());
     });
-    assert_eq!(world.reconcile(), ["replace app", "status"]);
-    assert_eq!(world.data("app").expect("a Secret"), ["A=one", "B=two"]);
-    assert!(matches!(world.notice, Some(Notice::Adopted { .. })));
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+    assert_eq!(cluster.data("app").expect("a Secret"), ["A=one", "B=two"]);
+    assert!(matches!(cluster.event, Some(TargetEvent::Adopted { .. })));
 }
 
 #[test]
 fn of_two_bindings_for_one_target_the_owner_wins_and_else_the_older() {
     let rival = binding("other").build();
-    let mut world = world(binding("app")).reading(ab()).with_secret(secret("app").controlled_by(&rival).build());
-    world.reconcile();
-    assert_eq!((world.condition(Delivered).1, world.requeue), ("TargetTaken", Some(BLOCKED)));
-    assert!(world.condition(Delivered).2.contains("SecretBinding other"));
+    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(secret("app").controlled_by(&rival).build());
+    cluster.reconcile();
+    assert_eq!((cluster.condition(Delivered).1, cluster.requeue), ("TargetTaken", Some(BLOCKED_REQUEUE_AFTER)));
+    assert!(cluster.condition(Delivered).2.contains("SecretBinding other"));
 
-    world.delete_secret("app");
-    world.elder = Some("other".into());
-    world.reconcile();
-    assert_eq!((world.condition(Delivered).1, world.requeue), ("TargetTaken", Some(BLOCKED)));
-    world.elder = None;
-    assert_eq!(world.reconcile(), ["create app", "status"]);
+    cluster.delete_secret("app");
+    cluster.earlier_claimant = Some("other".into());
+    cluster.reconcile();
+    assert_eq!((cluster.condition(Delivered).1, cluster.requeue), ("TargetTaken", Some(BLOCKED_REQUEUE_AFTER)));
+    cluster.earlier_claimant = None;
+    assert_eq!(cluster.reconcile(), ["create app", "status"]);
     // An older one that comes later does not take it away.
-    world.elder = Some("other".into());
-    world.read(ab().with("A", "new").at_revision(6));
-    assert_eq!(world.reconcile(), ["replace app", "status"]);
+    cluster.earlier_claimant = Some("other".into());
+    cluster.read(ab().with("A", "new").at_revision(6));
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
 }
 
 #[test]
 fn a_binding_that_is_made_again_takes_its_secret_over_without_a_gap() {
-    let mut world = delivered();
-    world.binding.metadata.uid = Some("another-life".into());
-    world.binding.status = None;
-    assert_eq!(world.reconcile(), ["replace app", "status"]);
-    assert!(matches!(world.notice, Some(Notice::Adopted { .. })));
-    let owners = world.secret("app").metadata.owner_references.as_ref().expect("owners");
+    let mut cluster = delivered();
+    cluster.binding.metadata.uid = Some("another-life".into());
+    cluster.binding.status = None;
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+    assert!(matches!(cluster.event, Some(TargetEvent::Adopted { .. })));
+    let owners = cluster.secret("app").metadata.owner_references.as_ref().expect("owners");
     assert_eq!(owners.iter().map(|owner| owner.uid.as_str()).collect::<Vec<_>>(), ["another-life"]);
 }
 
 #[test]
 fn a_binding_that_is_made_again_holds_what_the_first_one_would_have_held() {
-    let mut world = delivered();
-    world.binding.metadata.uid = Some("another-life".into());
-    world.binding.status = None;
-    world.read(ab().vanished("B").at_revision(6));
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!((world.ready().1, world.data("app").map(|data| data.len())), ("RemovalUnproven", Some(2)));
+    let mut cluster = delivered();
+    cluster.binding.metadata.uid = Some("another-life".into());
+    cluster.binding.status = None;
+    cluster.read(ab().vanished("B").at_revision(6));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!((cluster.ready().1, cluster.data("app").map(|data| data.len())), ("RemovalUnproven", Some(2)));
 }
 
 #[test]
 fn a_binding_that_was_made_again_meanwhile_takes_nothing_over() {
-    let mut world = delivered();
-    world.binding.metadata.uid = Some("another-life".into());
-    world.superseded = true;
-    world.read(ab().with("A", "new").at_revision(6));
-    assert_eq!(world.reconcile(), Vec::<String>::new());
+    let mut cluster = delivered();
+    cluster.binding.metadata.uid = Some("another-life".into());
+    cluster.superseded = true;
+    cluster.read(ab().with("A", "new").at_revision(6));
+    assert_eq!(cluster.reconcile(), Vec::<String>::new());
 }
 
 #[test]
 fn a_renamed_target_is_written_first_and_then_the_old_one_removed() {
-    let mut world = delivered();
-    world.edit_binding(binding("app").into_target("new"));
-    assert_eq!(world.reconcile(), ["create new", "delete app", "status"]);
-    assert_eq!(world.data("new").expect("a Secret"), ["A=one", "B=two"]);
-    assert_eq!(world.reconcile(), Vec::<String>::new());
+    let mut cluster = delivered();
+    cluster.edit_binding(binding("app").into_target("new"));
+    assert_eq!(cluster.reconcile(), ["create new", "delete app", "status"]);
+    assert_eq!(cluster.data("new").expect("a Secret"), ["A=one", "B=two"]);
+    assert_eq!(cluster.reconcile(), Vec::<String>::new());
 }
 
 #[test]
 fn a_renamed_target_that_cannot_be_written_leaves_the_old_one() {
-    let mut world = delivered().with_secret(secret("new").with("theirs", "x").build());
-    world.edit_binding(binding("app").into_target("new"));
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!(world.ready().1, "TargetForeign");
-    assert!(world.data("app").is_some());
+    let mut cluster = delivered().with_secret(secret("new").with("theirs", "x").build());
+    cluster.edit_binding(binding("app").into_target("new"));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!(cluster.ready().1, "TargetForeign");
+    assert!(cluster.data("app").is_some());
 }
 
 #[test]
 fn renaming_a_target_loses_no_key_that_an_unchanged_one_would_keep() {
-    let mut world = delivered();
-    world.edit_binding(binding("app").into_target("new"));
-    world.read(ab().vanished("B").at_revision(6));
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!((world.ready().1, world.data("new")), ("RemovalUnproven", None));
-    world.annotate_binding(RELEASE_REMOVAL, "6");
-    assert_eq!(world.reconcile(), ["create new", "delete app", "status"]);
+    let mut cluster = delivered();
+    cluster.edit_binding(binding("app").into_target("new"));
+    cluster.read(ab().vanished("B").at_revision(6));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!((cluster.ready().1, cluster.data("new")), ("RemovalUnproven", None));
+    cluster.annotate_binding(RELEASE_REMOVAL, "6");
+    assert_eq!(cluster.reconcile(), ["create new", "delete app", "status"]);
 }
 
 #[test]
 fn a_renamed_target_whose_old_secret_lost_its_annotations_waits_for_a_person() {
-    let mut world = delivered();
-    world.edit_secret("app", |secret| secret.metadata.annotations = None);
-    world.edit_binding(binding("app").into_target("new"));
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!((world.ready().1, world.data("new")), ("RemovalUnproven", None));
-    world.annotate_binding(RELEASE_REMOVAL, "5");
-    assert_eq!(world.reconcile(), ["create new", "delete app", "status"]);
+    let mut cluster = delivered();
+    cluster.edit_secret("app", |secret| secret.metadata.annotations = None);
+    cluster.edit_binding(binding("app").into_target("new"));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!((cluster.ready().1, cluster.data("new")), ("RemovalUnproven", None));
+    cluster.annotate_binding(RELEASE_REMOVAL, "5");
+    assert_eq!(cluster.reconcile(), ["create new", "delete app", "status"]);
 }
 
 #[test]
 fn an_immutable_secret_is_written_once_and_a_later_difference_is_reported() {
-    let mut world = world(binding("app").immutable()).reading(ab());
-    world.reconcile();
-    assert_eq!(world.secret("app").immutable, Some(true));
-    world.read(ab().with("A", "new").at_revision(6));
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!(world.ready(), ("False", "TargetImmutable"));
-    assert!(world.condition(Delivered).2.contains("changed keys A"), "{}", world.condition(Delivered).2);
+    let mut cluster = cluster(binding("app").immutable()).reading(ab());
+    cluster.reconcile();
+    assert_eq!(cluster.secret("app").immutable, Some(true));
+    cluster.read(ab().with("A", "new").at_revision(6));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!(cluster.ready(), ("False", "TargetImmutable"));
+    assert!(cluster.condition(Delivered).2.contains("changed keys A"), "{}", cluster.condition(Delivered).2);
     // A person deletes it; it is made anew.
-    world.delete_secret("app");
-    assert_eq!(world.reconcile(), ["create app", "status"]);
-    assert_eq!(world.data("app").expect("a Secret"), ["A=new", "B=two"]);
+    cluster.delete_secret("app");
+    assert_eq!(cluster.reconcile(), ["create app", "status"]);
+    assert_eq!(cluster.data("app").expect("a Secret"), ["A=new", "B=two"]);
 }
 
 #[test]
 fn a_change_of_type_is_reported_and_never_done_by_deleting() {
-    let mut world = delivered();
-    world.edit_binding(binding("app").of_type("example.com/config"));
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!(world.ready(), ("False", "TargetImmutable"));
-    assert!(world.condition(Delivered).2.contains("Opaque"));
-    world.edit_binding(binding("app"));
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!(world.ready(), ("True", "Ready"));
+    let mut cluster = delivered();
+    cluster.edit_binding(binding("app").of_type("example.com/config"));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!(cluster.ready(), ("False", "TargetImmutable"));
+    assert!(cluster.condition(Delivered).2.contains("Opaque"));
+    cluster.edit_binding(binding("app"));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!(cluster.ready(), ("True", "Ready"));
 }
 
 #[test]
 fn labels_are_kept_up_also_on_an_immutable_secret() {
-    let mut world = world(binding("app").immutable()).reading(ab());
-    world.reconcile();
-    world.edit_binding(binding("app").immutable().labelled("team", "shop"));
-    assert_eq!(world.reconcile(), ["replace app", "status"]);
-    world.edit_binding(binding("app"));
-    assert_eq!(world.reconcile(), ["replace app", "status"]);
-    assert_eq!(world.secret("app").immutable, Some(true));
+    let mut cluster = cluster(binding("app").immutable()).reading(ab());
+    cluster.reconcile();
+    cluster.edit_binding(binding("app").immutable().labelled("team", "shop"));
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+    cluster.edit_binding(binding("app"));
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+    assert_eq!(cluster.secret("app").immutable, Some(true));
 }
 
 #[test]
@@ -177,30 +177,30 @@ fn types_that_mint_credentials_and_reserved_names_are_refused_whatever_the_schem
         binding("app").labelled("argocd.argoproj.io/instance", "x"),
         binding("app").labelled("tidelock.dev/rows", "x"),
     ] {
-        let mut world = world(invalid).reading(ab());
-        assert_eq!(world.reconcile(), ["status"]);
-        assert_eq!((world.ready().1, world.data("app")), ("InvalidSpec", None));
+        let mut cluster = cluster(invalid).reading(ab());
+        assert_eq!(cluster.reconcile(), ["status"]);
+        assert_eq!((cluster.ready().1, cluster.data("app")), ("InvalidSpec", None));
     }
 }
 
 #[test]
 fn a_secret_that_is_being_deleted_is_waited_for() {
-    let mut world = delivered();
-    world.edit_secret("app", |secret| {
+    let mut cluster = delivered();
+    cluster.edit_secret("app", |secret| {
         let time = jiff::Timestamp::from_second(1).expect("a time");
         secret.metadata.deletion_timestamp = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
     });
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!((world.ready().1, world.requeue), ("WriteFailed", Some(BLOCKED)));
-    world.delete_secret("app");
-    assert_eq!(world.reconcile(), ["create app", "status"]);
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!((cluster.ready().1, cluster.requeue), ("WriteFailed", Some(BLOCKED_REQUEUE_AFTER)));
+    cluster.delete_secret("app");
+    assert_eq!(cluster.reconcile(), ["create app", "status"]);
 }
 
 #[test]
 fn a_source_of_a_kind_that_nobody_knows_is_told_and_the_secret_keeps_what_it_has() {
-    let mut world = delivered();
-    let before = world.data("app");
-    world.edit_binding(binding("app").of_a_kind_that_nobody_knows());
-    assert_eq!(world.reconcile(), ["status"]);
-    assert_eq!((world.ready().1, world.data("app")), ("InvalidSpec", before));
+    let mut cluster = delivered();
+    let before = cluster.data("app");
+    cluster.edit_binding(binding("app").of_a_kind_that_nobody_knows());
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!((cluster.ready().1, cluster.data("app")), ("InvalidSpec", before));
 }

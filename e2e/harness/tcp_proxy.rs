@@ -1,0 +1,96 @@
+//! A proxy to a server, which a test can cut or stall: the server away, or the network, without stopping what others use.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Whole,
+    Cut,
+    Stalled,
+}
+
+/// A port on 127.0.0.1 that leads to another one, for as long as the runtime of the test lives.
+pub(crate) struct TcpProxy {
+    from: u16,
+    to: u16,
+    state: Arc<watch::Sender<State>>,
+}
+
+impl TcpProxy {
+    /// A whole proxy to a port on 127.0.0.1.
+    pub(crate) async fn to(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
+        let from = listener.local_addr().expect("a bound socket has an address").port();
+        let state = Arc::new(watch::Sender::new(State::Whole));
+        let watched = state.clone();
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(connect(client, port, watched.subscribe()));
+            }
+        });
+        Self { from, to: port, state }
+    }
+
+    /// The port of this end.
+    pub(crate) fn port(&self) -> u16 {
+        self.from
+    }
+
+    /// A URL of the server behind it, turned into one that goes through it.
+    pub(crate) fn reroute(&self, url: &str) -> String {
+        let rerouted = url.replacen(&format!("127.0.0.1:{}", self.to), &format!("127.0.0.1:{}", self.from), 1);
+        assert_ne!(rerouted, url, "this proxy leads to port {}", self.to);
+        rerouted
+    }
+
+    /// Ends every connection, and every new one at once, until it is mended.
+    pub(crate) fn cut(&self) {
+        self.state.send_replace(State::Cut);
+    }
+
+    /// Keeps connections open and passes nothing on, in neither direction, until it is mended.
+    pub(crate) fn stall(&self) {
+        self.state.send_replace(State::Stalled);
+    }
+
+    /// Passes on what comes, and what came while it was stalled.
+    pub(crate) fn mend(&self) {
+        self.state.send_replace(State::Whole);
+    }
+}
+
+async fn connect(client: TcpStream, port: u16, state: watch::Receiver<State>) {
+    if *state.borrow() == State::Cut {
+        return;
+    }
+    // Where there is no server, the client sees its connection end.
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
+    let (client_reads, client_writes) = client.into_split();
+    let (server_reads, server_writes) = server.into_split();
+    tokio::join!(pass_on(client_reads, server_writes, state.clone()), pass_on(server_reads, client_writes, state));
+}
+
+/// Copies until one side closes or the proxy is cut.
+async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let read = tokio::select! {
+            read = from.read(&mut buffer) => read,
+            cut = state.wait_for(|state| *state == State::Cut) => { drop(cut); return }
+        };
+        let Ok(count @ 1..) = read else { return };
+        match state.wait_for(|state| *state != State::Stalled).await.map(|state| *state) {
+            Ok(State::Whole) => {}
+            _ => return,
+        }
+        if to.write_all(&buffer[..count]).await.is_err() {
+            return;
+        }
+    }
+}

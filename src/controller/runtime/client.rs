@@ -1,0 +1,91 @@
+//! Two clients: one for requests, where every answer has its time, and one for watches, which are long by nature.
+
+use std::time::Duration;
+
+use kube::client::{Client, ClientBuilder, retry::RetryPolicy};
+use kube::{Config, config::InferConfigError};
+use tower::buffer::BufferLayer;
+use tower::retry::RetryLayer;
+use tower::timeout::TimeoutLayer;
+
+/// Longest that a request may take, repetitions included.
+const REQUEST: Duration = Duration::from_secs(15);
+
+/// Longest that a connection may take to come about.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Longest silence on a watch's connection: more than a watch itself lasts, so that it ends first.
+const WATCH_SILENCE: Duration = Duration::from_secs(330);
+
+/// Shortest and longest pause before a request that the API server put off (429, 503, 504) is repeated, and how often
+/// it is. The reconcile itself is repeated after that, with longer pauses.
+const REPEAT: (Duration, Duration, u32) = (Duration::from_millis(50), Duration::from_secs(2), 4);
+
+/// Most requests that wait for the client's turn; the lanes let far fewer through.
+const BUFFER: usize = 1_024;
+
+/// No client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// Neither a kubeconfig nor a service account was found.
+    #[error("no cluster was found: set KUBECONFIG, or run in a pod with a service account: {0}")]
+    Config(#[source] Box<InferConfigError>),
+    /// What was found cannot be used.
+    #[error("the cluster's configuration cannot be used: {0}")]
+    Build(#[source] Box<kube::Error>),
+}
+
+/// Clients of one cluster.
+pub(crate) struct Clients {
+    pub(crate) requests: Client,
+    pub(crate) watches: Client,
+}
+
+/// Clients of the cluster that the environment names.
+pub(crate) async fn connect() -> Result<Clients, ClientError> {
+    let config = Config::infer().await.map_err(|error| ClientError::Config(Box::new(error)))?;
+    clients(config, REQUEST, WATCH_SILENCE).map_err(|error| ClientError::Build(Box::new(error)))
+}
+
+fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Result<Clients, kube::Error> {
+    config.connect_timeout = Some(CONNECT);
+    // Otherwise a connection that sat idle has used up the time of the next answer on it.
+    config.reset_reader_on_write = true;
+    // kube's own policy repeats 15 times, up to hours: longer than any reconcile lasts.
+    config.default_retry = false;
+
+    config.read_timeout = Some(watch_silence);
+    let watches = Client::try_from(config.clone())?;
+    config.read_timeout = Some(request);
+    let (shortest, longest, times) = REPEAT;
+    let repeat = RetryPolicy::new(shortest, longest, times, true).expect("the shortest pause is not the longest");
+    let requests = ClientBuilder::try_from(config)?
+        // A request that is repeated needs a service that can be cloned.
+        .with_layer(&BufferLayer::new(BUFFER))
+        .with_layer(&RetryLayer::new(repeat))
+        .with_layer(&TimeoutLayer::new(request))
+        .build();
+    Ok(Clients { requests, watches })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Namespace;
+    use kube::Api;
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_nobody_answers_ends_in_time_and_a_watch_may_be_silent_for_longer() {
+        // The kernel takes connections, and nobody ever reads from them.
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
+        let limit = Duration::from_millis(100);
+        let Clients { requests, watches } = clients(Config::new(url), limit, CONNECT).unwrap();
+        let ask = async |client: Client| timeout(limit * 10, Api::<Namespace>::all(client).get("shop")).await;
+        assert!(ask(requests).await.expect("it ends").is_err());
+        assert!(ask(watches).await.is_err(), "it goes on");
+    }
+}

@@ -1,0 +1,114 @@
+//! Events for conditions that turned.
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use crate::api::{ConditionType, Reason, find};
+use crate::telemetry::{Events, Severity};
+
+/// Tells of each condition, of `Ready` and `InSync`, that has another status or reason than before. That a new object
+/// is in sync is no news.
+pub fn emit_transitions(events: &Events, about: &ObjectReference, before: &[Condition], after: &[Condition]) {
+    for turned in turned(before, after) {
+        let severity = severity(turned);
+        let (object, condition) = (path(about), format_args!("{}={}", turned.type_, turned.status));
+        match severity {
+            Severity::Normal => tracing::info!(object, %condition, reason = turned.reason, "{}", turned.message),
+            Severity::Warning => tracing::warn!(object, %condition, reason = turned.reason, "{}", turned.message),
+        }
+        events.emit(about.clone(), severity, turned.reason.clone(), "Reconcile", turned.message.clone());
+    }
+}
+
+/// What a person asked for is nothing to look at.
+fn severity(turned: &Condition) -> Severity {
+    if turned.status == "True" || turned.reason == Reason::Suspended.as_str() {
+        Severity::Normal
+    } else {
+        Severity::Warning
+    }
+}
+
+/// `Kind/namespace/name`, `Kind/name` for what is in no namespace.
+fn path(about: &ObjectReference) -> String {
+    let parts = [&about.kind, &about.namespace, &about.name];
+    let parts: Vec<&str> = parts.into_iter().filter_map(|part| part.as_deref()).collect();
+    parts.join("/")
+}
+
+fn turned<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
+    let turned = |of: ConditionType| {
+        let now = find(after, of)?;
+        let news = match find(before, of) {
+            Some(then) => then.status != now.status || then.reason != now.reason,
+            None => of == ConditionType::Ready || now.status == "False",
+        };
+        news.then_some(now)
+    };
+    let mut all: Vec<&Condition> =
+        [ConditionType::Ready, ConditionType::InSync].into_iter().filter_map(turned).collect();
+    // Ready borrows its reason from what keeps it from being true: one Event says both.
+    all.dedup_by(|second, first| second.reason == first.reason);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+    use super::*;
+
+    fn conditions(all: &[(&str, &str, &str)]) -> Vec<Condition> {
+        let condition = |(type_, status, reason): &(&str, &str, &str)| Condition {
+            type_: (*type_).to_owned(),
+            status: (*status).to_owned(),
+            reason: (*reason).to_owned(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        };
+        all.iter().map(condition).collect()
+    }
+
+    #[test]
+    fn only_what_somebody_should_look_at_is_a_warning() {
+        let all = conditions(&[
+            ("Ready", "True", "Ready"),
+            ("Ready", "False", "OpenFailed"),
+            ("InSync", "False", "KeysStale"),
+            ("Ready", "Unknown", "Suspended"),
+        ]);
+        let severities: Vec<Severity> = all.iter().map(severity).collect();
+        assert_eq!(severities, [Severity::Normal, Severity::Warning, Severity::Warning, Severity::Normal]);
+    }
+
+    #[test]
+    fn an_object_is_named_by_its_path() {
+        let about = |namespace: Option<&str>| ObjectReference {
+            kind: Some("Kind".to_owned()),
+            namespace: namespace.map(str::to_owned),
+            name: Some("name".to_owned()),
+            ..ObjectReference::default()
+        };
+        assert_eq!(path(&about(Some("space"))), "Kind/space/name");
+        assert_eq!(path(&about(None)), "Kind/name");
+    }
+
+    #[test]
+    fn only_what_turned_is_told() {
+        let fine = conditions(&[("Ready", "True", "Ready"), ("InSync", "True", "AllKeysInSync")]);
+        let stale = conditions(&[("Ready", "True", "Ready"), ("InSync", "False", "KeysStale")]);
+        let away =
+            conditions(&[("Ready", "False", "DatabaseUnavailable"), ("InSync", "Unknown", "DatabaseUnavailable")]);
+        let told = |before: &[Condition], after: &[Condition]| -> Vec<String> {
+            turned(before, after).iter().map(|condition| condition.reason.clone()).collect()
+        };
+        assert_eq!(told(&[], &fine), ["Ready"]);
+        assert_eq!(told(&[], &stale), ["Ready", "KeysStale"]);
+        assert_eq!(told(&fine, &fine), Vec::<String>::new());
+        assert_eq!(told(&fine, &stale), ["KeysStale"]);
+        assert_eq!(told(&fine, &away), ["DatabaseUnavailable"]);
+        assert_eq!(told(&away, &fine), ["Ready", "AllKeysInSync"]);
+    }
+}

@@ -1,0 +1,251 @@
+//! From rows to the data of a Secret: select, rename, open, verify.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::api::{Selection, list_keys};
+use crate::core::{KeyState, RingName, SecretValue, ValueHash, is_secret_key};
+use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify};
+use crate::registry::{SecretRow, Snapshot};
+
+/// Most bytes that the values of a Secret may have together.
+pub(crate) const VALUES_MAX: usize = 1_048_576;
+
+/// A key that is to be delivered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SelectedKey<'a> {
+    /// Its name in the Secret.
+    pub(crate) secret_key: &'a str,
+    /// Its name in the registry.
+    pub(crate) key: &'a str,
+    /// Its row, sealed.
+    pub(crate) row: &'a SecretRow,
+}
+
+/// What a binding selects, and what of it is there.
+#[derive(Debug, Default)]
+pub(crate) struct Selected<'a> {
+    /// The keys to deliver, in the order of their names in the Secret.
+    pub(crate) picked: Vec<SelectedKey<'a>>,
+    /// Keys that are named, not optional, and not there.
+    pub(crate) missing: Vec<&'a str>,
+    /// Keys that are named and not granted.
+    pub(crate) ungranted: Vec<&'a str>,
+    /// Every key that counts for the registry comparison, with its state, in order.
+    pub(crate) states: BTreeMap<&'a str, KeyState>,
+}
+
+/// Selects what a binding asks for from what it may have. Opens nothing.
+pub(crate) fn select<'a>(
+    selection: Selection<'a>,
+    is_granted: impl Fn(&str) -> bool,
+    snapshot: &'a Snapshot,
+) -> Selected<'a> {
+    let mut selected = Selected::default();
+    match selection {
+        Selection::Every => {
+            let granted = snapshot.secrets.iter().filter(|(key, _)| is_granted(key));
+            selected.picked = granted.map(|(key, row)| SelectedKey { secret_key: key, key, row }).collect();
+            selected.states = snapshot.states().filter(|(key, _)| is_granted(key)).collect();
+        }
+        Selection::Named(entries) => {
+            for entry in entries {
+                let key = entry.remote_ref.key.as_str();
+                if !is_granted(key) {
+                    selected.ungranted.push(key);
+                    continue;
+                }
+                match snapshot.secrets.get(key) {
+                    Some(row) => selected.picked.push(SelectedKey { secret_key: &entry.secret_key, key, row }),
+                    None if entry.is_optional() => {}
+                    None => selected.missing.push(key),
+                }
+                selected.states.extend(snapshot.state_of(key).map(|state| (key, state)));
+            }
+            selected.picked.sort_by_key(|key| key.secret_key);
+        }
+    }
+    selected
+}
+
+/// Why there is no content. Names keys, never values.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ContentError {
+    /// A name that Kubernetes does not take for a key of a Secret.
+    #[error("not valid as names of keys in a Secret: {}; give each a name with spec.data[].secretKey", list_keys(.keys))]
+    KeyNameInvalid {
+        /// The keys.
+        keys: Vec<String>,
+    },
+    /// Two keys for one name.
+    #[error("several keys would have the name {name} in the Secret; give each a name of its own")]
+    KeyNameTwice {
+        /// The name.
+        name: String,
+    },
+    /// The keyring lacks what a value was sealed with.
+    #[error("cannot open {}: {cause}", list_keys(.keys))]
+    RingNotHeld {
+        /// The keys.
+        keys: Vec<String>,
+        /// What is not held, of the first of them.
+        cause: OpenError,
+    },
+    /// A value does not open.
+    #[error("cannot open {}: {cause}", list_keys(.keys))]
+    OpenFailed {
+        /// The keys.
+        keys: Vec<String>,
+        /// Why not, of the first of them.
+        cause: OpenError,
+    },
+    /// A value opened and is not the one that its hash is of.
+    #[error("opened, but not the value that its value_hash is of: {}", list_keys(.keys))]
+    HashMismatch {
+        /// The keys.
+        keys: Vec<String>,
+    },
+    /// More than a Secret may hold.
+    #[error("the {keys} values have {bytes} bytes together; a Secret may have {VALUES_MAX}")]
+    TooLarge {
+        /// How many values.
+        keys: usize,
+        /// Their bytes.
+        bytes: usize,
+    },
+}
+
+/// The data of a Secret, opened. Wiped when dropped; its `Debug` shows how many values there are, and none of them.
+#[derive(Default)]
+pub(crate) struct Values(BTreeMap<String, SecretValue>);
+
+impl Values {
+    /// The values by their names in the Secret.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &SecretValue)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// The value of that name.
+    #[must_use]
+    pub(crate) fn get(&self, name: &str) -> Option<&SecretValue> {
+        self.0.get(name)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl FromIterator<(String, SecretValue)> for Values {
+    fn from_iter<I: IntoIterator<Item = (String, SecretValue)>>(values: I) -> Self {
+        Self(values.into_iter().collect())
+    }
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Values({})", self.0.len())
+    }
+}
+
+/// Whether the names can be those of a Secret's keys.
+pub(crate) fn check_names(picked: &[SelectedKey]) -> Result<(), ContentError> {
+    let invalid = picked.iter().filter(|key| !is_secret_key(key.secret_key));
+    let keys: Vec<String> = invalid.map(|key| key.secret_key.to_owned()).collect();
+    if !keys.is_empty() {
+        return Err(ContentError::KeyNameInvalid { keys });
+    }
+    match picked.windows(2).find(|pair| pair[0].secret_key == pair[1].secret_key) {
+        Some(pair) => Err(ContentError::KeyNameTwice { name: pair[0].secret_key.to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// Opens what was picked, and nothing else, and checks each value against its hash.
+pub(crate) fn open(picked: &[SelectedKey], snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
+    let hash_keys = open_hash_keys(snapshot, keyring);
+    let ring: Option<RingName> = snapshot.ring.as_deref().and_then(|ring| ring.parse().ok());
+    let mut failures = Failures::default();
+    let mut values = BTreeMap::new();
+    for key in picked {
+        match open_one(key, snapshot, keyring) {
+            Err(cause) => failures.not_opened(key.key, ring.iter().fold(cause, OpenError::in_ring)),
+            Ok(value) if contradicts(key.row, &value, &hash_keys) => failures.mismatched.push(key.key.to_owned()),
+            Ok(value) => {
+                values.insert(key.secret_key.to_owned(), value);
+            }
+        }
+    }
+    failures.into_result()?;
+    let bytes = values.values().map(SecretValue::len).sum();
+    if bytes > VALUES_MAX {
+        return Err(ContentError::TooLarge { keys: values.len(), bytes });
+    }
+    Ok(Values(values))
+}
+
+fn open_one(key: &SelectedKey, snapshot: &Snapshot, keyring: &Keyring) -> Result<SecretValue, OpenError> {
+    let context = SealContext {
+        project: snapshot.project,
+        environment: snapshot.environment,
+        secret: key.row.id,
+        key: key.key,
+        version: key.row.version,
+    };
+    keyring.open(&context, &key.row.encrypted_value)
+}
+
+/// A hash that nobody here can compute, or that is none, says nothing; the value itself was authenticated already.
+fn contradicts(row: &SecretRow, value: &SecretValue, hash_keys: &[HashKey]) -> bool {
+    let Some(stored) = row.value_hash.as_deref().and_then(|hash| hash.parse::<ValueHash>().ok()) else { return false };
+    let hash_key = match &stored {
+        ValueHash::Keyed { key_id, .. } => hash_keys.iter().find(|key| key.id() == key_id),
+        ValueHash::Sha256(_) => None,
+    };
+    verify(value, &stored, hash_key) == HashCheck::Differs
+}
+
+/// The hashing keys that are sealed for a ring we hold, each once.
+fn open_hash_keys(snapshot: &Snapshot, keyring: &Keyring) -> Vec<HashKey> {
+    let mut keys: Vec<HashKey> = Vec::new();
+    for sealed in &snapshot.hash_keys {
+        if keys.iter().all(|key| key.id() != sealed.id) {
+            keys.extend(keyring.open_hash_key(snapshot.project, &sealed.sealed).ok());
+        }
+    }
+    keys
+}
+
+#[derive(Default)]
+struct Failures {
+    not_held: Vec<(String, OpenError)>,
+    not_opened: Vec<(String, OpenError)>,
+    mismatched: Vec<String>,
+}
+
+impl Failures {
+    fn not_opened(&mut self, key: &str, cause: OpenError) {
+        match cause {
+            OpenError::KeyNotHeld { .. } => self.not_held.push((key.to_owned(), cause)),
+            _ => self.not_opened.push((key.to_owned(), cause)),
+        }
+    }
+
+    fn into_result(self) -> Result<(), ContentError> {
+        let keys = |failed: &[(String, OpenError)]| failed.iter().map(|(key, _)| key.clone()).collect();
+        if let Some((_, cause)) = self.not_held.first() {
+            Err(ContentError::RingNotHeld { keys: keys(&self.not_held), cause: cause.clone() })
+        } else if let Some((_, cause)) = self.not_opened.first() {
+            Err(ContentError::OpenFailed { keys: keys(&self.not_opened), cause: cause.clone() })
+        } else if self.mismatched.is_empty() {
+            Ok(())
+        } else {
+            Err(ContentError::HashMismatch { keys: self.mismatched })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+use super::*;
+use crate::api::SecretBinding;
+use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, keyring, snapshot};
+
+fn names<'a>(picked: &[SelectedKey<'a>]) -> Vec<(&'a str, &'a str)> {
+    picked.iter().map(|key| (key.secret_key, key.key)).collect()
+}
+
+fn open_all(snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
+    open(&select(Selection::Every, |_| true, snapshot).picked, snapshot, keyring)
+}
+
+fn refusal(snapshot: SnapshotFixture) -> ContentError {
+    open_all(&snapshot.build(), &keyring()).map(|_| ()).expect_err("it must not open")
+}
+
+fn two() -> SnapshotFixture {
+    snapshot().with("A", "one").with("B", "two")
+}
+
+#[test]
+fn without_data_every_granted_key_is_picked_under_its_own_name() {
+    let snapshot = two().registered("C").build();
+    let all = select(Selection::Every, |_| true, &snapshot);
+    assert_eq!(names(&all.picked), [("A", "A"), ("B", "B")]);
+    assert_eq!(all.states["C"], KeyState::Missing);
+    let some = select(Selection::Every, |key| key == "B", &snapshot);
+    assert_eq!(names(&some.picked), [("B", "B")]);
+    assert_eq!(some.states.len(), 1);
+}
+
+#[test]
+fn named_keys_are_renamed_sorted_by_their_new_names_and_compared_under_their_own() {
+    let binding: SecretBinding = binding("app").selecting_as(&[("z", "A"), ("a", "B"), ("m", "A")]).build();
+    let snapshot = two().stale("B").build();
+    let selected = select(binding.spec.selection(), |_| true, &snapshot);
+    assert_eq!(names(&selected.picked), [("a", "B"), ("m", "A"), ("z", "A")]);
+    assert_eq!(selected.states, BTreeMap::from([("A", KeyState::InSync), ("B", KeyState::Stale)]));
+}
+
+#[test]
+fn a_named_key_that_is_gone_is_missing_unless_it_is_optional() {
+    let binding = binding("app").selecting(&["A", "GONE"]).selecting_optional("MAYBE").build();
+    let snapshot = two().registered("MAYBE").build();
+    let selected = select(binding.spec.selection(), |_| true, &snapshot);
+    assert_eq!(selected.missing, ["GONE"]);
+    assert_eq!(names(&selected.picked), [("A", "A")]);
+    assert_eq!(selected.states["MAYBE"], KeyState::Missing);
+}
+
+#[test]
+fn a_named_key_that_is_not_granted_is_not_picked_and_not_compared() {
+    let binding = binding("app").selecting(&["A", "B"]).build();
+    let snapshot = two().build();
+    let selected = select(binding.spec.selection(), |key| key != "B", &snapshot);
+    assert_eq!((selected.ungranted.as_slice(), names(&selected.picked).as_slice()), (&["B"][..], &[("A", "A")][..]));
+    assert!(!selected.states.contains_key("B"));
+}
+
+#[test]
+fn values_of_any_bytes_arrive_as_they_are() {
+    let bytes = b"\0\xff\xfe\n";
+    let snapshot = snapshot().with_bytes("RAW", bytes).with("EMPTY", "").build();
+    let values = open_all(&snapshot, &keyring()).expect("both open");
+    assert_eq!(values.get("RAW").map(SecretValue::expose), Some(&bytes[..]));
+    assert_eq!(values.get("EMPTY").map(SecretValue::expose), Some(&b""[..]));
+}
+
+#[test]
+fn only_what_is_selected_is_opened() {
+    let binding = binding("app").selecting(&["A"]).build();
+    let snapshot = two().row("B", |row| row.encrypted_value = "t1:broken".into()).build();
+    let selected = select(binding.spec.selection(), |_| true, &snapshot);
+    assert_eq!(open(&selected.picked, &snapshot, &keyring()).map(|values| values.len()), Ok(1));
+}
+
+#[test]
+fn a_value_that_was_altered_or_moved_from_another_row_is_refused_by_name() {
+    let stranger = snapshot().with_row("B", 999, "two").build().secrets["B"].encrypted_value.clone();
+    for text in ["not sealed", "t1:cut", stranger.as_str()] {
+        let refused = refusal(two().row("B", |row| row.encrypted_value = text.into()));
+        assert!(matches!(&refused, ContentError::OpenFailed { keys, .. } if keys == &["B"]), "{refused}");
+        assert!(!refused.to_string().contains("two"), "{refused}");
+    }
+    let older = refusal(two().row("A", |row| row.version = 7));
+    assert!(matches!(&older, ContentError::OpenFailed { keys, .. } if keys == &["A"]), "{older}");
+}
+
+#[test]
+fn a_ring_that_is_not_held_is_named() {
+    let snapshot = snapshot().under_ring("production").with("A", "one").build();
+    let poor = Keyring::generate(&["default".parse().expect("a name")]);
+    let refused = open_all(&snapshot, &poor).map(|_| ()).expect_err("the ring is not held");
+    assert!(matches!(refused, ContentError::RingNotHeld { .. }));
+    assert!(refused.to_string().contains("production"), "{refused}");
+}
+
+#[test]
+fn a_value_that_does_not_match_its_hash_is_refused_and_one_that_cannot_be_compared_is_not() {
+    let other = snapshot().with("X", "other").build().secrets["X"].value_hash.clone();
+    assert_eq!(
+        refusal(two().row("A", |row| row.value_hash = other)),
+        ContentError::HashMismatch { keys: vec!["A".into()] }
+    );
+    let bare = hex::encode([7; 32]);
+    assert!(matches!(refusal(two().row("A", |row| row.value_hash = Some(bare))), ContentError::HashMismatch { .. }));
+    for unknown in [None, Some("md5:1234".to_owned()), Some(format!("h1:another-key:{}", hex::encode([7; 32])))] {
+        assert!(open_all(&two().row("A", |row| row.value_hash = unknown).build(), &keyring()).is_ok());
+    }
+}
+
+#[test]
+fn values_that_are_too_large_together_are_refused_with_numbers() {
+    let half = "x".repeat(VALUES_MAX / 2);
+    assert!(open_all(&snapshot().with("A", &half).with("B", &half).build(), &keyring()).is_ok());
+    let refused = refusal(snapshot().with("A", &half).with("B", &half).with("C", "y"));
+    assert_eq!(refused, ContentError::TooLarge { keys: 3, bytes: VALUES_MAX + 1 });
+    assert!(refused.to_string().contains("1048577"), "{refused}");
+}
+
+#[test]
+fn names_that_a_secret_cannot_have_are_refused_by_name() {
+    for name in ["a/b", "with space", "ключ", "..", "..a", ".", &"k".repeat(254)] {
+        let snapshot = snapshot().with(name, "v").with("FINE", "v").build();
+        let picked = select(Selection::Every, |_| true, &snapshot).picked;
+        assert_eq!(check_names(&picked), Err(ContentError::KeyNameInvalid { keys: vec![name.into()] }));
+    }
+    for name in ["tls.crt", ".dockerconfigjson", "A_b-1", &"k".repeat(253)] {
+        let snapshot = snapshot().with(name, "v").build();
+        assert_eq!(check_names(&select(Selection::Every, |_| true, &snapshot).picked), Ok(()));
+    }
+    let (binding, snapshot) = (binding("app").selecting_as(&[("x", "A"), ("x", "B")]).build(), two().build());
+    let twice = check_names(&select(binding.spec.selection(), |_| true, &snapshot).picked);
+    assert_eq!(twice, Err(ContentError::KeyNameTwice { name: "x".into() }));
+}
+
+#[test]
+fn what_is_shown_for_debugging_has_no_value() {
+    let canary = "c4n4ry-value";
+    let values = open_all(&snapshot().with("A", canary).build(), &keyring()).expect("it opens");
+    assert_eq!(format!("{values:?}"), "Values(1)");
+}

@@ -1,0 +1,162 @@
+//! `status.target.inputs`: a digest over everything that a Secret is made from.
+//!
+//! It needs nothing opened, so a restarted operator sees that there is nothing to do without reading a Secret or
+//! decrypting a value. It is keyed: without the keyring nobody can test a guess at a hash against a status.
+
+use crate::api::SecretBinding;
+use crate::core::RingName;
+use crate::crypto::{EncryptionKeyId, Keyring, MacKey};
+use crate::registry::{Snapshot, SnapshotVersion};
+
+use super::content::SelectedKey;
+
+/// Goes up when the same inputs would make another Secret: every Secret is looked at again then.
+const RENDERER: &str = "1";
+
+/// What the key is derived for.
+const PURPOSE: &str = "inputs";
+
+/// The fingerprint as a status holds it, `<renderer>:<encryption key id>:<hex>`; `None` where the keyring holds no key
+/// to make it with, so that nothing is ever taken for unchanged.
+///
+/// Where `previous` still says the same, it is given back, though its encryption key may no longer be the primary one.
+#[must_use]
+pub(crate) fn inputs(
+    keyring: &Keyring,
+    binding: &SecretBinding,
+    snapshot: &Snapshot,
+    picked: &[SelectedKey],
+    previous: Option<&str>,
+) -> Option<String> {
+    let parts = parts(binding, snapshot, picked);
+    let text = |key: &MacKey| {
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        format!("{RENDERER}:{}:{}", key.encryption_key(), hex::encode(key.tag(&parts)))
+    };
+    let known = previous.and_then(key_of).and_then(|key| keyring.fingerprint_key_under(key, PURPOSE));
+    if let Some(same) = known.as_ref().map(text).filter(|text| Some(text.as_str()) == previous) {
+        return Some(same);
+    }
+    let ring: Option<RingName> = match &snapshot.ring {
+        Some(ring) => ring.parse().ok(),
+        // Someone else's tables name no ring: any key that stays the same will do.
+        None => keyring.rings().next().map(|ring| ring.name().clone()),
+    };
+    keyring.fingerprint_key(&ring?, PURPOSE).ok().as_ref().map(text)
+}
+
+fn key_of(inputs: &str) -> Option<EncryptionKeyId> {
+    inputs.strip_prefix(RENDERER)?.strip_prefix(':')?.split_once(':')?.0.parse().ok()
+}
+
+fn parts(binding: &SecretBinding, snapshot: &Snapshot, picked: &[SelectedKey]) -> Vec<Vec<u8>> {
+    let spec = &binding.spec;
+    // Maps in a spec are sorted, so equal specs give equal text. What a binding selects stands in what was picked.
+    let spec = serde_json::to_vec(&(spec.source_kind(), &spec.source_ref.name, binding.target_name(), &spec.target));
+    let epoch = match snapshot.version {
+        SnapshotVersion::Revisions { epoch, .. } => epoch.to_be_bytes().to_vec(),
+        SnapshotVersion::Digest { .. } => Vec::new(),
+    };
+    let uid = binding.metadata.uid.clone().unwrap_or_default().into_bytes();
+    let mut parts = vec![spec.unwrap_or_default(), uid, snapshot.environment.0.as_bytes().to_vec(), epoch];
+    for key in picked {
+        parts.push(key.secret_key.as_bytes().to_vec());
+        parts.push(key.key.as_bytes().to_vec());
+        parts.push(key.row.id.0.as_bytes().to_vec());
+        parts.push(key.row.version.to_be_bytes().to_vec());
+        parts.push(version_of(key, snapshot).as_bytes().to_vec());
+    }
+    parts
+}
+
+/// What changes with the value: its hash, which re-encryption leaves alone. Where nothing guards that a new value has
+/// a new hash, the sealed text.
+fn version_of<'a>(key: &SelectedKey<'a>, snapshot: &Snapshot) -> &'a str {
+    match (&key.row.value_hash, snapshot.version) {
+        (Some(hash), SnapshotVersion::Revisions { .. }) => hash,
+        _ => &key.row.encrypted_value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::content;
+    use super::*;
+    use crate::controller::secret_binding::fixtures::{BindingFixture, SnapshotFixture, binding, keyring, snapshot};
+
+    fn of(binding: BindingFixture, snapshot: SnapshotFixture) -> String {
+        let (binding, snapshot) = (binding.build(), snapshot.build());
+        let selected = content::select(binding.spec.selection(), |_| true, &snapshot);
+        inputs(&keyring(), &binding, &snapshot, &selected.picked, None).expect("the ring is held")
+    }
+
+    fn source() -> SnapshotFixture {
+        snapshot().with("A", "one").with("B", "two")
+    }
+
+    #[test]
+    fn equal_inputs_have_equal_fingerprints_at_any_revision() {
+        assert_eq!(of(binding("app"), source()), of(binding("app"), source().at_revision(99)));
+        assert_eq!(
+            of(binding("app").selecting(&["A"]), source()),
+            of(binding("app").selecting(&["A"]), source().with("C", "3"))
+        );
+    }
+
+    #[test]
+    fn everything_that_changes_the_secret_changes_the_fingerprint() {
+        let changed = [
+            of(binding("app"), source()),
+            of(binding("app"), source().with("A", "other")),
+            of(binding("app"), source().with_row("A", 99, "one")),
+            of(binding("app"), source().with("C", "3")),
+            of(binding("app"), source().at_epoch(2)),
+            of(binding("app"), source().of_environment(9)),
+            of(binding("app").selecting(&["A"]), source()),
+            of(binding("app").selecting_as(&[("X", "A")]), source()),
+            of(binding("app").into_target("other"), source()),
+            of(binding("app").labelled("team", "shop"), source()),
+            of(binding("app").immutable(), source()),
+            of(binding("app").with_uid("another"), source()),
+        ];
+        for (n, fingerprint) in changed.iter().enumerate() {
+            assert_eq!(changed.iter().position(|other| other == fingerprint), Some(n), "no two are equal");
+        }
+    }
+
+    #[test]
+    fn re_encryption_leaves_the_fingerprint_alone_but_not_in_foreign_tables() {
+        let resealed = || {
+            let mut snapshot = source().build();
+            snapshot.secrets.get_mut("A").expect("A").encrypted_value.push('x');
+            snapshot
+        };
+        let binding = binding("app").build();
+        let of = |snapshot: &Snapshot| {
+            let selected = content::select(binding.spec.selection(), |_| true, snapshot);
+            inputs(&keyring(), &binding, snapshot, &selected.picked, None)
+        };
+        assert_eq!(of(&source().build()), of(&resealed()));
+        let foreign =
+            |snapshot: Snapshot| Snapshot { version: source().in_foreign_tables().build().version, ..snapshot };
+        assert_ne!(of(&foreign(source().build())), of(&foreign(resealed())));
+    }
+
+    #[test]
+    fn it_fits_its_field_and_a_ring_that_is_not_held_gives_none() {
+        assert!(of(binding("app"), source()).len() <= 128);
+        let (binding, snapshot) = (binding("app").build(), source().under_ring("production").build());
+        assert_eq!(inputs(&Keyring::generate(&[]), &binding, &snapshot, &[], None), None);
+    }
+
+    #[test]
+    fn a_fingerprint_from_before_a_promotion_still_counts() {
+        let (binding, snapshot) = (binding("app").build(), source().build());
+        let old = inputs(&keyring(), &binding, &snapshot, &[], None);
+        // The key that made it is held, and the ring's primary is another one now.
+        let promoted = snapshot.clone();
+        let promoted = Snapshot { ring: Some("production".into()), ..promoted };
+        assert_eq!(inputs(&keyring(), &binding, &promoted, &[], old.as_deref()), old);
+        assert_ne!(inputs(&keyring(), &binding, &promoted, &[], None), old);
+    }
+}

@@ -1,0 +1,270 @@
+//! Which keys would leave a Secret, and on what proof.
+//!
+//! A value leaves on a tombstone of the very row that was delivered, by the binding's own spec, or by a withdrawn grant
+//! where the source says so. Anything else (an error, zero rows, a row that vanished) keeps all that is there.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use super::content::SelectedKey;
+use super::provenance::{DeliveredRow, Provenance, ShortDigest, digest_of_key, digest_of_row};
+use crate::api::{OnRevoke, Reason, Selection, list_keys};
+use crate::registry::{Snapshot, SnapshotVersion};
+
+/// Fewest delivered keys for which losing most of them at once is suspicious.
+const MASS_FROM: usize = 10;
+
+/// What the Secret has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Delivered<'a> {
+    /// There is none yet, or none of ours.
+    Nothing,
+    /// What it says about itself.
+    Known(&'a Provenance),
+    /// It is ours and no longer says what it was made from.
+    Unreadable,
+}
+
+/// All that the question depends on.
+pub(crate) struct Question<'a, G: Fn(&str) -> bool> {
+    /// What the Secret has.
+    pub(crate) delivered: Delivered<'a>,
+    /// The names of its keys, in order, where it was read whole.
+    pub(crate) names: Option<Vec<&'a str>>,
+    /// What it would have.
+    pub(crate) picked: &'a [SelectedKey<'a>],
+    /// What the spec asks for.
+    pub(crate) selection: Selection<'a>,
+    /// The source that the spec names.
+    pub(crate) source: &'a str,
+    /// What was read.
+    pub(crate) snapshot: &'a Snapshot,
+    /// Whether the environment that was delivered from is another one than the snapshot's, and was deleted on purpose.
+    pub(crate) environment_was_deleted: bool,
+    /// What the namespace was granted.
+    pub(crate) is_granted: G,
+    /// What happens to what is no longer granted.
+    pub(crate) on_revoke: OnRevoke,
+}
+
+/// What keeps the Secret as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Keys would leave without proof.
+    Unproven {
+        /// Those whose names are known.
+        keys: Vec<String>,
+        /// How many more there are.
+        nameless: usize,
+        /// Whether rows may be hidden from the operator.
+        hidden: bool,
+    },
+    /// Most keys were removed at once.
+    Mass {
+        /// How many.
+        removed: usize,
+        /// Of how many.
+        delivered: usize,
+    },
+    /// Keys are no longer granted, and the source says to retain them.
+    Withdrawn {
+        /// The keys.
+        keys: Vec<String>,
+    },
+    /// The Secret no longer says what it was made from, and would lose keys.
+    Unreadable {
+        /// The keys that it would lose.
+        keys: Vec<String>,
+    },
+    /// Nothing was delivered yet, and what would be may lack hidden rows.
+    Incomplete,
+}
+
+impl Hold {
+    /// What a condition says of it.
+    #[must_use]
+    pub(crate) const fn reason(&self) -> Reason {
+        match self {
+            Self::Unproven { hidden: true, .. } | Self::Incomplete => Reason::RowsMayBeHidden,
+            Self::Unproven { hidden: false, .. } | Self::Unreadable { .. } => Reason::RemovalUnproven,
+            Self::Mass { .. } => Reason::MassRemoval,
+            Self::Withdrawn { .. } => Reason::NotGranted,
+        }
+    }
+
+    /// Whether a look at the Secret itself could say more about which keys.
+    #[must_use]
+    pub(crate) const fn lacks_names(&self) -> bool {
+        matches!(self, Self::Unproven { nameless: 1.., .. } | Self::Unreadable { .. })
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unproven { keys, nameless, hidden } => {
+                let more = match (keys.is_empty(), nameless) {
+                    (_, 0) => String::new(),
+                    (true, count) => format!("{count} whose names nobody knows any more"),
+                    (false, count) => format!(" and {count} whose names nobody knows any more"),
+                };
+                let why = if *hidden { "rows may be hidden" } else { "nothing proves that it was meant" };
+                write!(f, "keys are gone and {why}: {}{more}", list_keys(keys))
+            }
+            Self::Mass { removed, delivered } => write!(f, "{removed} of {delivered} keys were removed at once"),
+            Self::Withdrawn { keys } => write!(f, "no longer granted, and retained: {}", list_keys(keys)),
+            Self::Unreadable { keys } if keys.is_empty() => {
+                f.write_str("the Secret no longer says what it was made from, so that nobody knows what would leave it")
+            }
+            Self::Unreadable { keys } => {
+                write!(f, "the Secret no longer says what it was made from, and would lose: {}", list_keys(keys))
+            }
+            Self::Incomplete => f.write_str("rows may be hidden, so that the Secret might lack keys"),
+        }
+    }
+}
+
+/// On what a key leaves.
+enum Proof {
+    /// The binding's own spec.
+    Spec,
+    /// It was deleted on purpose.
+    Tombstone,
+    /// The grant was withdrawn.
+    Withdrawn,
+    /// Nothing.
+    None,
+}
+
+/// Whether the Secret may become what was picked. A person's release overrides the answer.
+pub(crate) fn judge<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
+    match question.delivered {
+        Delivered::Nothing if question.selection == Selection::Every && question.snapshot.hides_rows() => {
+            Err(Hold::Incomplete)
+        }
+        Delivered::Nothing => Ok(()),
+        Delivered::Unreadable => judge_unreadable(question),
+        Delivered::Known(provenance) => judge_known(question, provenance),
+    }
+}
+
+fn judge_unreadable<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
+    let stays: HashSet<&str> = question.picked.iter().map(|key| key.secret_key).collect();
+    // One under an earlier name was not read: what it would lose nobody knows.
+    let Some(names) = &question.names else { return Err(Hold::Unreadable { keys: Vec::new() }) };
+    let names = names.iter();
+    let keys: Vec<String> = names.filter(|name| !stays.contains(*name)).map(|name| (*name).to_owned()).collect();
+    if keys.is_empty() { Ok(()) } else { Err(Hold::Unreadable { keys }) }
+}
+
+fn judge_known<G: Fn(&str) -> bool>(question: &Question<G>, provenance: &Provenance) -> Result<(), Hold> {
+    let stays: HashSet<ShortDigest> = question.picked.iter().map(|key| digest_of_key(key.key)).collect();
+    let leaving: Vec<(usize, &DeliveredRow)> =
+        provenance.rows.iter().enumerate().filter(|(_, row)| !stays.contains(&row.key)).collect();
+    if leaving.is_empty() {
+        return Ok(());
+    }
+
+    let evidence = Evidence::gather(question);
+    let (mut removed, mut withdrawn, mut unproven, mut nameless) = (0, Vec::new(), Vec::new(), 0);
+    for (place, row) in leaving {
+        match evidence.proof_for(question, provenance, row) {
+            Proof::Spec => {}
+            Proof::Tombstone => removed += 1,
+            Proof::Withdrawn if question.on_revoke == OnRevoke::Delete => {}
+            Proof::Withdrawn => withdrawn.extend(evidence.name_of(question, provenance, place, row)),
+            Proof::None => match evidence.name_of(question, provenance, place, row) {
+                Some(name) => unproven.push(name),
+                None => nameless += 1,
+            },
+        }
+    }
+    let delivered = provenance.rows.len();
+    if !unproven.is_empty() || nameless > 0 {
+        Err(Hold::Unproven { keys: unproven, nameless, hidden: question.snapshot.hides_rows() })
+    } else if !withdrawn.is_empty() {
+        Err(Hold::Withdrawn { keys: withdrawn })
+    } else if delivered >= MASS_FROM && removed * 2 > delivered {
+        Err(Hold::Mass { removed, delivered })
+    } else {
+        Ok(())
+    }
+}
+
+/// What the snapshot and the spec know, by digest.
+struct Evidence<'a> {
+    names: HashMap<ShortDigest, &'a str>,
+    named_in_spec: Option<HashSet<ShortDigest>>,
+    tombstones: HashSet<ShortDigest>,
+}
+
+impl<'a> Evidence<'a> {
+    fn gather<G: Fn(&str) -> bool>(question: &Question<'a, G>) -> Self {
+        let snapshot = question.snapshot;
+        let in_spec: Option<Vec<&str>> = match question.selection {
+            Selection::Every => None,
+            Selection::Named(entries) => Some(entries.iter().map(|entry| entry.remote_ref.key.as_str()).collect()),
+        };
+        let live = snapshot.secrets.keys().chain(snapshot.registry.keys()).map(String::as_str);
+        let dead = snapshot.tombstones.values().map(|tombstone| tombstone.key.as_str());
+        let names = live.chain(dead).chain(in_spec.iter().flatten().copied());
+        Self {
+            names: names.map(|name| (digest_of_key(name), name)).collect(),
+            named_in_spec: in_spec.as_ref().map(|keys| keys.iter().map(|key| digest_of_key(key)).collect()),
+            tombstones: snapshot.tombstones.keys().map(|id| digest_of_row(*id)).collect(),
+        }
+    }
+
+    fn proof_for<G: Fn(&str) -> bool>(&self, question: &Question<G>, from: &Provenance, row: &DeliveredRow) -> Proof {
+        if from.origin.source != question.source {
+            return Proof::Spec;
+        }
+        if self.named_in_spec.as_ref().is_some_and(|named| !named.contains(&row.key)) {
+            return Proof::Spec;
+        }
+        if self.tombstones.contains(&row.row) || question.environment_was_deleted {
+            return Proof::Tombstone;
+        }
+        match self.names.get(&row.key) {
+            Some(name) if !(question.is_granted)(name) => Proof::Withdrawn,
+            _ => Proof::None,
+        }
+    }
+
+    /// The key's name in the registry, or else in the Secret.
+    fn name_of<G: Fn(&str) -> bool>(
+        &self,
+        question: &Question<G>,
+        from: &Provenance,
+        place: usize,
+        row: &DeliveredRow,
+    ) -> Option<String> {
+        let known = self.names.get(&row.key).copied();
+        // Places agree only while nobody added or took away a key by hand.
+        let names = question.names.as_ref().filter(|names| names.len() == from.rows.len());
+        known.or_else(|| names?.get(place).copied()).map(str::to_owned)
+    }
+}
+
+/// What a person writes as `tidelock.dev/release-removal` to let go of what is held at this point: the environment's
+/// revision, or, in someone else's tables, the digest of its rows. It is good for one write: an annotation that stays
+/// must not let go of rows that vanish later without moving the revision. The next one at the same revision is
+/// `<revision>.2`, and so on.
+#[must_use]
+pub(crate) fn release_text(snapshot: &Snapshot, used: Option<&str>) -> String {
+    let point = match snapshot.version {
+        SnapshotVersion::Revisions { environment, .. } => environment.number.to_string(),
+        SnapshotVersion::Digest { environment, .. } => environment.to_string(),
+    };
+    let used_here = used.and_then(|used| used.strip_prefix(&point)).and_then(|count| match count.strip_prefix('.') {
+        Some(count) => count.parse::<u32>().ok(),
+        None => count.is_empty().then_some(1),
+    });
+    match used_here {
+        Some(count) => format!("{point}.{}", count.saturating_add(1)),
+        None => point,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,239 @@
+//! What the Secret is to be, and how the one that is there differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use super::content::Values;
+use super::ownership::controller_reference;
+use super::provenance::Provenance;
+use crate::api::names::{BINDING, MANAGED_BY, MANAGED_BY_LABEL};
+use crate::api::{SecretBinding, TemplateMetadata, list_keys};
+
+/// Most bytes that the annotations of an object may have together, names included.
+const ANNOTATIONS_MAX: usize = 262_144;
+
+/// Most bytes of an object that are asked of etcd: 16 KiB below its limit of 1.5 MiB for a whole request.
+const OBJECT_MAX: usize = 1_572_864 - 16_384;
+
+/// What an object has beside its names and values, roughly, in bytes.
+const OBJECT_BASE: usize = 4_096;
+
+/// What each key costs beside its value and its name: framing, and its mention in the managed fields.
+const KEY_COST: usize = 24;
+
+/// A Secret with its data. Its `Debug` shows none of it.
+#[derive(Clone)]
+pub(crate) struct FullSecret(pub(crate) Secret);
+
+impl fmt::Debug for FullSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.0.data.as_ref().map_or(0, BTreeMap::len);
+        write!(f, "Secret({}, {keys} keys)", self.0.name_any())
+    }
+}
+
+impl FullSecret {
+    /// The names of its keys, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.data.iter().flat_map(BTreeMap::keys).map(String::as_str)
+    }
+
+    /// Its type; absent: `Opaque`.
+    #[must_use]
+    pub(crate) fn type_(&self) -> &str {
+        self.0.type_.as_deref().unwrap_or("Opaque")
+    }
+
+    /// Whether its data can no longer change.
+    #[must_use]
+    pub(crate) fn is_immutable(&self) -> bool {
+        self.0.immutable.unwrap_or_default()
+    }
+}
+
+/// What the Secret is to be.
+#[derive(Debug)]
+pub(crate) struct Desired<'a> {
+    /// Whose it is to be.
+    pub(crate) binding: &'a SecretBinding,
+    /// Its data.
+    pub(crate) values: Values,
+    /// What it is to say about itself.
+    pub(crate) provenance: Provenance,
+}
+
+/// How a Secret differs from what it is to be.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Differences {
+    /// Keys with another value.
+    pub(crate) changed: Vec<String>,
+    /// Keys that it does not have.
+    pub(crate) lacking: Vec<String>,
+    /// Keys that it should not have.
+    pub(crate) extra: Vec<String>,
+    /// Labels, annotations, owner and other metadata that are not as they should be.
+    pub(crate) metadata: Vec<String>,
+}
+
+impl Differences {
+    /// Whether there are none.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.metadata.is_empty() && !self.touch_data()
+    }
+
+    /// Whether the data differs.
+    #[must_use]
+    pub(crate) fn touch_data(&self) -> bool {
+        !(self.changed.is_empty() && self.lacking.is_empty() && self.extra.is_empty())
+    }
+}
+
+impl fmt::Display for Differences {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            ("changed keys", &self.changed),
+            ("missing keys", &self.lacking),
+            ("extra keys", &self.extra),
+            ("metadata", &self.metadata),
+        ];
+        let parts: Vec<String> = parts
+            .iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what} {}", list_keys(names)))
+            .collect();
+        f.write_str(&parts.join("; "))
+    }
+}
+
+/// The Secret would be larger than Kubernetes takes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the Secret would have {bytes} bytes of {what}; Kubernetes takes {limit}")]
+pub(crate) struct TooLarge {
+    what: &'static str,
+    bytes: usize,
+    limit: usize,
+}
+
+impl Desired<'_> {
+    /// How a Secret differs from this. What other people set is no difference.
+    #[must_use]
+    pub(crate) fn differences(&self, current: &FullSecret) -> Differences {
+        let mut differences = Differences::default();
+        let empty = BTreeMap::new();
+        let data = current.0.data.as_ref().unwrap_or(&empty);
+        for (name, value) in self.values.iter() {
+            match data.get(name) {
+                Some(ByteString(bytes)) if bytes == value.expose() => {}
+                Some(_) => differences.changed.push(name.to_owned()),
+                None => differences.lacking.push(name.to_owned()),
+            }
+        }
+        differences.extra = data.keys().filter(|name| self.values.get(name).is_none()).cloned().collect();
+        differences.metadata = self.metadata_differences(&current.0.metadata);
+        if self.binding.spec.is_immutable() && !current.is_immutable() {
+            differences.metadata.push("immutable".to_owned());
+        }
+        differences
+    }
+
+    fn metadata_differences(&self, current: &ObjectMeta) -> Vec<String> {
+        let mut wanted = current.clone();
+        self.impose_on(&mut wanted);
+        let mut names = differing(current.labels.as_ref(), wanted.labels.as_ref());
+        names.extend(differing(current.annotations.as_ref(), wanted.annotations.as_ref()));
+        if current.owner_references != wanted.owner_references {
+            names.push("ownerReferences".to_owned());
+        }
+        names
+    }
+
+    /// Sets what is ours in an object's metadata and leaves everything else.
+    fn impose_on(&self, metadata: &mut ObjectMeta) {
+        let template = self.binding.spec.target_metadata();
+        let TemplateMetadata { labels: set_labels, annotations: set_annotations } =
+            template.cloned().unwrap_or_default();
+        let said = metadata.annotations.as_ref().and_then(|annotations| Provenance::read(annotations).ok());
+
+        let labels = metadata.labels.get_or_insert_default();
+        labels.retain(|name, _| said.as_ref().is_none_or(|said| !said.origin.labels.contains(name)));
+        labels.extend(set_labels);
+        labels.insert(MANAGED_BY_LABEL.to_owned(), MANAGED_BY.to_owned());
+
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.retain(|name, _| said.as_ref().is_none_or(|said| !said.origin.annotations.contains(name)));
+        annotations.extend(set_annotations);
+        annotations.insert(BINDING.to_owned(), self.binding.name_any());
+        if !said.is_some_and(|said| said.stands_for(&self.provenance)) {
+            annotations.extend(self.provenance.annotations().map(|(name, text)| (name.to_owned(), text)));
+        }
+
+        let owner = controller_reference(self.binding);
+        let owners = metadata.owner_references.get_or_insert_default();
+        let is_controller = |uid: &str, controller: Option<bool>| controller == Some(true) || uid == owner.uid;
+        match owners.iter().find(|other| is_controller(&other.uid, other.controller)) {
+            Some(ours) if ours.uid == owner.uid && ours.controller == Some(true) => {}
+            _ => {
+                owners.retain(|other| !is_controller(&other.uid, other.controller));
+                owners.push(owner);
+            }
+        }
+    }
+
+    /// The object to write: new, or over one with this metadata, whose uid and resourceVersion it then carries as its
+    /// precondition. A data key is ours alone; other people's labels, annotations and finalizers stay.
+    pub(crate) fn build(&self, over: Option<&ObjectMeta>) -> Result<FullSecret, TooLarge> {
+        let mut metadata = over.cloned().unwrap_or_else(|| ObjectMeta {
+            name: Some(self.binding.target_name()),
+            namespace: self.binding.namespace(),
+            ..ObjectMeta::default()
+        });
+        metadata.managed_fields = None;
+        self.impose_on(&mut metadata);
+        // Whatever stood for the same before: a write says exactly what it was made from.
+        let annotations = metadata.annotations.get_or_insert_default();
+        annotations.extend(self.provenance.annotations().map(|(name, text)| (name.to_owned(), text)));
+        self.check_size(&metadata)?;
+        let data = self.values.iter().map(|(name, value)| (name.to_owned(), ByteString(value.expose().to_vec())));
+        Ok(FullSecret(Secret {
+            metadata,
+            type_: Some(self.binding.spec.target_type().to_owned()),
+            immutable: self.binding.spec.is_immutable().then_some(true),
+            data: Some(data.collect()),
+            string_data: None,
+        }))
+    }
+
+    fn check_size(&self, metadata: &ObjectMeta) -> Result<(), TooLarge> {
+        let size = |map: Option<&BTreeMap<String, String>>| -> usize {
+            map.into_iter().flatten().map(|(name, text)| name.len() + text.len()).sum()
+        };
+        let annotations = size(metadata.annotations.as_ref());
+        if annotations > ANNOTATIONS_MAX {
+            let what = "annotations, which say for each key where it came from";
+            return Err(TooLarge { what, bytes: annotations, limit: ANNOTATIONS_MAX });
+        }
+        // A name stands in the data and again in the managed fields.
+        let keys: usize = self.values.iter().map(|(name, value)| value.len() + 2 * name.len() + KEY_COST).sum();
+        let bytes = OBJECT_BASE + annotations + 2 * size(metadata.labels.as_ref()) + keys;
+        if bytes > OBJECT_MAX {
+            return Err(TooLarge { what: "names, values and annotations", bytes, limit: OBJECT_MAX });
+        }
+        Ok(())
+    }
+}
+
+fn differing(current: Option<&BTreeMap<String, String>>, wanted: Option<&BTreeMap<String, String>>) -> Vec<String> {
+    let empty = BTreeMap::new();
+    let (current, wanted) = (current.unwrap_or(&empty), wanted.unwrap_or(&empty));
+    let names: BTreeSet<&String> = current.keys().chain(wanted.keys()).collect();
+    names.into_iter().filter(|name| current.get(*name) != wanted.get(*name)).cloned().collect()
+}
+
+#[cfg(test)]
+mod tests;

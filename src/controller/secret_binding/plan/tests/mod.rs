@@ -1,0 +1,6 @@
+//! One binding in a small cluster, by what its invariants promise.
+
+mod delivery;
+mod holding;
+mod targets;
+mod waiting;

@@ -1,0 +1,327 @@
+//! A small cluster for tests: one binding, its source, and an API server's Secrets, in memory. It takes the steps of a
+//! reconcile and counts the writes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
+use kube::ResourceExt;
+use kube::core::PartialObjectMetaExt;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::apply::ObjectVersion;
+use super::fixtures::{BindingFixture, SnapshotFixture, keyring, token};
+use super::observe::{seen_by_metadata, seen_in_cache};
+use super::observed::{Baseline, Observed, ReadLevel, Source, TargetState};
+use super::plan::content;
+use super::plan::history::{self, History, Inquiry};
+use super::plan::ownership::{Ownership, ownership};
+use super::plan::target::FullSecret;
+use super::plan::{Action, Decision, DeletePreconditions, Plan, TargetEvent, compose, decide};
+use super::report::next_status;
+use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
+use crate::api::{ConditionType, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
+use crate::controller::sources::{Fault, SourceState};
+use crate::registry::{Refusal, Snapshot};
+
+pub(super) struct SimulatedCluster {
+    pub(super) binding: SecretBinding,
+    pub(super) environment: Option<ProjectEnvironment>,
+    pub(super) namespace: ObjectMeta,
+    pub(super) earlier_claimant: Option<String>,
+    pub(super) superseded: bool,
+    pub(super) environment_was_deleted: bool,
+    state: SourceState,
+    /// The project's log; other revisions up to the newest have the token of the one history.
+    log: BTreeMap<i64, Option<Uuid>>,
+    /// Whether a question about the log fails.
+    pub(super) log_is_unreadable: bool,
+    secrets: BTreeMap<String, Secret>,
+    clock: i64,
+    version: u64,
+    writes: Vec<String>,
+    pub(super) event: Option<TargetEvent>,
+    pub(super) requeue: Option<std::time::Duration>,
+    /// How often the Secret was read, values included.
+    pub(super) reads: usize,
+}
+
+/// A cluster with that binding in the namespace `shop`, to which the ProjectEnvironment `shop-dev` grants everything, and
+/// in which nobody has looked at the database yet.
+pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
+    let namespace = ObjectMeta { name: Some("shop".into()), ..ObjectMeta::default() };
+    let cluster = SimulatedCluster {
+        binding: binding.build(),
+        environment: None,
+        namespace,
+        earlier_claimant: None,
+        superseded: false,
+        environment_was_deleted: false,
+        state: SourceState::Pending,
+        log: BTreeMap::new(),
+        log_is_unreadable: false,
+        secrets: BTreeMap::new(),
+        clock: 1_000,
+        version: 10,
+        writes: Vec::new(),
+        event: None,
+        requeue: None,
+        reads: 0,
+    };
+    cluster.granting(&json!([{"namespaces": {"names": ["shop"]}}]), "Retain")
+}
+
+impl SimulatedCluster {
+    pub(super) fn granting(mut self, grants: &Value, on_revoke: &str) -> Self {
+        self.grant(grants, on_revoke);
+        self
+    }
+
+    pub(super) fn grant(&mut self, grants: &Value, on_revoke: &str) {
+        let spec = json!({"project": "shop", "environment": "dev", "grants": grants, "onRevoke": on_revoke});
+        let spec = serde_json::from_value(spec).expect("a spec");
+        self.environment = Some(ProjectEnvironment::new(&self.binding.spec.source_ref.name, spec));
+    }
+
+    pub(super) fn reading(mut self, snapshot: SnapshotFixture) -> Self {
+        self.read(snapshot);
+        self
+    }
+
+    pub(super) fn read(&mut self, snapshot: SnapshotFixture) {
+        self.state = SourceState::Ready(Arc::new(snapshot.build()));
+    }
+
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.state = SourceState::Refused { refusal };
+    }
+
+    pub(super) fn lose_the_database(&mut self) {
+        let last = self.state.snapshot().map(Arc::clone);
+        let cause = "connection refused".to_owned();
+        self.state = SourceState::Unavailable { since: self.now(), cause, fault: Fault::Away, last };
+    }
+
+    pub(super) fn log_has(&mut self, revision: i64, token: Option<Uuid>) {
+        self.log.insert(revision, token);
+    }
+
+    pub(super) fn with_secret(mut self, secret: Secret) -> Self {
+        self.secrets.insert(secret.name_any(), secret);
+        self
+    }
+
+    /// The same binding with another spec; it keeps its status, and gets a new generation.
+    pub(super) fn edit_binding(&mut self, binding: BindingFixture) {
+        let edited = binding.build();
+        let generation = self.binding.metadata.generation.map(|generation| generation + 1);
+        self.binding.spec = edited.spec;
+        self.binding.metadata.generation = generation;
+        self.binding.metadata.annotations = edited.metadata.annotations;
+    }
+
+    pub(super) fn annotate_binding(&mut self, name: &str, text: &str) {
+        self.binding.metadata.annotations.get_or_insert_default().insert(name.into(), text.into());
+    }
+
+    /// A person's edit of a Secret.
+    pub(super) fn edit_secret(&mut self, name: &str, change: impl FnOnce(&mut Secret)) {
+        self.version += 1;
+        let secret = self.secrets.get_mut(name).expect("a Secret to edit");
+        change(secret);
+        secret.metadata.resource_version = Some(self.version.to_string());
+    }
+
+    pub(super) fn delete_secret(&mut self, name: &str) -> Secret {
+        self.secrets.remove(name).expect("a Secret to delete")
+    }
+
+    pub(super) fn wait(&mut self, seconds: i64) {
+        self.clock += seconds;
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_second(self.clock).expect("a time")
+    }
+
+    /// Takes the steps of a reconcile, and gives back the writes it took.
+    pub(super) fn reconcile(&mut self) -> Vec<String> {
+        self.reconcile_answering(None)
+    }
+
+    pub(super) fn reconcile_answering(&mut self, answered: Option<&str>) -> Vec<String> {
+        self.writes.clear();
+        let mut level = ReadLevel::Cache;
+        for _ in 0..4 {
+            let observed = self.observe(level);
+            let plan = match decide(&observed, &keyring()) {
+                Decision::Read(deeper) => {
+                    level = deeper;
+                    continue;
+                }
+                Decision::Settled(plan) => *plan,
+                Decision::Open(intent) => {
+                    let opened = content::open(&intent.picked, intent.snapshot, &keyring());
+                    compose(&observed, *intent, opened)
+                }
+            };
+            let Ok(written) = self.apply(&plan) else {
+                level = ReadLevel::Secret;
+                continue;
+            };
+            if let Some(status) = next_status(&self.binding, &plan, written.as_ref(), answered, self.now()) {
+                self.binding.status = Some(status);
+                self.writes.push("status".into());
+            }
+            (self.event, self.requeue) = (plan.event, plan.requeue);
+            return self.writes.clone();
+        }
+        panic!("not settled: {:?}", self.writes);
+    }
+
+    /// What a look finds.
+    pub(super) fn observe(&mut self, level: ReadLevel) -> Observed {
+        let name = self.binding.target_name();
+        let secret = self.secrets.get(&name);
+        let target = match level {
+            ReadLevel::Cache => {
+                let cached = secret.filter(|secret| secret.labels().contains_key(MANAGED_BY_LABEL));
+                let cached = cached.map(|secret| {
+                    // As the watch does it.
+                    let mut metadata = secret.metadata.clone();
+                    metadata.annotations.get_or_insert_default().retain(|name, _| name.starts_with(PREFIX));
+                    metadata
+                });
+                seen_in_cache(&self.binding, cached.as_ref())
+            }
+            ReadLevel::Metadata => seen_by_metadata(&self.binding, secret.map(|secret| secret.metadata.clone())),
+            ReadLevel::Secret => {
+                self.reads += 1;
+                secret.map_or(TargetState::Absent, |secret| TargetState::Full(FullSecret(secret.clone())))
+            }
+        };
+        let others = self.secrets.values().map(|secret| secret.metadata.clone());
+        let is_orphan = |metadata: &ObjectMeta| {
+            metadata.name.as_ref() != Some(&name) && ownership(&self.binding, metadata, None) == Ownership::Ours
+        };
+        let orphans: Vec<ObjectMeta> = others.filter(is_orphan).collect();
+        let baseline = Baseline::of(&self.binding, &target, &orphans);
+        let history = match &self.state {
+            SourceState::Ready(snapshot) => self.history(&baseline, snapshot),
+            _ => History::Continues,
+        };
+        let environment = self.environment.clone().map(Arc::new);
+        Observed {
+            now: self.now(),
+            binding: Arc::new(self.binding.clone()),
+            superseded: self.superseded,
+            namespace: Some(Arc::new(self.namespace.clone().into_response_partial::<Namespace>())),
+            source: environment.map(|environment| Source { environment, state: self.state.clone() }),
+            target,
+            orphans,
+            earlier_claimant: self.earlier_claimant.clone(),
+            baseline,
+            history,
+            environment_was_deleted: self.environment_was_deleted,
+        }
+    }
+
+    fn history(&self, baseline: &Baseline, snapshot: &Snapshot) -> History {
+        match history::inquire(baseline.provenance().map(|provenance| &provenance.origin), snapshot) {
+            Inquiry::Settled(history) => history,
+            Inquiry::TokenOf { .. } if self.log_is_unreadable => History::Unknown,
+            Inquiry::TokenOf { delivered, .. } => {
+                let logged = self.log.get(&delivered.revision).copied();
+                history::compare(delivered, logged.unwrap_or_else(|| Some(token(delivered.revision))))
+            }
+        }
+    }
+
+    /// As the API server does it; an error where a precondition does not hold.
+    fn apply(&mut self, plan: &Plan) -> Result<Option<ObjectVersion>, ()> {
+        let written = match &plan.action {
+            Action::Keep => None,
+            Action::Create(whole) if self.secrets.contains_key(&whole.0.name_any()) => return Err(()),
+            Action::Create(whole) => Some(self.store("create", whole, format!("uid-{}", self.version))),
+            Action::Replace(whole) => {
+                let current = self.secrets.get(&whole.0.name_any()).ok_or(())?;
+                if current.metadata.resource_version != whole.0.metadata.resource_version {
+                    return Err(());
+                }
+                assert!(whole.0.metadata.uid.is_some() && whole.0.metadata.resource_version.is_some());
+                assert_eq!(current.type_, whole.0.type_, "a type cannot change");
+                let frozen = current.immutable == Some(true);
+                assert!(!frozen || (current.data == whole.0.data && whole.0.immutable == Some(true)));
+                let uid = current.uid().expect("a uid");
+                Some(self.store("replace", whole, uid))
+            }
+            Action::Delete(doomed) => self.remove(doomed).map(|()| None)?,
+        };
+        for orphan in &plan.orphans {
+            self.remove(orphan)?;
+        }
+        Ok(written)
+    }
+
+    fn store(&mut self, verb: &str, whole: &FullSecret, uid: String) -> ObjectVersion {
+        self.version += 1;
+        let mut secret = whole.0.clone();
+        secret.metadata.uid = Some(uid);
+        secret.metadata.resource_version = Some(self.version.to_string());
+        self.writes.push(format!("{verb} {}", secret.name_any()));
+        let written = ObjectVersion::from(&secret);
+        self.secrets.insert(secret.name_any(), secret);
+        written
+    }
+
+    fn remove(&mut self, doomed: &DeletePreconditions) -> Result<(), ()> {
+        let current = self.secrets.get(&doomed.name).ok_or(())?;
+        if (current.uid(), current.resource_version()) != (doomed.uid.clone(), doomed.resource_version.clone()) {
+            return Err(());
+        }
+        self.secrets.remove(&doomed.name);
+        self.writes.push(format!("delete {}", doomed.name));
+        Ok(())
+    }
+
+    /// The data of a Secret as `KEY=value`, sorted; `None` where there is no such Secret.
+    pub(super) fn data(&self, name: &str) -> Option<Vec<String>> {
+        let data = self.secrets.get(name)?.data.iter().flatten();
+        Some(data.map(|(key, value)| format!("{key}={}", String::from_utf8_lossy(&value.0))).collect())
+    }
+
+    pub(super) fn secret(&self, name: &str) -> &Secret {
+        &self.secrets[name]
+    }
+
+    pub(super) fn status(&self) -> &SecretBindingStatus {
+        self.binding.status.as_ref().expect("a status")
+    }
+
+    /// Status, reason and message of a condition.
+    pub(super) fn condition(&self, condition: ConditionType) -> (&str, &str, &str) {
+        let found = find(&self.status().conditions, condition).expect("the condition");
+        (&found.status, &found.reason, &found.message)
+    }
+
+    /// Status and reason of `Ready`.
+    pub(super) fn ready(&self) -> (&str, &str) {
+        let (status, reason, _) = self.condition(ConditionType::Ready);
+        (status, reason)
+    }
+
+    /// Everything that people can read of the binding, as text.
+    pub(super) fn everything_said(&self) -> String {
+        let event = self.event.as_ref().map(|event| format!("{event:?}"));
+        let metadata: Vec<&ObjectMeta> = self.secrets.values().map(|secret| &secret.metadata).collect();
+        format!("{} {event:?} {}", json!(self.binding), json!(metadata))
+    }
+
+    /// That a deletion of the binding has begun.
+    pub(super) fn begin_deletion(&mut self) {
+        self.binding.metadata.deletion_timestamp = Some(Time(self.now()));
+    }
+}

@@ -1,0 +1,200 @@
+//! A registry that answers what a test says, and counts the questions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::{Notify, mpsc};
+use uuid::Uuid;
+
+use super::registry::{Answer, Registry};
+use super::{Poller, PollerDependencies, Sources};
+use crate::core::{EnvironmentId, ProjectId};
+use crate::registry::{PollResult, Refusal, RegistryError, Revision, Snapshot, SnapshotVersion, SourceName};
+use crate::telemetry::{Heartbeat, Metrics};
+
+/// What the registry answers, and what it was asked.
+#[derive(Default)]
+pub(super) struct Script {
+    pub(super) away: bool,
+    pub(super) login_refused: bool,
+    pub(super) unreadable: BTreeSet<SourceName>,
+    pub(super) refused: BTreeMap<SourceName, Refusal>,
+    /// The project's log; its last entry is where every environment stands.
+    pub(super) log: Vec<Uuid>,
+    pub(super) looks: usize,
+    pub(super) snapshots: usize,
+    /// How many rows the environment has that snapshots do not show.
+    pub(super) hidden_rows: i64,
+    pub(super) token_questions: usize,
+    /// How many questions about tokens are under way, and how many were at most.
+    pub(super) asking: (usize, usize),
+    /// Looks wait here while it is set.
+    pub(super) hold: Option<Arc<Notify>>,
+    /// Snapshots of these wait here: what they found is what was there when they began.
+    pub(super) slow: BTreeMap<SourceName, Arc<Notify>>,
+    pub(super) listens: usize,
+    pub(super) production: bool,
+}
+
+/// A registry by script.
+#[derive(Default)]
+pub(super) struct FakeRegistry {
+    pub(super) script: Mutex<Script>,
+    pub(super) hints: Mutex<Option<mpsc::Sender<()>>>,
+    /// Breaks the connection that hints come over.
+    pub(super) hang_up: Notify,
+}
+
+impl FakeRegistry {
+    /// A registry whose project is at revision 1.
+    pub(super) fn new() -> Arc<Self> {
+        let registry = Self::default();
+        registry.change();
+        Arc::new(registry)
+    }
+
+    /// One more revision.
+    pub(super) fn change(&self) {
+        self.with(|script| script.log.push(Uuid::new_v4()));
+    }
+
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Script) -> T) -> T {
+        f(&mut self.script.lock().unwrap())
+    }
+
+    /// Starts a poller over these environments of the project `shop`; it runs until the test ends.
+    pub(super) fn start(self: &Arc<Self>, environments: &[&str]) -> (Sources, mpsc::UnboundedReceiver<SourceName>) {
+        let (sources, poller, changes) = self.poller(environments);
+        tokio::spawn(poller.run());
+        (sources, changes)
+    }
+
+    pub(super) fn poller(
+        self: &Arc<Self>,
+        environments: &[&str],
+    ) -> (Sources, Poller, mpsc::UnboundedReceiver<SourceName>) {
+        let watched: BTreeSet<SourceName> = environments.iter().map(|environment| source(environment)).collect();
+        let (changes, told) = mpsc::unbounded_channel();
+        let dependencies = PollerDependencies {
+            watched: Box::new(move || watched.clone()),
+            changes,
+            heartbeat: Heartbeat::default(),
+            metrics: Arc::new(Metrics::default()),
+        };
+        let (sources, poller) = Sources::new(Arc::clone(self) as Arc<dyn Registry>, dependencies);
+        (sources, poller, told)
+    }
+}
+
+/// An environment of the project `shop`.
+pub(super) fn source(environment: &str) -> SourceName {
+    SourceName { project: "shop".into(), environment: environment.into() }
+}
+
+fn version(log: &[Uuid]) -> SnapshotVersion {
+    let head = Revision { number: i64::try_from(log.len()).unwrap(), token: log[log.len() - 1] };
+    SnapshotVersion::Revisions { epoch: 0, project: head, environment: head }
+}
+
+fn unavailable() -> RegistryError {
+    RegistryError::Unavailable { attempt: "asking".into(), cause: "connection refused".into() }
+}
+
+impl Registry for FakeRegistry {
+    fn check_login(&self) -> Answer<'_, ()> {
+        let answer = self.with(|script| match (script.away, script.login_refused) {
+            (true, _) => Err(unavailable()),
+            (_, true) => Err(RegistryError::Refused { message: "the login is a superuser".into(), hint: None }),
+            _ => Ok(()),
+        });
+        async { answer }.boxed()
+    }
+
+    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>> {
+        let (hold, answer) = self.with(|script| {
+            script.looks += 1;
+            let found = |source: &SourceName| match script.refused.get(source) {
+                Some(refusal) => PollResult::Refused(*refusal),
+                None => PollResult::Found {
+                    environment: EnvironmentId(Uuid::nil()),
+                    version: version(&script.log),
+                    production: script.production,
+                },
+            };
+            let answer = if script.away { Err(unavailable()) } else { Ok(sources.iter().map(found).collect()) };
+            (script.hold.clone(), answer)
+        });
+        async move {
+            if let Some(hold) = hold {
+                hold.notified().await;
+            }
+            answer
+        }
+        .boxed()
+    }
+
+    fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>> {
+        let slow = self.with(|script| script.slow.get(source).cloned());
+        let answer = self.with(|script| {
+            script.snapshots += 1;
+            if script.away {
+                return Err(unavailable());
+            }
+            if script.unreadable.contains(source) {
+                return Err(RegistryError::Inconsistent { table: "secrets", column: "key", row: "7".into() });
+            }
+            Ok(Ok(Snapshot {
+                project: ProjectId(Uuid::nil()),
+                environment: EnvironmentId(Uuid::nil()),
+                version: version(&script.log),
+                production: script.production,
+                ring: None,
+                live_secrets: Some(script.hidden_rows),
+                rows_may_be_hidden: false,
+                secrets: BTreeMap::new(),
+                tombstones: BTreeMap::new(),
+                registry: BTreeMap::new(),
+                exemptions: BTreeSet::new(),
+                hash_keys: Vec::new(),
+            }))
+        });
+        async move {
+            if let Some(slow) = slow {
+                slow.notified().await;
+            }
+            answer
+        }
+        .boxed()
+    }
+
+    fn token_of(&self, _project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>> {
+        let answer = self.with(|script| {
+            script.token_questions += 1;
+            script.asking.0 += 1;
+            script.asking.1 = script.asking.1.max(script.asking.0);
+            usize::try_from(revision - 1).ok().and_then(|place| script.log.get(place).copied())
+        });
+        async move {
+            tokio::task::yield_now().await;
+            self.with(|script| script.asking.0 -= 1);
+            Ok(answer)
+        }
+        .boxed()
+    }
+
+    fn environment_was_deleted(&self, _id: EnvironmentId) -> Answer<'_, bool> {
+        async { Ok(false) }.boxed()
+    }
+
+    fn listen(&self, hints: mpsc::Sender<()>) -> BoxFuture<'_, RegistryError> {
+        *self.hints.lock().unwrap() = Some(hints);
+        self.with(|script| script.listens += 1);
+        async {
+            self.hang_up.notified().await;
+            unavailable()
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,116 @@
+//! Tokens of past revisions, cached for as long as a project's revision_tokens only grows.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use uuid::Uuid;
+
+use super::registry::{Registry, in_time};
+use crate::core::ProjectId;
+use crate::registry::{RegistryError, Revision, Snapshot, SnapshotVersion};
+
+/// Most tokens that are remembered of one project.
+const TOKENS_MAX: usize = 1_024;
+
+/// What is known of the projects' logs.
+///
+/// A token is random, so a log that still has the newest step that was seen has every step before it, unchanged. That
+/// is why one question about the newest step is enough to go on trusting all that was remembered.
+#[derive(Debug, Default)]
+pub(super) struct RevisionTokens {
+    projects: Mutex<HashMap<ProjectId, Known>>,
+    /// One question at a time. All bindings of a source ask at once after a change, mostly the same, and must not take the
+    /// connections that the looks need; who waits meanwhile finds the answer remembered.
+    asking: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The newest step that was seen.
+    head: Option<Revision>,
+    /// Another step that was seen since: the log has grown, or is another one.
+    seen: Option<Revision>,
+    tokens: HashMap<i64, Uuid>,
+}
+
+impl RevisionTokens {
+    /// Takes note of where a project stands.
+    pub(super) fn saw(&self, snapshot: &Snapshot) {
+        let SnapshotVersion::Revisions { project: seen, .. } = snapshot.version else { return };
+        let mut projects = self.lock();
+        let known = projects.entry(snapshot.project).or_default();
+        if known.head.is_none() {
+            known.head = Some(seen);
+            known.tokens.insert(seen.number, seen.token);
+        } else if known.head != Some(seen) {
+            known.seen = Some(seen);
+        }
+    }
+
+    pub(super) async fn token_of(
+        &self,
+        registry: &dyn Registry,
+        project: ProjectId,
+        revision: i64,
+    ) -> Result<Option<Uuid>, RegistryError> {
+        if let Some(token) = self.remembered(project, revision) {
+            return Ok(Some(token));
+        }
+        let _turn = in_time("waiting to look a revision up", async { Ok(self.asking.lock().await) }).await?;
+        let ask = |revision| in_time("looking a revision up", registry.token_of(project, revision));
+        let (head, seen) = self.lock().get(&project).map_or((None, None), |known| (known.head, known.seen));
+        if let (Some(head), Some(seen)) = (head, seen) {
+            let grown = ask(head.number).await? == Some(head.token);
+            self.settle(project, head, seen, grown);
+        }
+        if let Some(token) = self.remembered(project, revision) {
+            return Ok(Some(token));
+        }
+        let asked_under = self.lock().get(&project).and_then(|known| known.head);
+        let token = ask(revision).await?;
+        let mut projects = self.lock();
+        let known = projects.entry(project).or_default();
+        // Another head by now means that the answer may be of another revision_tokens than what is remembered.
+        if let (Some(token), true) = (token, known.head == asked_under && known.seen.is_none()) {
+            known.remember(revision, token);
+        }
+        Ok(token)
+    }
+
+    /// The token, where it is known and the log has not moved since it was.
+    fn remembered(&self, project: ProjectId, revision: i64) -> Option<Uuid> {
+        let projects = self.lock();
+        projects.get(&project).filter(|known| known.seen.is_none())?.tokens.get(&revision).copied()
+    }
+
+    /// Goes on from the step that was seen, with what was remembered if the log has only grown.
+    fn settle(&self, project: ProjectId, head: Revision, seen: Revision, grown: bool) {
+        let mut projects = self.lock();
+        let known = projects.entry(project).or_default();
+        if known.head != Some(head) || known.seen != Some(seen) {
+            return;
+        }
+        if grown {
+            // An environment that was read a moment earlier may have been seen a moment later.
+            known.head = Some(if seen.number > head.number { seen } else { head });
+        } else {
+            known.head = Some(seen);
+            known.tokens.clear();
+        }
+        known.seen = None;
+        known.remember(seen.number, seen.token);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ProjectId, Known>> {
+        self.projects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Known {
+    fn remember(&mut self, revision: i64, token: Uuid) {
+        if self.tokens.len() >= TOKENS_MAX {
+            self.tokens.clear();
+        }
+        self.tokens.insert(revision, token);
+    }
+}

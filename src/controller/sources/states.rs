@@ -1,0 +1,101 @@
+//! What is known, and who waits to know it anew.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use super::SourceState;
+use crate::registry::SourceName;
+
+/// The last entry about each environment.
+#[derive(Debug, Default)]
+pub(super) struct SourceStates {
+    inner: Mutex<Inner>,
+    wanted: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// How many looks have begun; the number of the newest.
+    begun: u64,
+    slots: HashMap<SourceName, watch::Sender<Entry>>,
+}
+
+/// A state, and the look that it is an answer to.
+#[derive(Debug)]
+struct Entry {
+    state: SourceState,
+    /// The newest look that this is an answer to; 0 before the first.
+    look: u64,
+}
+
+impl SourceStates {
+    pub(super) fn state(&self, source: &SourceName) -> SourceState {
+        self.lock().slots.get(source).map_or(SourceState::Pending, |slot| slot.borrow().state.clone())
+    }
+
+    /// Waits for the answer to a look that has not begun yet, and asks for one.
+    pub(super) async fn poll_again(&self, source: &SourceName) -> SourceState {
+        let (mut entry, after) = {
+            let mut inner = self.lock();
+            let begun = inner.begun;
+            let slot = inner
+                .slots
+                .entry(source.clone())
+                .or_insert_with(|| watch::Sender::new(Entry { state: SourceState::Pending, look: 0 }));
+            (slot.subscribe(), begun)
+        };
+        self.nudge();
+        // The sender goes away only with the operator itself: whoever waits is looked after.
+        entry.wait_for(|entry| entry.look > after).await.map_or(SourceState::Pending, |entry| entry.state.clone())
+    }
+
+    /// Makes the next look come at once.
+    pub(super) fn nudge(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Comes back when somebody wants a look.
+    pub(super) async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// Begins a look: its number, and what to look at, which is what is watched and what somebody waits for. Everything
+    /// else is forgotten.
+    pub(super) fn begin(&self, mut names: BTreeSet<SourceName>) -> (u64, Vec<SourceName>) {
+        let mut inner = self.lock();
+        inner.begun += 1;
+        names.extend(inner.slots.iter().filter(|(_, slot)| slot.receiver_count() > 0).map(|(name, _)| name.clone()));
+        inner.slots.retain(|name, _| names.contains(name));
+        (inner.begun, names.into_iter().collect())
+    }
+
+    /// Whether somebody waits for an answer about it.
+    pub(super) fn is_awaited(&self, source: &SourceName) -> bool {
+        self.lock().slots.get(source).is_some_and(|slot| slot.receiver_count() > 0)
+    }
+
+    /// Says how an environment stands, as the answer to a look; whether that is another state than before.
+    pub(super) fn publish(&self, source: &SourceName, look: u64, state: SourceState) -> bool {
+        let mut inner = self.lock();
+        let slot = inner
+            .slots
+            .entry(source.clone())
+            .or_insert_with(|| watch::Sender::new(Entry { state: SourceState::Pending, look: 0 }));
+        let changed = !slot.borrow().state.same(&state);
+        slot.send_if_modified(|entry| {
+            let newer = look > entry.look;
+            entry.look = entry.look.max(look);
+            if changed {
+                entry.state = state;
+            }
+            newer || changed
+        });
+        changed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,277 @@
+//! Writing values: one or ten thousand are the same two statements.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+use uuid::Uuid;
+
+use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretValue, ValueHash};
+use crate::crypto::{HashCheck, HashKey, Keyring, SealContext, verify};
+
+use super::batch::Batch;
+use crate::registry::environments::Environment;
+use crate::registry::session::{Parameter, Session, Transaction, micros, time};
+use crate::registry::{RegistryError, ValueError, hash_keys};
+
+/// The registry times that a writer has looked at. A follow answers these and no later ones, so that a change that
+/// lands between look and follow leaves the follower stale.
+#[derive(Debug, Clone, Default)]
+pub struct ObservedTimes(BTreeMap<String, RegistryTime>);
+
+impl ObservedTimes {
+    /// The time observed for a key; `None` where the registry did not have it.
+    #[must_use]
+    pub fn time(&self, key: &KeyName) -> Option<RegistryTime> {
+        self.0.get(key.as_str()).copied()
+    }
+}
+
+impl FromIterator<(KeyName, RegistryTime)> for ObservedTimes {
+    fn from_iter<I: IntoIterator<Item = (KeyName, RegistryTime)>>(times: I) -> Self {
+        Self(times.into_iter().map(|(key, time)| (key.into(), time)).collect())
+    }
+}
+
+/// What a write was, in the database's own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WriteOutcome {
+    /// A key that was not live here; others are behind now.
+    Created,
+    /// A new value; others are behind now.
+    Changed,
+    /// A value that only catches up.
+    Followed,
+    /// The value that was there; it counts as looked at.
+    Confirmed,
+    /// The value that was there, and nothing to catch up with: nothing was written.
+    Unchanged,
+}
+
+/// How values are written.
+#[derive(Clone, Copy)]
+pub struct WriteOptions<'a> {
+    /// Whether to catch up with what was observed instead of making others stale.
+    pub follow: bool,
+    /// What the writer had looked at before it got the values.
+    pub observed: &'a ObservedTimes,
+    /// Whether to find out only, and roll back.
+    pub dry_run: bool,
+    /// Why, for the audit log.
+    pub reason: &'a str,
+}
+
+/// A live row as the project's mutex holds it still.
+struct Live {
+    id: SecretId,
+    version: i64,
+    value_hash: String,
+    updated_at: Option<RegistryTime>,
+}
+
+impl Session {
+    /// What the registry says of keys now: the look before a write; `keys` empty: of all of them. Keys that it does not
+    /// have are left out.
+    pub async fn observed_times(
+        &mut self,
+        environment: &Environment,
+        keys: &[KeyName],
+    ) -> Result<ObservedTimes, RegistryError> {
+        let work = self.reading("looking at the registry").await?;
+        let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
+        let sql = format!(
+            "SELECT key_name, {} FROM project_secret_registry
+             WHERE project_id = $1 AND (cardinality($2::text[]) = 0 OR key_name IN (SELECT unnest($2::text[]))) AND retired_at IS NULL",
+            micros("last_updated_at")
+        );
+        let rows = work.rows(&sql, &[(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)]).await?;
+        Ok(ObservedTimes(rows.iter().filter_map(|row| Some((row.get(0), time(row, 1)?))).collect()))
+    }
+
+    /// Writes values in one transaction, sealed under the project's mutex for the rows that they become.
+    ///
+    /// # Errors
+    /// Besides the database's refusals: a follow of a key that is in sync here, or that appeared after the look.
+    pub async fn write_values(
+        &mut self,
+        keyring: &Keyring,
+        environment: &Environment,
+        values: &[(KeyName, SecretValue)],
+        options: WriteOptions<'_>,
+    ) -> Result<Vec<(String, WriteOutcome)>, ValueError> {
+        environment.require_writable()?;
+        let (work, project) = self.changing("writing secrets", &environment.project_name, options.reason).await?;
+        let (ring, position) = ring_and_audit_position(&work, environment).await?;
+        let hash_key = hash_keys::for_writing(&work, keyring, project, &ring).await?;
+        let rows = live_rows(&work, project, environment, values).await?;
+
+        let (mut inserts, mut updates) = (Batch::default(), Batch::default());
+        let mut written: BTreeMap<String, WriteOutcome> = BTreeMap::new();
+        for ((key, value), row) in values.iter().zip(&rows) {
+            let live = live(row);
+            let registered = time(row, 5);
+            let behind = |live: &Live| live.updated_at < registered;
+            let equal = live.as_ref().is_some_and(|live| is_equal(value, &live.value_hash, &hash_key));
+            let answers = answer(key, options, registered, live.as_ref().is_some_and(|live| !behind(live)), equal)?;
+            let target = SealTarget { keyring, ring: &ring, environment, project };
+            match live {
+                Some(live) if equal && registered.is_some() && !behind(&live) => {
+                    written.insert(key.to_string(), WriteOutcome::Unchanged);
+                }
+                Some(live) if equal => updates.push(live.id, key, None, live.value_hash, live.version, answers),
+                Some(live) => {
+                    let sealed = target.seal(live.id, key, live.version + 1, value)?;
+                    let hash = hash_key.hash(value).to_string();
+                    updates.push(live.id, key, Some(sealed), hash, live.version + 1, answers);
+                }
+                None => {
+                    let id = SecretId(Uuid::new_v4());
+                    let sealed = target.seal(id, key, 1, value)?;
+                    inserts.push(id, key, Some(sealed), hash_key.hash(value).to_string(), 1, answers);
+                }
+            }
+        }
+        inserts.insert(&work, project, environment).await?;
+        updates.update(&work, environment).await?;
+        for (key, write) in audited(&work, project, environment, position).await? {
+            written.insert(key, write);
+        }
+        if !options.dry_run {
+            work.commit().await?;
+        }
+        Ok(written.into_iter().collect())
+    }
+}
+
+/// The registry time that a write answers, if it does.
+fn answer(
+    key: &KeyName,
+    options: WriteOptions<'_>,
+    registered: Option<RegistryTime>,
+    in_sync: bool,
+    equal: bool,
+) -> Result<Option<RegistryTime>, RegistryError> {
+    let observed = options.observed.time(key);
+    if equal {
+        // Confirmed as of the look; where the key has left the registry since, there is nothing to answer.
+        return Ok(observed.filter(|_| registered.is_some()));
+    }
+    if !options.follow {
+        return Ok(None);
+    }
+    match (observed, registered) {
+        (Some(_), Some(_)) if in_sync => Err(RegistryError::Refused {
+            message: format!("{key} is in sync here, so there is nothing to follow, and the value is another"),
+            hint: Some("leave out --follow to change it, which lets the other environments know".to_owned()),
+        }),
+        (Some(observed), Some(_)) => Ok(Some(observed)),
+        (None, None) => Ok(None),
+        _ => Err(RegistryError::Conflict(format!(
+            "{key} was defined or retired since the look; look again, then repeat"
+        ))),
+    }
+}
+
+fn is_equal(value: &SecretValue, stored: &str, hash_key: &HashKey) -> bool {
+    stored.parse::<ValueHash>().is_ok_and(|stored| verify(value, &stored, Some(hash_key)) == HashCheck::Matches)
+}
+
+async fn ring_and_audit_position(
+    work: &Transaction<'_>,
+    environment: &Environment,
+) -> Result<(RingName, i64), RegistryError> {
+    let row = work
+        .one(
+            "SELECT ring, (SELECT coalesce(max(position), 0) FROM audit_logs WHERE chain = $2) FROM environments WHERE id = $1",
+            &[(&environment.id.0, Type::UUID), (&environment.project.0, Type::UUID)],
+        )
+        .await?;
+    let ring: String = row.get(0);
+    let ring = ring.parse().map_err(|_| RegistryError::Inconsistent {
+        table: "environments",
+        column: "ring",
+        row: environment.name.clone(),
+    })?;
+    Ok((ring, row.get(1)))
+}
+
+/// One row for each value, in their order.
+async fn live_rows(
+    work: &Transaction<'_>,
+    project: ProjectId,
+    environment: &Environment,
+    values: &[(KeyName, SecretValue)],
+) -> Result<Vec<Row>, RegistryError> {
+    let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
+    // One look-up by index for each key, whatever the planner believes about a table that has just grown.
+    let sql = format!(
+        "SELECT k.key, s.id, s.version, s.value_hash, {}, {}
+         FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
+         LEFT JOIN LATERAL (
+             SELECT id, version, value_hash, updated_at FROM secrets
+             WHERE environment_id = $2 AND key = k.key AND deleted_at IS NULL OFFSET 0) s ON true
+         LEFT JOIN LATERAL (
+             SELECT last_updated_at FROM project_secret_registry
+             WHERE project_id = $3 AND key_name = k.key AND retired_at IS NULL OFFSET 0) r ON true
+         ORDER BY k.place",
+        micros("s.updated_at"),
+        micros("r.last_updated_at")
+    );
+    let parameters: [Parameter<'_>; 3] =
+        [(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)];
+    work.rows(&sql, &parameters).await
+}
+
+fn live(row: &Row) -> Option<Live> {
+    let id: Option<Uuid> = row.get(1);
+    Some(Live { id: SecretId(id?), version: row.get(2), value_hash: row.get(3), updated_at: time(row, 4) })
+}
+
+struct SealTarget<'a> {
+    keyring: &'a Keyring,
+    ring: &'a RingName,
+    environment: &'a Environment,
+    project: ProjectId,
+}
+
+impl SealTarget<'_> {
+    fn seal(&self, id: SecretId, key: &KeyName, version: i64, value: &SecretValue) -> Result<String, ValueError> {
+        let context = SealContext {
+            project: self.project,
+            environment: self.environment.id,
+            secret: id,
+            key: key.as_str(),
+            version,
+        };
+        self.keyring
+            .seal(self.ring, &context, value)
+            .map_err(|error| ValueError::Seal { what: format!("{key} for {}", self.environment.name), error })
+    }
+}
+
+/// What this transaction's audit rows say about one environment.
+async fn audited(
+    work: &Transaction<'_>,
+    project: ProjectId,
+    environment: &Environment,
+    after: i64,
+) -> Result<Vec<(String, WriteOutcome)>, RegistryError> {
+    let rows = work
+        .rows(
+            "SELECT subject, action FROM audit_logs WHERE chain = $1 AND position > $2 AND environment_id = $3
+             ORDER BY position",
+            &[(&project.0, Type::UUID), (&after, Type::INT8), (&environment.id.0, Type::UUID)],
+        )
+        .await?;
+    let writes = rows.iter().filter_map(|row| {
+        let write = match row.get(1) {
+            "secret.create" => WriteOutcome::Created,
+            "secret.update" => WriteOutcome::Changed,
+            "secret.follow" => WriteOutcome::Followed,
+            "secret.confirm" => WriteOutcome::Confirmed,
+            _ => return None,
+        };
+        Some((row.get(0), write))
+    });
+    Ok(writes.collect())
+}
