@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 use tidelock::api::SecretBinding;
-use tidelock::controller::URGENT;
+use tidelock::controller;
 
 use crate::bare_loop;
 use crate::figures::{Figures, millis, percentile};
@@ -18,7 +18,7 @@ use crate::stage::Stage;
 const BINDINGS: usize = 1_000;
 const ROUNDS: usize = 5;
 /// As many requests at once as the operator makes for one source, which leaves a quarter of its places to others.
-const CONCURRENCY: usize = URGENT * 3 / 4;
+const CONCURRENCY: usize = controller::CONCURRENCY * 3 / 4;
 const PATIENCE: Duration = Duration::from_mins(5);
 
 pub(crate) async fn measure(figures: &mut Figures) {

@@ -157,7 +157,6 @@ impl Scene {
             ("TIDELOCK_DATABASE_URL", self.people["operator"].url.clone()),
             ("TIDELOCK_KEYRING", self.home.join("keyring").display().to_string()),
             ("TIDELOCK_LISTEN", format!("127.0.0.1:{}", crate::harness::ports::free_port())),
-            ("TIDELOCK_CLUSTER", "demo".to_owned()),
         ];
         let spec = Spec {
             name: "operator",

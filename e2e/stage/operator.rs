@@ -42,7 +42,6 @@ impl Operator {
             ("TIDELOCK_DATABASE_URL", stage.team.operator.url.clone()),
             ("TIDELOCK_KEYRING", stage.team.keyring().display().to_string()),
             ("TIDELOCK_LISTEN", format!("127.0.0.1:{port}")),
-            ("TIDELOCK_CLUSTER", "test".to_owned()),
             ("TIDELOCK_CLASS", namespace.to_owned()),
             ("RUST_LOG", "tidelock=debug".to_owned()),
         ];

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::condition_type::{ConditionStatus, ConditionType, Progress};
 use super::condition_update::ConditionUpdate;
+use super::reason::{Reason, TABLE};
 use super::schema::MESSAGE_MAX;
 
 /// The conditions that the updates amount to, in the order of [`ConditionType`].
@@ -64,6 +65,22 @@ pub fn find(conditions: &[Condition], condition: ConditionType) -> Option<&Condi
     conditions.iter().find(|found| found.type_ == condition.as_str())
 }
 
+/// The types of condition that people are told of when they turn; the first sums the others up.
+pub const ANNOUNCED: &[&str] = &[ConditionType::Ready.as_str(), ConditionType::InSync.as_str()];
+
+/// Whether somebody should have a look at a condition that turned. What a person asked for is nothing to look at.
+#[must_use]
+pub fn is_warning(turned: &Condition) -> bool {
+    turned.status != ConditionStatus::True.as_str() && turned.reason != Reason::Suspended.as_str()
+}
+
+/// The reason of `Ready`, as the closed table has it: what somebody else wrote into a status is no label of a metric.
+#[must_use]
+pub fn ready_reason(conditions: &[Condition]) -> &'static str {
+    let said = find(conditions, ConditionType::Ready).map(|ready| ready.reason.as_str());
+    TABLE.iter().find(|entry| Some(entry.name) == said).map_or("Unknown", |entry| entry.name)
+}
+
 /// At most 32,768 bytes, cut between characters.
 fn bounded(message: &str) -> String {
     if message.len() <= MESSAGE_MAX {
@@ -75,7 +92,6 @@ fn bounded(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::reason::Reason;
     use super::*;
     use ConditionType::{Delivered, InSync, Ready, ResolvedRefs};
 
@@ -164,5 +180,21 @@ mod tests {
         let message = conditions(&[], &[update], 1, at(0)).remove(0).message;
         assert!(message.len() <= MESSAGE_MAX && message.len() > MESSAGE_MAX - 5, "{}", message.len());
         assert!(message.ends_with("é…"));
+    }
+
+    #[test]
+    fn only_what_somebody_should_look_at_is_a_warning() {
+        let condition = |type_: &str, status: &str, reason: &str| Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.to_owned(),
+            message: String::new(),
+            observed_generation: None,
+            last_transition_time: Time(at(0)),
+        };
+        assert!(!is_warning(&condition("Ready", "True", "Ready")));
+        assert!(is_warning(&condition("Ready", "False", "OpenFailed")));
+        assert!(is_warning(&condition("InSync", "False", "KeysStale")));
+        assert!(!is_warning(&condition("Ready", "Unknown", "Suspended")));
     }
 }

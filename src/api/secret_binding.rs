@@ -86,7 +86,7 @@ pub struct SourceRef {
 }
 
 /// Kind of the source; absent: ProjectEnvironment.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKind {
     /// An environment of a project in the registry.
     #[default]

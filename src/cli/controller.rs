@@ -11,15 +11,11 @@ use crate::telemetry::{LogFormat, init_logs};
 
 /// Run the operator
 #[derive(Args)]
-#[command(after_help = "Example: tidelock controller --cluster eu-1 --listen 0.0.0.0:8080")]
+#[command(after_help = "Example: tidelock controller --listen 0.0.0.0:8080")]
 pub(super) struct Controller {
     /// Where /livez, /readyz and /metrics answer
     #[arg(long, env = "TIDELOCK_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
-
-    /// What this cluster is called in the registry
-    #[arg(long, env = "TIDELOCK_CLUSTER", value_name = "NAME")]
-    cluster: Option<String>,
 
     /// Where to LISTEN for hints, where the database URL leads to a pooler
     #[arg(long, env = "TIDELOCK_LISTEN_URL", hide_env_values = true, value_name = "URL")]
@@ -30,7 +26,7 @@ pub(super) struct Controller {
     class: Option<String>,
 
     /// How many objects are worked on at once because they are new or changed
-    #[arg(long, env = "TIDELOCK_CONCURRENCY", value_name = "COUNT", default_value_t = controller::URGENT)]
+    #[arg(long, env = "TIDELOCK_CONCURRENCY", value_name = "COUNT", default_value_t = controller::CONCURRENCY)]
     concurrency: usize,
 }
 
@@ -42,9 +38,8 @@ impl Controller {
         let config = Config {
             listen_url: named(self.listen_url),
             http: self.listen,
-            cluster: self.cluster.unwrap_or_default(),
             class: named(self.class),
-            urgent: self.concurrency,
+            concurrency: self.concurrency,
             ..Config::new(context.settings()?, context.keyring_path()?)
         };
         controller::run(config).await.map(|()| Answer::Done).map_err(|error| {

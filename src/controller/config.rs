@@ -8,52 +8,49 @@ use crate::crypto::KeyringFileError;
 use crate::registry::{ConnectSettings, RegistryError};
 use crate::server::BindError;
 
-/// Most objects that are worked on at once because they are new or changed, where nobody says otherwise.
-pub const URGENT: usize = 24;
+/// Most objects that are reconciled at once because they are new or changed, where nobody says otherwise.
+pub const CONCURRENCY: usize = 24;
 
-/// Most objects that are worked on at once for any other reason, where nobody says otherwise.
-pub const BULK: usize = 8;
+/// Most objects that are reconciled at once for any other reason, where nobody says otherwise.
+const LOW_PRIORITY_CONCURRENCY: usize = 8;
 
 /// Everything that an operator is told at its start. Has no `Debug`: the database's URL holds a password.
-pub struct Config {
+pub(crate) struct Config {
     /// The registry.
-    pub database: ConnectSettings,
+    pub(crate) database: ConnectSettings,
     /// Where to listen for notifications, if `database` leads to a pooler that delivers none.
-    pub listen_url: Option<String>,
+    pub(crate) listen_url: Option<String>,
     /// The file with the rings that the operator holds.
-    pub keyring: PathBuf,
+    pub(crate) keyring: PathBuf,
     /// Where `/livez`, `/readyz` and `/metrics` answer; port 0 takes a free one, which the log says.
-    pub http: SocketAddr,
-    /// Name of this cluster; may be empty.
-    pub cluster: String,
+    pub(crate) http: SocketAddr,
     /// The value of the label `tidelock.dev/class` on the objects that are this operator's; absent: those without it.
-    pub class: Option<String>,
-    /// Width of the lane for what is new or changed; see [`URGENT`].
-    pub urgent: usize,
-    /// Width of the lane for the rest; see [`BULK`].
-    pub bulk: usize,
+    pub(crate) class: Option<String>,
+    /// How many objects are reconciled at once because they are new or changed; see [`CONCURRENCY`].
+    pub(crate) concurrency: usize,
+    /// How many are reconciled at once for any other reason.
+    pub(crate) low_priority_concurrency: usize,
 }
 
 impl Config {
     /// An operator of that registry with that keyring; everything else as where nobody says otherwise.
     #[must_use]
-    pub fn new(database: ConnectSettings, keyring: PathBuf) -> Self {
+    pub(crate) fn new(database: ConnectSettings, keyring: PathBuf) -> Self {
         Self {
             database,
             listen_url: None,
             keyring,
             http: SocketAddr::from(([0, 0, 0, 0], 8080)),
-            cluster: String::new(),
             class: None,
-            urgent: URGENT,
-            bulk: BULK,
+            concurrency: CONCURRENCY,
+            low_priority_concurrency: LOW_PRIORITY_CONCURRENCY,
         }
     }
 }
 
 /// Why an operator ended, other than being asked to.
 #[derive(Debug, thiserror::Error)]
-pub enum ControllerError {
+pub(crate) enum ControllerError {
     /// The keyring cannot be read.
     #[error(transparent)]
     Keyring(#[from] KeyringFileError),
@@ -83,7 +80,7 @@ pub enum ControllerError {
 impl ControllerError {
     /// Whether the answer was a refusal, which starting again does not change.
     #[must_use]
-    pub const fn is_refused(&self) -> bool {
+    pub(crate) const fn is_refused(&self) -> bool {
         matches!(self, Self::Login(_) | Self::Keyring(KeyringFileError::OpenToAll { .. }))
     }
 }

@@ -1,20 +1,18 @@
-//! What leads to a look at what. An event says where to look, never what is true.
+//! What leads to a reconcile of what, and how soon. An event says where to look, never what is true.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 
-use super::controlled::ControlledSecrets;
-use super::index::BindingIndex;
-use super::project_environment::source_of;
-use super::runtime::Change;
-use super::sources::Sources;
-use crate::api::{ProjectEnvironment, SecretBinding};
-use crate::registry::SourceName;
+use super::index::{BindingIndex, ControlledSecrets};
+use super::runtime::{Change, Priority, Request};
+use super::sources::{ChangeKind, SourceChange, SourceReference, Sources, registry_name};
+use crate::api::names::sync_nonce;
+use crate::api::{OutOfSyncPolicy, ProjectEnvironment, SecretBinding};
 
 /// The queues of both kinds, and what is needed to know who goes there. A queue that nobody reads any more belongs to
 /// an operator that stops.
@@ -22,8 +20,47 @@ use crate::registry::SourceName;
 pub(super) struct EventHandlers {
     pub(super) index: BindingIndex,
     pub(super) controlled: ControlledSecrets,
-    pub(super) bindings: UnboundedSender<ObjectRef<SecretBinding>>,
-    pub(super) environments: UnboundedSender<ObjectRef<ProjectEnvironment>>,
+    pub(super) stored_bindings: Store<SecretBinding>,
+    pub(super) bindings: UnboundedSender<Request<SecretBinding>>,
+    pub(super) environments: UnboundedSender<Request<ProjectEnvironment>>,
+}
+
+/// Why a binding is to be reconciled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// Something that it depends on is another one than before.
+    Change,
+    /// Its source compares otherwise with the registry; the content is the same.
+    Comparison,
+    /// Something was listed, read for the first time, or can be read again.
+    Resync,
+}
+
+impl Cause {
+    /// What was not known before was listed.
+    fn of<K>(change: &Change<K>) -> Self {
+        if change.before.is_some() { Self::Change } else { Self::Resync }
+    }
+}
+
+/// What is new or changed, and what a person waits for, goes ahead of a resync and of a status that says no more than
+/// `InSync`.
+fn priority(binding: &SecretBinding, cause: Cause) -> Priority {
+    let status = binding.status.as_ref();
+    let is_new = status.is_none_or(|status| status.observed_generation != binding.metadata.generation);
+    let is_high = match cause {
+        Cause::Change => true,
+        // Ready turns with it.
+        Cause::Comparison => binding.spec.out_of_sync_policy() == OutOfSyncPolicy::Degrade,
+        Cause::Resync => false,
+    };
+    if is_new || is_high || is_sync_asked(binding) { Priority::High } else { Priority::Low }
+}
+
+/// Whether a person asked for a poll and has no answer yet.
+fn is_sync_asked(binding: &SecretBinding) -> bool {
+    let handled = binding.status.as_ref().and_then(|status| status.last_handled_sync.as_deref());
+    sync_nonce(&binding.metadata).is_some_and(|nonce| handled != Some(nonce))
 }
 
 impl EventHandlers {
@@ -38,19 +75,19 @@ impl EventHandlers {
         if let Some(after) = &change.after
             && is_news(change)
         {
-            self.bind(ObjectRef::from_obj(&**after));
+            self.request(after, Cause::of(change));
         }
-        let source = |binding: &SecretBinding| binding.spec.source_ref.name.clone();
+        let source = |binding: &SecretBinding| SourceReference::from(binding);
         let (before, after) = (change.before.as_deref().map(source), change.after.as_deref().map(source));
         if before != after {
-            for name in before.into_iter().chain(after) {
-                let _ = self.environments.send(ObjectRef::new(&name));
+            for source in before.into_iter().chain(after) {
+                self.request_environment(ObjectRef::new(&source.name));
             }
         }
         if let Some(before) = &change.before {
             let target = before.target_name();
             if change.after.as_ref().is_none_or(|after| after.target_name() != target) {
-                self.target(&before.namespace().unwrap_or_default(), &target);
+                self.target(&before.namespace().unwrap_or_default(), &target, Cause::Change);
             }
         }
     }
@@ -62,8 +99,8 @@ impl EventHandlers {
         }
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
             sources.nudge();
-            let _ = self.environments.send(ObjectRef::from_obj(&**object));
-            self.all_of(self.index.of_source(&object.name_any()));
+            self.request_environment(ObjectRef::from_obj(&**object));
+            self.all_of(&self.index.of_source(&SourceReference::from(&**object)), Cause::of(change));
         }
     }
 
@@ -71,45 +108,56 @@ impl EventHandlers {
     pub(super) fn secret(&self, change: &Change<PartialObjectMeta<Secret>>) {
         let metadata =
             |secret: &Option<Arc<PartialObjectMeta<Secret>>>| secret.as_ref().map(|secret| secret.metadata.clone());
-        self.controlled.follow(metadata(&change.before).as_ref(), metadata(&change.after).as_ref());
+        self.controlled.update(metadata(&change.before).as_ref(), metadata(&change.after).as_ref());
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
-            self.target(&object.namespace().unwrap_or_default(), &object.name_any());
+            self.target(&object.namespace().unwrap_or_default(), &object.name_any(), Cause::of(change));
         }
     }
 
     /// A namespace: its bindings, where its labels changed, or it began to go or came back.
     pub(super) fn namespace(&self, change: &Change<PartialObjectMeta<Namespace>>) {
-        let seen = |object: &PartialObjectMeta<Namespace>| {
+        let relevant = |object: &PartialObjectMeta<Namespace>| {
             (object.uid(), object.labels().clone(), object.metadata.deletion_timestamp.is_some())
         };
-        if change.before.as_deref().map(seen) == change.after.as_deref().map(seen) {
+        if change.before.as_deref().map(relevant) == change.after.as_deref().map(relevant) {
             return;
         }
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
-            self.all_of(self.index.of_namespace(&object.name_any()));
+            self.all_of(&self.index.of_namespace(&object.name_any()), Cause::of(change));
         }
     }
 
     /// An environment in the registry: the objects that name it, and their bindings.
-    pub(super) fn source(&self, source: &SourceName, environments: &[Arc<ProjectEnvironment>]) {
-        for object in environments.iter().filter(|object| source_of(object) == *source) {
-            self.all_of(self.index.of_source(&object.name_any()));
-            let _ = self.environments.send(ObjectRef::from_obj(&**object));
+    pub(super) fn source(&self, change: &SourceChange, environments: &[Arc<ProjectEnvironment>]) {
+        let cause = match change.kind {
+            ChangeKind::Content => Cause::Change,
+            ChangeKind::Comparison => Cause::Comparison,
+            ChangeKind::Availability => Cause::Resync,
+        };
+        for object in environments.iter().filter(|object| registry_name(object) == change.source) {
+            self.all_of(&self.index.of_source(&SourceReference::from(&**object)), cause);
+            self.request_environment(ObjectRef::from_obj(&**object));
         }
     }
 
-    fn target(&self, namespace: &str, target: &str) {
-        self.all_of(self.index.of_target(namespace, target));
+    fn target(&self, namespace: &str, target: &str, cause: Cause) {
+        self.all_of(&self.index.of_target(namespace, target), cause);
     }
 
-    fn all_of(&self, bindings: Vec<ObjectRef<SecretBinding>>) {
-        for binding in bindings {
-            self.bind(binding);
+    fn all_of(&self, bindings: &[ObjectRef<SecretBinding>], cause: Cause) {
+        for binding in bindings.iter().filter_map(|name| self.stored_bindings.get(name)) {
+            self.request(&binding, cause);
         }
     }
 
-    fn bind(&self, binding: ObjectRef<SecretBinding>) {
-        let _ = self.bindings.send(binding);
+    fn request(&self, binding: &SecretBinding, cause: Cause) {
+        let request = Request { name: ObjectRef::from_obj(binding), priority: priority(binding, cause) };
+        let _ = self.bindings.send(request);
+    }
+
+    /// One write of a status, which people watch, for all of an environment's bindings.
+    fn request_environment(&self, name: ObjectRef<ProjectEnvironment>) {
+        let _ = self.environments.send(Request { name, priority: Priority::High });
     }
 }
 
@@ -135,6 +183,9 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::thread;
 
+    use kube::runtime::reflector::store;
+    use kube::runtime::reflector::store::Writer;
+    use kube::runtime::watcher::Event;
     use serde_json::json;
     use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -142,27 +193,53 @@ mod tests {
 
     struct Fixture {
         event_handlers: EventHandlers,
-        bindings: UnboundedReceiver<ObjectRef<SecretBinding>>,
-        environments: UnboundedReceiver<ObjectRef<ProjectEnvironment>>,
+        bindings: UnboundedReceiver<Request<SecretBinding>>,
+        environments: UnboundedReceiver<Request<ProjectEnvironment>>,
+        store: Writer<SecretBinding>,
     }
 
     impl Fixture {
         fn new() -> Self {
             let (to_bindings, bindings) = mpsc::unbounded_channel();
             let (to_environments, environments) = mpsc::unbounded_channel();
+            let (stored_bindings, store) = store();
             let event_handlers = EventHandlers {
                 index: BindingIndex::default(),
                 controlled: ControlledSecrets::default(),
+                stored_bindings,
                 bindings: to_bindings,
                 environments: to_environments,
             };
-            Self { event_handlers, bindings, environments }
+            Self { event_handlers, bindings, environments, store }
+        }
+
+        /// As the watch does it: the store first.
+        fn binding(&mut self, before: Option<&Arc<SecretBinding>>, after: Option<&Arc<SecretBinding>>) {
+            match (before, after) {
+                (_, Some(after)) => self.store.apply_watcher_event(&Event::Apply((**after).clone())),
+                (Some(before), None) => self.store.apply_watcher_event(&Event::Delete((**before).clone())),
+                (None, None) => {}
+            }
+            self.event_handlers.binding(&Change { before: before.cloned(), after: after.cloned() });
+        }
+
+        /// With what priority bindings were requested since the last call.
+        fn priorities(&mut self) -> Vec<Priority> {
+            std::iter::from_fn(|| self.bindings.try_recv().ok()).map(|request| request.priority).collect()
+        }
+
+        fn source_changes(&self, kind: ChangeKind) {
+            let spec = json!({"project": "shop", "environment": "dev", "grants": []});
+            let object = ProjectEnvironment::new("dev", serde_json::from_value(spec).expect("a spec"));
+            let change = SourceChange { source: registry_name(&object), kind };
+            self.event_handlers.source(&change, &[Arc::new(object)]);
         }
 
         /// Names of what was triggered since the last call: bindings, environments.
         fn triggered(&mut self) -> (Vec<String>, Vec<String>) {
-            let bindings = std::iter::from_fn(|| self.bindings.try_recv().ok()).map(|object| object.name);
-            let environments = std::iter::from_fn(|| self.environments.try_recv().ok()).map(|object| object.name);
+            let bindings = std::iter::from_fn(|| self.bindings.try_recv().ok()).map(|request| request.name.name);
+            let environments =
+                std::iter::from_fn(|| self.environments.try_recv().ok()).map(|request| request.name.name);
             (bindings.collect(), environments.collect())
         }
     }
@@ -185,9 +262,9 @@ mod tests {
     fn a_new_binding_is_looked_at_and_counted_and_its_status_is_no_news() {
         let mut fixture = Fixture::new();
         let first = binding("a", "app", 1, false);
-        fixture.event_handlers.binding(&Change { before: None, after: Some(first.clone()) });
+        fixture.binding(None, Some(&first));
         assert_eq!(fixture.triggered(), (words(&["a"]), words(&["dev"])));
-        fixture.event_handlers.binding(&Change { before: Some(first), after: Some(binding("a", "app", 1, true)) });
+        fixture.binding(Some(&first), Some(&binding("a", "app", 1, true)));
         assert_eq!(fixture.triggered(), (words(&[]), words(&[])));
     }
 
@@ -195,7 +272,7 @@ mod tests {
     fn a_source_that_changes_while_a_status_comes_in_passes_no_binding_by() {
         let mut fixture = Fixture::new();
         let [before, after] = [false, true].map(|ready| binding("a", "app", 1, ready));
-        fixture.event_handlers.binding(&Change { before: None, after: Some(before.clone()) });
+        fixture.binding(None, Some(&before));
         fixture.triggered();
         let index = fixture.event_handlers.index.clone();
         let done = AtomicBool::new(false);
@@ -208,7 +285,7 @@ mod tests {
                 done.store(true, Ordering::Relaxed);
             });
             while !done.load(Ordering::Relaxed) {
-                assert_eq!(index.of_source("dev").len(), 1);
+                assert_eq!(index.of_source(&SourceReference::from(&*before)).len(), 1);
             }
         });
     }
@@ -217,17 +294,17 @@ mod tests {
     fn who_waits_for_a_target_is_looked_at_when_another_binding_lets_it_go() {
         let mut fixture = Fixture::new();
         let owner = binding("a", "app", 1, false);
-        fixture.event_handlers.binding(&Change { before: None, after: Some(owner.clone()) });
-        fixture.event_handlers.binding(&Change { before: None, after: Some(binding("b", "app", 1, false)) });
+        fixture.binding(None, Some(&owner));
+        fixture.binding(None, Some(&binding("b", "app", 1, false)));
         fixture.triggered();
-        fixture.event_handlers.binding(&Change { before: Some(owner), after: None });
+        fixture.binding(Some(&owner), None);
         assert_eq!(fixture.triggered(), (words(&["b"]), words(&["dev"])));
     }
 
     #[test]
     fn a_secret_leads_to_who_wants_its_name_also_when_it_is_gone() {
         let mut fixture = Fixture::new();
-        fixture.event_handlers.binding(&Change { before: None, after: Some(binding("a", "app", 1, false)) });
+        fixture.binding(None, Some(&binding("a", "app", 1, false)));
         fixture.triggered();
         let object = json!({"metadata": {"namespace": "shop", "name": "app"}});
         let secret: PartialObjectMeta<Secret> = serde_json::from_value(object).expect("a secret");
@@ -238,7 +315,7 @@ mod tests {
     #[test]
     fn a_namespace_matters_when_its_labels_change() {
         let mut fixture = Fixture::new();
-        fixture.event_handlers.binding(&Change { before: None, after: Some(binding("a", "app", 1, false)) });
+        fixture.binding(None, Some(&binding("a", "app", 1, false)));
         fixture.triggered();
         let namespace = |version: &str, team: &str| {
             let object = json!({"metadata": {"name": "shop", "resourceVersion": version, "labels": {"team": team}}});
@@ -248,5 +325,73 @@ mod tests {
         assert_eq!(fixture.triggered().0, words(&[]));
         fixture.event_handlers.namespace(&Change { before: namespace("2", "x"), after: namespace("3", "y") });
         assert_eq!(fixture.triggered().0, words(&["a"]));
+    }
+
+    /// A binding that was reconciled at its generation.
+    fn settled(policy: &str, sync: Option<&str>) -> Arc<SecretBinding> {
+        let object = json!({
+            "apiVersion": "tidelock.dev/v1alpha1", "kind": "SecretBinding",
+            "metadata": {
+                "namespace": "shop", "name": "a", "generation": 1, "annotations": {"tidelock.dev/sync": sync},
+            },
+            "spec": {"sourceRef": {"name": "dev"}, "outOfSyncPolicy": policy},
+            "status": {"observedGeneration": 1, "lastHandledSync": "monday"},
+        });
+        let mut object = object;
+        if sync.is_none() {
+            object["metadata"].as_object_mut().expect("metadata").remove("annotations");
+        }
+        Arc::new(serde_json::from_value(object).expect("a binding"))
+    }
+
+    #[test]
+    fn what_is_new_or_changes_goes_ahead_of_what_only_falls_behind_or_is_listed_again() {
+        use ChangeKind::{Availability, Comparison, Content};
+        use Priority::{High, Low};
+        let new = binding("a", "a", 1, false);
+        let [report, degrade] = ["Report", "Degrade"].map(|policy| settled(policy, None));
+        let [asked, answered] = ["tuesday", "monday"].map(|nonce| settled("Report", Some(nonce)));
+        for (binding, change, priority) in [
+            (&new, Availability, High),
+            (&new, Comparison, High),
+            (&report, Availability, Low),
+            (&report, Comparison, Low),
+            (&report, Content, High),
+            (&degrade, Comparison, High),
+            (&degrade, Availability, Low),
+            (&asked, Availability, High),
+            (&answered, Availability, Low),
+        ] {
+            let mut fixture = Fixture::new();
+            fixture.binding(None, Some(binding));
+            fixture.priorities();
+            fixture.source_changes(change);
+            assert_eq!(fixture.priorities(), [priority], "{change:?}: {binding:?}");
+        }
+    }
+
+    #[test]
+    fn a_binding_that_is_listed_at_the_start_is_a_resync_and_an_edit_or_a_question_is_none() {
+        let mut fixture = Fixture::new();
+        let first = settled("Report", None);
+        fixture.binding(None, Some(&first));
+        assert_eq!(fixture.priorities(), [Priority::Low]);
+        fixture.binding(Some(&first), Some(&settled("Report", Some("tuesday"))));
+        assert_eq!(fixture.priorities(), [Priority::High]);
+    }
+
+    #[test]
+    fn a_secret_that_changes_or_goes_is_urgent_and_one_that_is_listed_is_not() {
+        let mut fixture = Fixture::new();
+        fixture.binding(None, Some(&settled("Report", None)));
+        fixture.priorities();
+        let secret = |version: &str| {
+            let object = json!({"metadata": {"namespace": "shop", "name": "a", "resourceVersion": version}});
+            Some(Arc::new(serde_json::from_value::<PartialObjectMeta<Secret>>(object).expect("a secret")))
+        };
+        fixture.event_handlers.secret(&Change { before: None, after: secret("1") });
+        fixture.event_handlers.secret(&Change { before: secret("1"), after: secret("2") });
+        fixture.event_handlers.secret(&Change { before: secret("2"), after: None });
+        assert_eq!(fixture.priorities(), [Priority::Low, Priority::High, Priority::High]);
     }
 }

@@ -5,19 +5,19 @@
 
 mod config;
 mod context;
-mod controlled;
+
 mod event_handlers;
 mod index;
-pub mod project_environment;
-mod refused;
+mod project_environment;
 mod run;
-pub mod runtime;
-pub mod secret_binding;
-pub mod sources;
+mod runtime;
+mod secret_binding;
+mod sources;
 mod watches;
 
-pub use config::{BULK, Config, ControllerError, URGENT};
-pub use context::{Context, Stores};
-pub use controlled::ControlledSecrets;
-pub use index::BindingIndex;
-pub use run::run;
+pub(crate) use run::run;
+
+pub use config::CONCURRENCY;
+pub(crate) use config::Config;
+
+use context::Context;

@@ -1,10 +1,14 @@
 //! The operator from start to stop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 use kube::runtime::reflector::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
@@ -13,20 +17,17 @@ use tokio::time::{Instant, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, ControllerError};
-use super::context::Context;
-use super::controlled::ControlledSecrets;
+use super::context::{Context, Stores};
 use super::event_handlers::EventHandlers;
-use super::index::BindingIndex;
-use super::project_environment::{self, source_of};
-use super::runtime::CacheSync;
-use super::runtime::Lanes;
-use super::runtime::OperatorHealth;
-use super::runtime::{BEAT, Queue};
-use super::runtime::{Clients, connect};
+use super::index::{BindingIndex, ControlledSecrets};
+use super::project_environment;
+use super::runtime::{
+    CacheSync, Clients, CountGauges, HEARTBEAT_INTERVAL, OperatorHealth, PermitLimits, Queue, Request, Requeue, connect,
+};
 use super::secret_binding;
-use super::sources::{PollerDependencies, Sources};
+use super::sources::{PollerDependencies, SourceChange, SourceReference, Sources, registry_name};
 use super::watches::Watches;
-use crate::api::ProjectEnvironment;
+use crate::api::{ProjectEnvironment, ready_reason};
 use crate::crypto::Keyring;
 use crate::registry::{Reader, SourceName};
 use crate::server::Server;
@@ -38,7 +39,7 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Runs the operator until it is asked to stop by SIGTERM or SIGINT; what runs then is finished within 10 s.
 ///
 /// A database that is away is no reason not to run; a login that the operator must not have is.
-pub async fn run(config: Config) -> Result<(), ControllerError> {
+pub(crate) async fn run(config: Config) -> Result<(), ControllerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
     let keyring = Arc::new(Keyring::read(&config.keyring)?);
@@ -80,15 +81,15 @@ impl Operator {
     fn start(config: &Config, reader: Reader, clients: &Clients, keyring: Arc<Keyring>, server: Server) -> Self {
         let metrics = Arc::new(Metrics::default());
         let (events, sending) = Events::new(clients.requests.clone(), Arc::clone(&metrics));
-        let watched = Watches::new();
+        let watches = Watches::new();
         let mut essential = JoinSet::new();
 
         let (changes, turned) = mpsc::unbounded_channel();
-        let looking = Heartbeat::default();
+        let polling = Heartbeat::default();
         let dependencies = PollerDependencies {
-            watched: Box::new(names_of(watched.stores.environments.clone())),
+            watched: Box::new(names_of(watches.stores.environments.clone())),
             changes,
-            heartbeat: looking.clone(),
+            heartbeat: polling.clone(),
             metrics: Arc::clone(&metrics),
         };
         let (sources, poller) = Sources::new(Arc::new(reader), dependencies);
@@ -98,58 +99,49 @@ impl Operator {
             client: clients.requests.clone(),
             sources,
             keyring,
-            stores: watched.stores.clone(),
+            stores: watches.stores.clone(),
             index: BindingIndex::default(),
             controlled: ControlledSecrets::default(),
-            lanes: Lanes::new(config.urgent, config.bulk),
             events,
             metrics,
-            cluster: config.cluster.clone(),
         });
         let (to_bindings, bindings) = mpsc::unbounded_channel();
         let (to_environments, environments) = mpsc::unbounded_channel();
         let event_handlers = EventHandlers {
             index: context.index.clone(),
             controlled: context.controlled.clone(),
+            stored_bindings: context.stores.bindings.clone(),
             bindings: to_bindings,
             environments: to_environments,
         };
-        let (caches, synced) = (watched.stores.clone(), watched.synced.clone());
-        watched.follow(&mut essential, clients, config.class.as_deref(), &event_handlers, &context.sources);
+        let (stores, caches) = (watches.stores.clone(), watches.caches.clone());
+        watches.start(&mut essential, clients, config.class.as_deref(), &event_handlers, &context.sources);
         essential.spawn(wake(turned, event_handlers, context.stores.environments.clone()));
 
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
-        let mut workers = JoinSet::new();
-        let (writing, reporting) = (Heartbeat::default(), Heartbeat::default());
-        let queue = Queue {
-            kind: "SecretBinding",
-            names: bindings,
-            store: caches.bindings.clone(),
+        let mut queues = Queues {
+            workers: JoinSet::new(),
+            heartbeats: vec![("poller", polling)],
+            limits: PermitLimits::new(config.concurrency, config.low_priority_concurrency),
+            caches: caches.clone(),
             metrics: Arc::clone(&context.metrics),
-            heartbeat: writing.clone(),
             stop: stop.clone(),
         };
         let reconciler = Arc::new(secret_binding::Reconciler::new(Arc::clone(&context)));
-        workers.spawn(once_synced(synced.clone(), stop.clone(), writing.clone(), async move {
-            queue.work(move |binding| Arc::clone(&reconciler).reconcile(binding).boxed()).await;
-        }));
-        let queue = Queue {
-            kind: "ProjectEnvironment",
-            names: environments,
-            store: caches.environments.clone(),
-            metrics: Arc::clone(&context.metrics),
-            heartbeat: reporting.clone(),
-            stop: stop.clone(),
-        };
+        let reconcile = move |binding| Arc::clone(&reconciler).reconcile(binding).boxed();
+        queues.start("secretbindings", bindings, stores.bindings.clone(), reconcile);
         let reconciler = Arc::new(project_environment::Reconciler::new(Arc::clone(&context)));
-        workers.spawn(once_synced(synced.clone(), stop.clone(), reporting.clone(), async move {
-            queue.work(move |object| Arc::clone(&reconciler).reconcile(object).boxed()).await;
-        }));
+        let reconcile = move |object| Arc::clone(&reconciler).reconcile(object).boxed();
+        queues.start("projectenvironments", environments, stores.environments.clone(), reconcile);
 
-        let heartbeats = vec![("poller", looking), ("secretbindings", writing), ("projectenvironments", reporting)];
-        let pulse = Arc::new(OperatorHealth::new(context, synced, heartbeats));
-        let server = tokio::spawn(server.serve(pulse, end.clone()));
-        Self { essential, workers, server, events: tokio::spawn(sending), stop, end }
+        let health = OperatorHealth {
+            caches,
+            heartbeats: queues.heartbeats,
+            metrics: Arc::clone(&context.metrics),
+            count_gauges: count_gauges(stores, context.sources.clone()),
+        };
+        let server = tokio::spawn(server.serve(Arc::new(health), end.clone()));
+        Self { essential, workers: queues.workers, server, events: tokio::spawn(sending), stop, end }
     }
 
     /// Comes back when a task ended that should not have, with why.
@@ -183,37 +175,96 @@ impl Operator {
     }
 }
 
+/// The queues, and what they have in common.
+struct Queues {
+    workers: JoinSet<()>,
+    heartbeats: Vec<(&'static str, Heartbeat)>,
+    limits: PermitLimits,
+    caches: CacheSync,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+}
+
+impl Queues {
+    /// Starts one, whose permits are counted by source.
+    fn start<O, E>(
+        &mut self,
+        name: &'static str,
+        requests: UnboundedReceiver<Request<O>>,
+        store: Store<O>,
+        reconcile: impl Fn(Arc<O>) -> BoxFuture<'static, Result<Requeue, E>> + Send + Sync + 'static,
+    ) where
+        O: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+        E: std::error::Error + Send + Sync + 'static,
+        SourceReference: for<'o> From<&'o O>,
+    {
+        let heartbeat = Heartbeat::default();
+        let queue = Queue {
+            requests,
+            store,
+            limits: self.limits,
+            permit_key: |object: &O| SourceReference::from(object),
+            metrics: Arc::clone(&self.metrics),
+            heartbeat: heartbeat.clone(),
+            stop: self.stop.clone(),
+        };
+        let work = async move { queue.work(reconcile).await };
+        self.workers.spawn(once_synced(self.caches.clone(), self.stop.clone(), heartbeat.clone(), work));
+        self.heartbeats.push((name, heartbeat));
+    }
+}
+
+/// Counts objects by kind and reason, and sources by state, when somebody asks for the metrics.
+fn count_gauges(stores: Stores, sources: Sources) -> CountGauges {
+    Box::new(move |metrics| {
+        let mut objects = BTreeMap::<(&'static str, String), usize>::new();
+        let mut count = |kind, conditions: Option<&[Condition]>| {
+            *objects.entry((kind, ready_reason(conditions.unwrap_or_default()).to_owned())).or_default() += 1;
+        };
+        for binding in stores.bindings.state() {
+            count("SecretBinding", binding.status.as_ref().map(|status| &*status.conditions));
+        }
+        let mut states = BTreeMap::<&'static str, usize>::new();
+        for environment in stores.environments.state() {
+            count("ProjectEnvironment", environment.status.as_ref().map(|status| &*status.conditions));
+            *states.entry(sources.state(&registry_name(&environment)).as_str()).or_default() += 1;
+        }
+        metrics.set_objects(objects);
+        metrics.set_sources(states);
+    })
+}
+
 /// The environments to look at: those that an object names which is neither suspended nor being deleted.
 fn names_of(environments: Store<ProjectEnvironment>) -> impl Fn() -> BTreeSet<SourceName> {
     move || {
         let all = environments.state();
         let looked_at =
             all.iter().filter(|object| !object.spec.is_suspended() && object.metadata.deletion_timestamp.is_none());
-        looked_at.map(|object| source_of(object)).collect()
+        looked_at.map(|object| registry_name(object)).collect()
     }
 }
 
 /// Wakes whoever is concerned when an environment stands otherwise.
 async fn wake(
-    mut changed: UnboundedReceiver<SourceName>,
+    mut changed: UnboundedReceiver<SourceChange>,
     event_handlers: EventHandlers,
     environments: Store<ProjectEnvironment>,
 ) -> ControllerError {
-    while let Some(source) = changed.recv().await {
-        tracing::debug!(%source, "an environment stands otherwise");
-        event_handlers.source(&source, &environments.state());
+    while let Some(change) = changed.recv().await {
+        tracing::debug!(source = %change.source, kind = ?change.kind, "an environment stands otherwise");
+        event_handlers.source(&change, &environments.state());
     }
     ControllerError::Task { task: "the poller" }
 }
 
 /// Works once every cache has everything: a decision on half of a cache would be a wrong one. Until then it is alive: an
 /// API server that is away, or a definition that is not installed yet, is no reason to be started anew.
-async fn once_synced(synced: CacheSync, stop: CancellationToken, heartbeat: Heartbeat, work: impl Future<Output = ()>) {
-    let mut beats = interval(BEAT);
+async fn once_synced(caches: CacheSync, stop: CancellationToken, heartbeat: Heartbeat, work: impl Future<Output = ()>) {
+    let mut beats = interval(HEARTBEAT_INTERVAL);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            () = synced.all() => break,
+            () = caches.all() => break,
             _ = beats.tick() => heartbeat.beat(),
         }
     }
@@ -229,11 +280,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_for_the_caches_is_alive() {
         let heartbeat = Heartbeat::default();
-        let waiting = once_synced(CacheSync::default(), CancellationToken::new(), heartbeat.clone(), async {});
+        let waiting = once_synced(CacheSync::of(&["secrets"]), CancellationToken::new(), heartbeat.clone(), async {});
         let waiting = tokio::spawn(waiting);
         for _ in 0..10 {
             sleep(Duration::from_mins(1)).await;
-            assert!(heartbeat.age() <= BEAT, "{:?}", heartbeat.age());
+            assert!(heartbeat.age() <= HEARTBEAT_INTERVAL, "{:?}", heartbeat.age());
         }
         assert!(!waiting.is_finished());
     }

@@ -1,4 +1,4 @@
-//! The four watches.
+//! What is watched, and which event handler hears of it.
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::Api;
@@ -12,14 +12,17 @@ use super::context::Stores;
 use super::event_handlers::EventHandlers;
 use super::runtime::CacheSync;
 use super::runtime::Clients;
-use super::runtime::follow;
+use super::runtime::watch;
 use super::sources::Sources;
 use crate::api::{ProjectEnvironment, SecretBinding, names};
+
+/// What is watched.
+const RESOURCES: [&str; 4] = ["secretbindings", "projectenvironments", "secrets", "namespaces"];
 
 /// Stores and what fills them.
 pub(super) struct Watches {
     pub(super) stores: Stores,
-    pub(super) synced: CacheSync,
+    pub(super) caches: CacheSync,
     bindings: Writer<SecretBinding>,
     environments: Writer<ProjectEnvironment>,
     secrets: Writer<PartialObjectMeta<Secret>>,
@@ -38,16 +41,16 @@ impl Watches {
             secrets: in_secrets,
             namespaces: in_namespaces,
         };
-        Self { stores, synced: CacheSync::default(), bindings, environments, secrets, namespaces }
+        Self { stores, caches: CacheSync::of(&RESOURCES), bindings, environments, secrets, namespaces }
     }
 
     /// Starts the watches; of the custom resources, those of that class.
-    pub(super) fn follow(
+    pub(super) fn start(
         self,
         tasks: &mut JoinSet<ControllerError>,
         clients: &Clients,
         class: Option<&str>,
-        event_handlers: &EventHandlers,
+        handlers: &EventHandlers,
         sources: &Sources,
     ) {
         let client = || clients.watches.clone();
@@ -55,54 +58,53 @@ impl Watches {
         let ours = format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY);
         let everything = watcher::Config::default;
         let filled = |cache: &'static str| {
-            let synced = self.synced.clone();
-            move || synced.filled(cache)
+            let caches = self.caches.clone();
+            move || caches.filled(cache)
         };
+        let [of_bindings, of_environments, of_secrets, of_namespaces] = [(); 4].map(|()| handlers.clone());
+        let sources = sources.clone();
 
-        let (tell, api) = (event_handlers.clone(), Api::<SecretBinding>::all(client()));
-        let task = follow(
-            api,
+        let bindings = watch(
+            Api::all(client()),
             of_class.clone(),
             self.bindings,
             |_| {},
-            move |change| tell.binding(change),
+            move |change| of_bindings.binding(change),
             filled("secretbindings"),
         );
-        tasks.spawn(ended(task, "the watch of SecretBindings"));
-
-        let (tell, sources) = (event_handlers.clone(), sources.clone());
-        let tell = move |change: &_| tell.environment(change, &sources);
-        let task = follow(Api::all(client()), of_class, self.environments, |_| {}, tell, filled("projectenvironments"));
-        tasks.spawn(ended(task, "the watch of ProjectEnvironments"));
-
+        let environments = watch(
+            Api::all(client()),
+            of_class,
+            self.environments,
+            |_| {},
+            move |change| of_environments.environment(change, &sources),
+            filled("projectenvironments"),
+        );
         // Metadata alone: a value never reaches a cache.
-        let (tell, api) = (event_handlers.clone(), Api::<PartialObjectMeta<Secret>>::all(client()));
-        let trim = |secret: &mut PartialObjectMeta<Secret>| {
-            if let Some(annotations) = &mut secret.metadata.annotations {
-                annotations.retain(|name, _| name.starts_with(names::PREFIX));
-            }
-        };
-        let task = follow(
-            api,
+        let secrets = watch(
+            Api::<PartialObjectMeta<Secret>>::all(client()),
             everything().labels(&ours),
             self.secrets,
-            trim,
-            move |change| tell.secret(change),
+            |secret: &mut PartialObjectMeta<Secret>| {
+                if let Some(annotations) = &mut secret.metadata.annotations {
+                    annotations.retain(|name, _| name.starts_with(names::PREFIX));
+                }
+            },
+            move |change| of_secrets.secret(change),
             filled("secrets"),
         );
-        tasks.spawn(ended(task, "the watch of Secrets"));
-
-        let (tell, api) = (event_handlers.clone(), Api::<PartialObjectMeta<Namespace>>::all(client()));
-        let trim = |namespace: &mut PartialObjectMeta<Namespace>| namespace.metadata.annotations = None;
-        let task = follow(
-            api,
+        let namespaces = watch(
+            Api::<PartialObjectMeta<Namespace>>::all(client()),
             everything(),
             self.namespaces,
-            trim,
-            move |change| tell.namespace(change),
+            |namespace: &mut PartialObjectMeta<Namespace>| namespace.metadata.annotations = None,
+            move |change| of_namespaces.namespace(change),
             filled("namespaces"),
         );
-        tasks.spawn(ended(task, "the watch of Namespaces"));
+        tasks.spawn(ended(bindings, "the watch of SecretBindings"));
+        tasks.spawn(ended(environments, "the watch of ProjectEnvironments"));
+        tasks.spawn(ended(secrets, "the watch of Secrets"));
+        tasks.spawn(ended(namespaces, "the watch of Namespaces"));
     }
 }
 

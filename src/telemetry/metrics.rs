@@ -43,13 +43,13 @@ pub enum Verb {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Reconciled {
-    kind: &'static str,
+    kind: String,
     result: ReconcileResult,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfKind {
-    kind: &'static str,
+    kind: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -129,9 +129,9 @@ impl Default for Metrics {
 
 impl Metrics {
     /// A reconcile of an object of that kind ended.
-    pub fn reconciled(&self, kind: &'static str, result: ReconcileResult, took: Duration) {
-        self.reconciles.get_or_create(&Reconciled { kind, result }).inc();
-        self.durations.get_or_create(&OfKind { kind }).observe(took.as_secs_f64());
+    pub fn reconciled(&self, kind: &str, result: ReconcileResult, took: Duration) {
+        self.reconciles.get_or_create(&Reconciled { kind: kind.to_owned(), result }).inc();
+        self.durations.get_or_create(&OfKind { kind: kind.to_owned() }).observe(took.as_secs_f64());
     }
 
     /// A request that writes was sent; `resource` in plural, as in a path, such as `secrets` or

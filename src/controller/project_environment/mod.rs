@@ -7,38 +7,40 @@ mod report;
 use std::sync::Arc;
 
 use super::Context;
-use super::runtime::{Action, MutationCache, StatusError};
+use super::runtime::{MutationCache, Requeue, StatusError};
 use crate::api::ProjectEnvironment;
-pub(super) use observe::source_of;
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum EnvironmentError {
-    /// The status could not be mutations.
+pub(crate) enum EnvironmentError {
+    /// The status could not be written.
     #[error(transparent)]
     Report(#[from] StatusError),
 }
 
 /// Reconciles ProjectEnvironments.
-pub struct Reconciler {
+pub(crate) struct Reconciler {
     context: Arc<Context>,
     mutations: MutationCache<ProjectEnvironment>,
 }
 
 impl Reconciler {
-    /// One for the whole operator: it remembers when each status was mutations.
+    /// One for the whole operator: it remembers when each status was written.
     #[must_use]
-    pub fn new(context: Arc<Context>) -> Self {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
         Self { context, mutations: MutationCache::default() }
     }
 
     /// Brings one status up to date.
-    pub async fn reconcile(self: Arc<Self>, object: Arc<ProjectEnvironment>) -> Result<Action, EnvironmentError> {
+    pub(crate) async fn reconcile(
+        self: Arc<Self>,
+        object: Arc<ProjectEnvironment>,
+    ) -> Result<Requeue, EnvironmentError> {
         if object.metadata.deletion_timestamp.is_some() {
-            return Ok(Action::await_change());
+            return Ok(Requeue::OnChange);
         }
         let observed = observe::observe(&self.context, self.mutations.latest(object)).await;
-        let Some(status) = plan::plan(&observed) else { return Ok(Action::await_change()) };
+        let Some(status) = plan::plan(&observed) else { return Ok(Requeue::OnChange) };
         Ok(report::report(&self.context, &self.mutations, &observed, status).await?)
     }
 }

@@ -3,16 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use kube::ResourceExt;
 
 use crate::api::{ProjectEnvironment, names};
 use crate::controller::Context;
-use crate::controller::sources::SourceState;
-use crate::registry::SourceName;
+use crate::controller::sources::{SourceReference, SourceState, registry_name};
 
 /// What one look found.
 #[derive(Debug)]
-pub(super) struct Observed {
+pub(super) struct ObservedEnvironment {
     /// The object, with the status that was written last.
     pub(super) object: Arc<ProjectEnvironment>,
     /// A request to look now that was not answered yet; the state is from a look that began after it was read.
@@ -23,13 +21,8 @@ pub(super) struct Observed {
     pub(super) now: Timestamp,
 }
 
-/// The environment that a ProjectEnvironment names.
-pub(in crate::controller) fn source_of(object: &ProjectEnvironment) -> SourceName {
-    SourceName { project: object.spec.project.clone(), environment: object.spec.environment.clone() }
-}
-
-pub(super) async fn observe(context: &Context, object: Arc<ProjectEnvironment>) -> Observed {
-    let source = source_of(&object);
+pub(super) async fn observe(context: &Context, object: Arc<ProjectEnvironment>) -> ObservedEnvironment {
+    let source = registry_name(&object);
     let answered = object.status.as_ref().and_then(|status| status.last_handled_sync.as_deref());
     let asked = names::sync_nonce(&object.metadata)
         .filter(|nonce| answered != Some(nonce) && !object.spec.is_suspended())
@@ -39,8 +32,8 @@ pub(super) async fn observe(context: &Context, object: Arc<ProjectEnvironment>) 
     if asked.is_some() || state.is_older_than(said_of(&object, &state)) {
         state = context.sources.poll_again(&source).await;
     }
-    let bindings = context.index.count_of_source(&object.name_any());
-    Observed { object, asked, state, bindings, now: Timestamp::now() }
+    let bindings = context.index.count_of_source(&SourceReference::from(&*object));
+    ObservedEnvironment { object, asked, state, bindings, now: Timestamp::now() }
 }
 
 /// The project's revision that the status speaks of, if it speaks of this environment.

@@ -2,21 +2,19 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
-use super::observe::{Observed, source_of};
+use super::observe::ObservedEnvironment;
 use crate::api::{
     ConditionType, ConditionUpdate, Grants, KeyCounts, OUT_OF_SYNC_MAX, OutOfSyncKey, ProjectEnvironmentStatus, Reason,
     conditions,
 };
-use crate::controller::refused;
-use crate::controller::sources::{Fault, SourceState};
+use crate::controller::sources::{Fault, Snapshot, SourceState, refusal_in_words, registry_name};
 use crate::core::{KeyState, RegistryTime};
-use crate::registry::{Snapshot, SnapshotVersion};
 
 /// Longest key that a status can list, in characters; the schema's limit.
 const KEY_MAX: usize = 253;
 
 /// The status that the environment should have; `None` while there is nothing to say yet.
-pub(super) fn plan(observed: &Observed) -> Option<ProjectEnvironmentStatus> {
+pub(super) fn plan(observed: &ObservedEnvironment) -> Option<ProjectEnvironmentStatus> {
     let spec = &observed.object.spec;
     let before = observed.object.status.clone().unwrap_or_default();
     let (availability, in_sync) = updates(observed)?;
@@ -40,7 +38,7 @@ pub(super) fn plan(observed: &Observed) -> Option<ProjectEnvironmentStatus> {
 
 /// The question that this look answers. A registry that did not answer answers nobody, as on a binding: a gate that waits
 /// for the answer must not pass on what was known before.
-fn answered(observed: &Observed) -> Option<String> {
+fn answered(observed: &ObservedEnvironment) -> Option<String> {
     match observed.state {
         SourceState::Ready(_) | SourceState::Refused { .. } => observed.asked.clone(),
         SourceState::Pending | SourceState::Unavailable { .. } => None,
@@ -48,7 +46,7 @@ fn answered(observed: &Observed) -> Option<String> {
 }
 
 /// Whether it is available, and the registry comparison.
-fn updates(observed: &Observed) -> Option<(ConditionUpdate, ConditionUpdate)> {
+fn updates(observed: &ObservedEnvironment) -> Option<(ConditionUpdate, ConditionUpdate)> {
     use ConditionType::{InSync, Ready};
     let spec = &observed.object.spec;
     if spec.is_suspended() {
@@ -69,7 +67,7 @@ fn updates(observed: &Observed) -> Option<(ConditionUpdate, ConditionUpdate)> {
     Some(match &observed.state {
         SourceState::Pending => return None,
         SourceState::Refused { refusal } => {
-            let (reason, words) = refused::in_words(*refusal, &source_of(&observed.object));
+            let (reason, words) = refusal_in_words(*refusal, &registry_name(&observed.object));
             (ConditionUpdate::new(Ready, reason, words), not_ready())
         }
         SourceState::Unavailable { cause, fault: Fault::Away, .. } => (
@@ -95,16 +93,12 @@ fn updates(observed: &Observed) -> Option<(ConditionUpdate, ConditionUpdate)> {
 
 /// What the snapshot says, without conditions.
 fn values(snapshot: &Snapshot) -> ProjectEnvironmentStatus {
-    let (revision, registry_revision) = match snapshot.version {
-        SnapshotVersion::Revisions { project, environment, .. } => (Some(environment.number), Some(project.number)),
-        SnapshotVersion::Digest { .. } => (None, None),
-    };
     ProjectEnvironmentStatus {
         project_id: Some(snapshot.project.to_string()),
         environment_id: Some(snapshot.environment.to_string()),
         production: Some(snapshot.production),
-        revision,
-        registry_revision,
+        revision: snapshot.fence().map(|fence| fence.revision),
+        registry_revision: snapshot.registry_revision(),
         keys: Some(KeyCounts::from(snapshot.counts())),
         out_of_sync: out_of_sync(snapshot),
         ..ProjectEnvironmentStatus::default()

@@ -9,7 +9,7 @@ use super::*;
 use crate::api::{ProjectEnvironment, find};
 use crate::core::{EnvironmentId, ProjectId, SecretId};
 use crate::registry::Refusal;
-use crate::registry::{RegisteredKey, Revision, SecretRow};
+use crate::registry::{RegisteredKey, Revision, SecretRow, SnapshotVersion};
 
 /// An environment with keys: name, time here, time in the registry.
 fn snapshot(keys: &[(&str, Option<i64>, Option<i64>)]) -> Snapshot {
@@ -61,8 +61,14 @@ fn object(spec: &serde_json::Value) -> ProjectEnvironment {
     .unwrap()
 }
 
-fn observed(object: ProjectEnvironment, state: SourceState) -> Observed {
-    Observed { object: Arc::new(object), asked: None, state, bindings: 2, now: Timestamp::from_second(100).unwrap() }
+fn observed(object: ProjectEnvironment, state: SourceState) -> ObservedEnvironment {
+    ObservedEnvironment {
+        object: Arc::new(object),
+        asked: None,
+        state,
+        bindings: 2,
+        now: Timestamp::from_second(100).unwrap(),
+    }
 }
 
 fn condition(status: &ProjectEnvironmentStatus, of: ConditionType) -> String {
@@ -149,7 +155,7 @@ fn an_outage_and_a_suspension_keep_the_last_values_and_a_refusal_does_not() {
     let before = plan(&observed(object(&json!({})), ready(&[("A", Some(1), Some(2))]))).unwrap();
     let later = |spec, state| {
         let object = ProjectEnvironment { status: Some(before.clone()), ..object(&spec) };
-        plan(&Observed { bindings: 5, ..observed(object, state) }).unwrap()
+        plan(&ObservedEnvironment { bindings: 5, ..observed(object, state) }).unwrap()
     };
     let away = later(json!({}), unavailable(Fault::Away));
     assert_eq!((away.keys, away.revision, away.bindings), (before.keys, Some(7), Some(5)));
@@ -162,7 +168,7 @@ fn an_outage_and_a_suspension_keep_the_last_values_and_a_refusal_does_not() {
 
 #[test]
 fn a_request_is_answered_by_its_nonce_and_the_answer_stays() {
-    let asked = Observed { asked: Some("n1".to_owned()), ..observed(object(&json!({})), ready(&[])) };
+    let asked = ObservedEnvironment { asked: Some("n1".to_owned()), ..observed(object(&json!({})), ready(&[])) };
     let status = plan(&asked).unwrap();
     assert_eq!(status.last_handled_sync.as_deref(), Some("n1"));
     let object = ProjectEnvironment { status: Some(status), ..object(&json!({})) };
@@ -173,7 +179,7 @@ fn a_request_is_answered_by_its_nonce_and_the_answer_stays() {
         (unavailable(Fault::Refused), "n1"),
         (SourceState::Refused { refusal: Refusal::EnvironmentDeleted }, "n2"),
     ] {
-        let asked = Observed { asked: Some("n2".to_owned()), ..observed(object.clone(), state) };
+        let asked = ObservedEnvironment { asked: Some("n2".to_owned()), ..observed(object.clone(), state) };
         assert_eq!(plan(&asked).unwrap().last_handled_sync.as_deref(), Some(answer), "{:?}", asked.state);
     }
 }
@@ -182,7 +188,9 @@ fn a_request_is_answered_by_its_nonce_and_the_answer_stays() {
 fn a_look_that_finds_nothing_new_says_the_same() {
     let first = plan(&observed(object(&json!({})), ready(&[("A", Some(1), Some(2))]))).unwrap();
     let object = ProjectEnvironment { status: Some(first.clone()), ..object(&json!({})) };
-    let later =
-        Observed { now: Timestamp::from_second(999).unwrap(), ..observed(object, ready(&[("A", Some(1), Some(2))])) };
+    let later = ObservedEnvironment {
+        now: Timestamp::from_second(999).unwrap(),
+        ..observed(object, ready(&[("A", Some(1), Some(2))]))
+    };
     assert_eq!(plan(&later), Some(first));
 }

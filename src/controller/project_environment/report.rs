@@ -5,10 +5,11 @@ use std::time::Duration;
 use kube::{Api, Resource};
 use tokio::time::Instant;
 
-use super::observe::{Observed, source_of};
-use crate::api::{ProjectEnvironment, ProjectEnvironmentStatus, differs};
+use super::observe::ObservedEnvironment;
+use crate::api::names::FIELD_MANAGER;
+use crate::api::{ANNOUNCED, ProjectEnvironment, ProjectEnvironmentStatus, differs, is_warning};
 use crate::controller::Context;
-use crate::controller::runtime::{Action, Lane, MutationCache, StatusError, emit_transitions, write_status};
+use crate::controller::runtime::{Announced, MutationCache, Requeue, StatusError, emit_transitions, write_status};
 use crate::telemetry::Verb;
 
 /// Shortest time from one write of a status to the next.
@@ -17,25 +18,24 @@ const SPACING: Duration = Duration::from_secs(1);
 pub(super) async fn report(
     context: &Context,
     mutations: &MutationCache<ProjectEnvironment>,
-    observed: &Observed,
+    observed: &ObservedEnvironment,
     status: ProjectEnvironmentStatus,
-) -> Result<Action, StatusError> {
+) -> Result<Requeue, StatusError> {
     let object = &*observed.object;
     if !differs(object.status.as_ref(), &status) {
-        return Ok(Action::await_change());
+        return Ok(Requeue::OnChange);
     }
     if let Some(rest) = rest(mutations.last_write(object), Instant::now()) {
-        return Ok(Action::requeue(rest));
+        return Ok(Requeue::After(rest));
     }
-    // One write for an environment, which people watch: it does not wait behind those of all its bindings.
-    let _pass = context.lanes.enter(Lane::Urgent, &source_of(object)).await;
     context.metrics.wrote("projectenvironments/status", Verb::Patch);
     let api = Api::all(context.client.clone());
-    let after = write_status(&api, object, &status).await?;
+    let after = write_status(&api, FIELD_MANAGER, object, &status).await?;
     let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    emit_transitions(&context.events, &object.object_ref(&()), before, &status.conditions);
+    let announced = Announced { types: ANNOUNCED, is_warning };
+    emit_transitions(&context.events, &object.object_ref(&()), before, &status.conditions, announced);
     mutations.record(after);
-    Ok(Action::await_change())
+    Ok(Requeue::OnChange)
 }
 
 /// How long a write has to wait after the last one; `None` where it has not. The first after a quiet second goes out

@@ -8,19 +8,17 @@ use tokio::sync::SetOnce;
 ///
 /// Not by the stores' own `wait_until_ready`: that wakes only the last of several that wait.
 #[derive(Debug, Clone)]
-pub(crate) struct CacheSync(Arc<[(&'static str, SetOnce<()>); 4]>);
-
-impl Default for CacheSync {
-    fn default() -> Self {
-        let caches = ["secretbindings", "projectenvironments", "secrets", "namespaces"];
-        Self(Arc::new(caches.map(|cache| (cache, SetOnce::new()))))
-    }
-}
+pub(crate) struct CacheSync(Arc<[(&'static str, SetOnce<()>)]>);
 
 impl CacheSync {
-    /// That cache has everything that there is.
-    pub(crate) fn filled(&self, cache: &str) {
-        for (_, filled) in self.0.iter().filter(|(name, _)| *name == cache) {
+    /// Caches of these resources, none of them filled.
+    pub(crate) fn of(resources: &[&'static str]) -> Self {
+        Self(resources.iter().map(|resource| (*resource, SetOnce::new())).collect())
+    }
+
+    /// The cache of that resource has everything that there is.
+    pub(crate) fn filled(&self, resource: &str) {
+        for (_, filled) in self.0.iter().filter(|(name, _)| *name == resource) {
             // Lists that come later say nothing new.
             let _ = filled.set(());
         }
@@ -35,7 +33,7 @@ impl CacheSync {
 
     /// Those that have not.
     pub(crate) fn missing(&self) -> Vec<&'static str> {
-        self.0.iter().filter(|(_, filled)| !filled.initialized()).map(|(cache, _)| *cache).collect()
+        self.0.iter().filter(|(_, filled)| !filled.initialized()).map(|(resource, _)| *resource).collect()
     }
 }
 
@@ -45,19 +43,19 @@ mod tests {
 
     #[tokio::test]
     async fn everyone_who_waits_is_woken_by_the_last_cache() {
-        let synced = CacheSync::default();
+        let caches = CacheSync::of(&["secrets", "namespaces"]);
         let waiting: Vec<_> = (0..3)
             .map(|_| {
-                let synced = synced.clone();
-                tokio::spawn(async move { synced.all().await })
+                let caches = caches.clone();
+                tokio::spawn(async move { caches.all().await })
             })
             .collect();
         tokio::task::yield_now().await;
-        for cache in synced.missing() {
+        for resource in caches.missing() {
             assert!(waiting.iter().all(|task| !task.is_finished()));
-            synced.filled(cache);
+            caches.filled(resource);
         }
-        assert_eq!(synced.missing(), Vec::<&str>::new());
+        assert_eq!(caches.missing(), Vec::<&str>::new());
         for task in waiting {
             task.await.unwrap();
         }

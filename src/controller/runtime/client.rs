@@ -21,12 +21,12 @@ const WATCH_SILENCE: Duration = Duration::from_secs(330);
 /// it is. The reconcile itself is repeated after that, with longer pauses.
 const REPEAT: (Duration, Duration, u32) = (Duration::from_millis(50), Duration::from_secs(2), 4);
 
-/// Most requests that wait for the client's turn; the lanes let far fewer through.
+/// Most requests that wait for the client's turn; the permits let far fewer through.
 const BUFFER: usize = 1_024;
 
 /// No client could be made.
 #[derive(Debug, thiserror::Error)]
-pub enum ClientError {
+pub(crate) enum ClientError {
     /// Neither a kubeconfig nor a service account was found.
     #[error("no cluster was found: set KUBECONFIG, or run in a pod with a service account: {0}")]
     Config(#[source] Box<InferConfigError>),

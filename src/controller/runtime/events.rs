@@ -3,29 +3,35 @@
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use crate::api::{ConditionType, Reason, find};
 use crate::telemetry::{Events, Severity};
 
-/// Tells of each condition, of `Ready` and `InSync`, that has another status or reason than before. That a new object
-/// is in sync is no news.
-pub fn emit_transitions(events: &Events, about: &ObjectReference, before: &[Condition], after: &[Condition]) {
-    for turned in turned(before, after) {
-        let severity = severity(turned);
+/// Which conditions of a kind people are told of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Announced {
+    /// Types of conditions. The first sums the object up: that one is news on a new object, too; the others only where they
+    /// are false.
+    pub(crate) types: &'static [&'static str],
+    /// Whether somebody should have a look.
+    pub(crate) is_warning: fn(&Condition) -> bool,
+}
+
+/// Emits an Event, and writes a line to the log, for each announced condition that has another status or reason than
+/// before.
+pub(crate) fn emit_transitions(
+    events: &Events,
+    about: &ObjectReference,
+    before: &[Condition],
+    after: &[Condition],
+    announced: Announced,
+) {
+    for turned in turned(before, after, announced.types) {
+        let severity = if (announced.is_warning)(turned) { Severity::Warning } else { Severity::Normal };
         let (object, condition) = (path(about), format_args!("{}={}", turned.type_, turned.status));
         match severity {
             Severity::Normal => tracing::info!(object, %condition, reason = turned.reason, "{}", turned.message),
             Severity::Warning => tracing::warn!(object, %condition, reason = turned.reason, "{}", turned.message),
         }
         events.emit(about.clone(), severity, turned.reason.clone(), "Reconcile", turned.message.clone());
-    }
-}
-
-/// What a person asked for is nothing to look at.
-fn severity(turned: &Condition) -> Severity {
-    if turned.status == "True" || turned.reason == Reason::Suspended.as_str() {
-        Severity::Normal
-    } else {
-        Severity::Warning
     }
 }
 
@@ -36,18 +42,20 @@ fn path(about: &ObjectReference) -> String {
     parts.join("/")
 }
 
-fn turned<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
-    let turned = |of: ConditionType| {
-        let now = find(after, of)?;
-        let news = match find(before, of) {
+fn turned<'a>(before: &[Condition], after: &'a [Condition], types: &[&str]) -> Vec<&'a Condition> {
+    fn find<'c>(conditions: &'c [Condition], type_: &str) -> Option<&'c Condition> {
+        conditions.iter().find(|condition| condition.type_ == type_)
+    }
+    let turned = |(place, type_): (usize, &&str)| {
+        let now = find(after, type_)?;
+        let news = match find(before, type_) {
             Some(then) => then.status != now.status || then.reason != now.reason,
-            None => of == ConditionType::Ready || now.status == "False",
+            None => place == 0 || now.status == "False",
         };
         news.then_some(now)
     };
-    let mut all: Vec<&Condition> =
-        [ConditionType::Ready, ConditionType::InSync].into_iter().filter_map(turned).collect();
-    // Ready borrows its reason from what keeps it from being true: one Event says both.
+    let mut all: Vec<&Condition> = types.iter().enumerate().filter_map(turned).collect();
+    // What sums up borrows its reason from what keeps it from being true: one Event says both.
     all.dedup_by(|second, first| second.reason == first.reason);
     all
 }
@@ -72,18 +80,6 @@ mod tests {
     }
 
     #[test]
-    fn only_what_somebody_should_look_at_is_a_warning() {
-        let all = conditions(&[
-            ("Ready", "True", "Ready"),
-            ("Ready", "False", "OpenFailed"),
-            ("InSync", "False", "KeysStale"),
-            ("Ready", "Unknown", "Suspended"),
-        ]);
-        let severities: Vec<Severity> = all.iter().map(severity).collect();
-        assert_eq!(severities, [Severity::Normal, Severity::Warning, Severity::Warning, Severity::Normal]);
-    }
-
-    #[test]
     fn an_object_is_named_by_its_path() {
         let about = |namespace: Option<&str>| ObjectReference {
             kind: Some("Kind".to_owned()),
@@ -102,7 +98,7 @@ mod tests {
         let away =
             conditions(&[("Ready", "False", "DatabaseUnavailable"), ("InSync", "Unknown", "DatabaseUnavailable")]);
         let told = |before: &[Condition], after: &[Condition]| -> Vec<String> {
-            turned(before, after).iter().map(|condition| condition.reason.clone()).collect()
+            turned(before, after, &["Ready", "InSync"]).iter().map(|condition| condition.reason.clone()).collect()
         };
         assert_eq!(told(&[], &fine), ["Ready"]);
         assert_eq!(told(&[], &stale), ["Ready", "KeysStale"]);

@@ -1,37 +1,26 @@
 //! How the operator is, for its HTTP endpoints.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-
 use super::cache_sync::CacheSync;
-use crate::api::{ConditionType, TABLE, find};
-use crate::controller::Context;
-use crate::controller::project_environment::source_of;
 use crate::server::HealthSource;
-use crate::telemetry::Heartbeat;
+use crate::telemetry::{Heartbeat, Metrics};
+
+/// Sets the gauges that are counted only when somebody asks for the metrics.
+pub(crate) type CountGauges = Box<dyn Fn(&Metrics) + Send + Sync>;
 
 /// How the operator is.
 pub(crate) struct OperatorHealth {
-    context: Arc<Context>,
-    synced: CacheSync,
-    heartbeats: Vec<(&'static str, Heartbeat)>,
-}
-
-impl OperatorHealth {
-    pub(crate) const fn new(
-        context: Arc<Context>,
-        synced: CacheSync,
-        heartbeats: Vec<(&'static str, Heartbeat)>,
-    ) -> Self {
-        Self { context, synced, heartbeats }
-    }
+    pub(crate) caches: CacheSync,
+    /// Of the tasks that must go round, by name.
+    pub(crate) heartbeats: Vec<(&'static str, Heartbeat)>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) count_gauges: CountGauges,
 }
 
 impl HealthSource for OperatorHealth {
     fn waits_for(&self) -> Vec<&'static str> {
-        self.synced.missing()
+        self.caches.missing()
     }
 
     fn heartbeats(&self) -> Vec<(&'static str, Heartbeat)> {
@@ -39,27 +28,7 @@ impl HealthSource for OperatorHealth {
     }
 
     fn metrics(&self) -> String {
-        let context = &self.context;
-        let mut objects = BTreeMap::<(&'static str, String), usize>::new();
-        let mut count = |kind, conditions: Option<&[Condition]>| {
-            *objects.entry((kind, reason(conditions.unwrap_or_default()).to_owned())).or_default() += 1;
-        };
-        for binding in context.stores.bindings.state() {
-            count("SecretBinding", binding.status.as_ref().map(|status| &*status.conditions));
-        }
-        let mut sources = BTreeMap::<&'static str, usize>::new();
-        for environment in context.stores.environments.state() {
-            count("ProjectEnvironment", environment.status.as_ref().map(|status| &*status.conditions));
-            *sources.entry(context.sources.state(&source_of(&environment)).as_str()).or_default() += 1;
-        }
-        context.metrics.set_objects(objects);
-        context.metrics.set_sources(sources);
-        context.metrics.to_text()
+        (self.count_gauges)(&self.metrics);
+        self.metrics.to_text()
     }
-}
-
-/// The reason of `Ready`, as the closed table has it: what somebody else wrote into a status is no label.
-fn reason(conditions: &[Condition]) -> &'static str {
-    let said = find(conditions, ConditionType::Ready).map(|ready| ready.reason.as_str());
-    TABLE.iter().find(|entry| Some(entry.name) == said).map_or("Unknown", |entry| entry.name)
 }

@@ -8,7 +8,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
-/// How long a write is remembered; a cache that is further behind than this has other troubles.
+/// How long a write is remembered: far longer than a watch's cache is ever behind.
 const MEMORY: Duration = Duration::from_mins(1);
 
 /// From one search for what may be forgotten to the next: with each write, it would cost the square of their number.
@@ -17,7 +17,7 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// Objects as they were after our own last write. A cache lags behind its own operator: without this, the reconcile
 /// that follows a write would decide by a status that was already replaced, and write again.
 #[derive(Debug)]
-pub struct MutationCache<K: Resource<DynamicType = ()>> {
+pub(crate) struct MutationCache<K: Resource<DynamicType = ()>> {
     entries: Mutex<Entries<K>>,
 }
 
@@ -43,7 +43,7 @@ impl<K: Resource<DynamicType = ()>> Default for MutationCache<K> {
 impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
     /// The newer of what is cached and what was written.
     #[must_use]
-    pub fn latest(&self, cached: Arc<K>) -> Arc<K> {
+    pub(crate) fn latest(&self, cached: Arc<K>) -> Arc<K> {
         let mut entries = self.lock();
         let Some(entry) = entries.known.get_mut(&ObjectRef::from_obj(&*cached)) else { return cached };
         match &entry.object {
@@ -57,12 +57,12 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
 
     /// When it was written last; `None` where that is long ago.
     #[must_use]
-    pub fn last_write(&self, object: &K) -> Option<Instant> {
+    pub(crate) fn last_write(&self, object: &K) -> Option<Instant> {
         self.lock().known.get(&ObjectRef::from_obj(object)).map(|entry| entry.at)
     }
 
     /// Takes note of an object as the API server gave it back.
-    pub fn record(&self, object: K) {
+    pub(crate) fn record(&self, object: K) {
         let mut entries = self.lock();
         if entries.swept.elapsed() >= SWEEP {
             entries.swept = Instant::now();

@@ -1,46 +1,74 @@
-//! Takes names from a queue and reconciles what they stand for: each object once at a time, each with a deadline, and
-//! again after a failure, with growing pauses.
+//! Takes requests and reconciles the objects that they name: each object once at a time, with a permit and a deadline,
+//! and again after a failure, with growing pauses.
 //!
 //! Not kube's own applier: that polls every object in flight whenever one of them moves, so that 10,000 objects that
-//! wait for a lane cost 10,000 looks for each step of each of them. Here a task wakes for itself alone.
+//! wait cost 10,000 polls for each step of each of them; and it knows neither priorities nor bounds by source.
 
-use std::any::Any;
 use std::collections::HashMap;
 use std::fmt::Debug;
+use std::hash::Hash;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use kube::Resource;
 use kube::runtime::reflector::{ObjectRef, Store};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
-use super::action::Action;
-use super::deadline::{Ended, within};
+use super::permits::{Permit, PermitLimits, Permits, Priority};
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
-/// First and longest pause after a failure; it doubles with each in a row.
-const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_mins(1));
+/// Longest that a reconcile may take, from when it has its permit.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// From one beat of the heart to the next, while nothing else happens.
-pub(crate) const BEAT: Duration = Duration::from_secs(10);
+pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// What works on one kind of object.
-pub(crate) struct Queue<K: Resource<DynamicType = ()> + 'static> {
-    /// For metrics.
-    pub(crate) kind: &'static str,
-    pub(crate) names: UnboundedReceiver<ObjectRef<K>>,
-    pub(crate) store: Store<K>,
+/// Pauses after failures in a row: 200 ms, doubled with each up to 30 s, and up to as much again at random.
+fn retry_pauses() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(200))
+        .with_max_delay(Duration::from_secs(30))
+        .without_max_times()
+        .with_jitter()
+        .build()
+}
+
+/// An object that somebody should look at, and how soon.
+#[derive(Debug)]
+pub(crate) struct Request<O: Resource<DynamicType = ()>> {
+    pub(crate) name: ObjectRef<O>,
+    pub(crate) priority: Priority,
+}
+
+/// What a reconcile answers: when to reconcile again, if nothing happens before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "it says when the object has to be reconciled again"]
+pub(crate) enum Requeue {
+    /// Only when something happens to it.
+    OnChange,
+    /// After that time at the latest.
+    After(Duration),
+}
+
+/// What reconciles one kind of object.
+pub(crate) struct Queue<O: Resource<DynamicType = ()> + 'static, K> {
+    pub(crate) requests: UnboundedReceiver<Request<O>>,
+    pub(crate) store: Store<O>,
+    pub(crate) limits: PermitLimits,
+    /// By what permits are counted, beside their number in all.
+    pub(crate) permit_key: fn(&O) -> K,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) heartbeat: Heartbeat,
-    /// Ends the taking of names; what runs is finished.
+    /// Ends the taking of requests; what runs is finished.
     pub(crate) stop: CancellationToken,
 }
 
@@ -49,75 +77,78 @@ pub(crate) struct Queue<K: Resource<DynamicType = ()> + 'static> {
 enum Failure<E: std::error::Error + 'static> {
     #[error(transparent)]
     Reconcile(E),
-    #[error(transparent)]
-    Ended(#[from] Ended),
+    #[error("it did not end within {} s", DEADLINE.as_secs())]
+    Late,
+    /// What a panic carries could repeat anything, so it is dropped.
     #[error("it panicked")]
     Panicked,
 }
 
-impl<E: std::error::Error> From<Box<dyn Any + Send>> for Failure<E> {
-    /// What a panic carries could repeat anything, so it is dropped.
-    fn from(_: Box<dyn Any + Send>) -> Self {
-        Self::Panicked
-    }
-}
-
-/// An object that runs, waits for its time, or failed the last times.
-#[derive(Default)]
+/// An object that waits, runs, or is to be reconciled again at some time.
 struct Slot {
+    /// That of the request that led to this, the highest of several; kept over pauses.
+    priority: Priority,
+    /// When it was first asked for.
+    since: Instant,
+    waits: bool,
     runs: bool,
-    /// Its name came again while it ran.
-    again: bool,
+    /// It was asked for again while it ran.
+    again: Option<Priority>,
     timer: Option<Key>,
-    /// How often in a row it failed.
-    failures: u32,
+    /// The pauses that are left, where it failed the last times.
+    pauses: Option<ExponentialBackoff>,
 }
 
 /// A reconcile that ended.
-struct Done<K: Resource<DynamicType = ()>, E: std::error::Error + 'static> {
-    name: ObjectRef<K>,
-    result: Result<Action, Failure<E>>,
-    took: Duration,
+struct Done<O: Resource<DynamicType = ()>, K, E: std::error::Error + 'static> {
+    name: ObjectRef<O>,
+    permit: Permit<K>,
+    result: Result<Requeue, Failure<E>>,
 }
 
 /// What is known of all objects that are not at rest.
-struct Worker<K: Resource<DynamicType = ()> + 'static, F, E: std::error::Error + 'static> {
-    kind: &'static str,
-    store: Store<K>,
+struct Worker<O: Resource<DynamicType = ()> + 'static, K, F, E: std::error::Error + 'static> {
+    store: Store<O>,
+    permit_key: fn(&O) -> K,
     metrics: Arc<Metrics>,
-    stop: CancellationToken,
     reconcile: F,
-    slots: HashMap<ObjectRef<K>, Slot>,
-    running: JoinSet<Done<K, E>>,
-    timers: DelayQueue<ObjectRef<K>>,
+    slots: HashMap<ObjectRef<O>, Slot>,
+    permits: Permits<ObjectRef<O>, K>,
+    running: JoinSet<Done<O, K, E>>,
+    timers: DelayQueue<ObjectRef<O>>,
 }
 
-impl<K> Queue<K>
+impl<O, K> Queue<O, K>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    O: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
 {
     /// Works until told to stop, and until what runs then is finished.
-    pub(crate) async fn work<E>(self, reconcile: impl Fn(Arc<K>) -> BoxFuture<'static, Result<Action, E>>)
+    pub(crate) async fn work<E>(self, reconcile: impl Fn(Arc<O>) -> BoxFuture<'static, Result<Requeue, E>>)
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let Self { kind, mut names, store, metrics, heartbeat, stop } = self;
-        let (slots, running, timers) = (HashMap::new(), JoinSet::new(), DelayQueue::new());
-        let mut worker = Worker { kind, store, metrics, stop: stop.clone(), reconcile, slots, running, timers };
-        let mut beats = interval(BEAT);
+        let Self { mut requests, store, limits, permit_key, metrics, heartbeat, stop } = self;
+        let mut worker = Worker {
+            store,
+            permit_key,
+            metrics,
+            reconcile,
+            slots: HashMap::new(),
+            permits: Permits::new(limits),
+            running: JoinSet::new(),
+            timers: DelayQueue::new(),
+        };
+        let mut beats = interval(HEARTBEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                name = names.recv() => match name {
-                    Some(name) => worker.wake(name),
+                request = requests.recv() => match request {
+                    Some(Request { name, priority }) => worker.wake(name, priority),
                     None => break,
                 },
-                Some(expired) = worker.timers.next() => {
-                    let name = expired.into_inner();
-                    worker.slots.entry(name.clone()).or_default().timer = None;
-                    worker.wake(name);
-                }
+                Some(expired) = worker.timers.next() => worker.expire(expired.into_inner()),
                 Some(done) = worker.running.join_next() => {
                     if let Ok(done) = done {
                         worker.finish(done);
@@ -125,6 +156,10 @@ where
                 }
                 _ = beats.tick() => heartbeat.beat(),
             }
+            if stop.is_cancelled() {
+                break;
+            }
+            worker.start_all();
         }
         while let Some(done) = worker.running.join_next().await {
             if let Ok(done) = done {
@@ -134,56 +169,92 @@ where
     }
 }
 
-impl<K, F, E> Worker<K, F, E>
+impl<O, K, F, E> Worker<O, K, F, E>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
-    F: Fn(Arc<K>) -> BoxFuture<'static, Result<Action, E>>,
+    O: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    K: Clone + Eq + Hash + Send + 'static,
+    F: Fn(Arc<O>) -> BoxFuture<'static, Result<Requeue, E>>,
     E: std::error::Error + Send + Sync + 'static,
 {
-    /// Reconciles an object now, or once more when it is done, if it runs.
-    fn wake(&mut self, name: ObjectRef<K>) {
-        let slot = self.slots.entry(name.clone()).or_default();
+    /// Has an object wait for its turn, or run once more when it is done, if it runs.
+    fn wake(&mut self, name: ObjectRef<O>, priority: Priority) {
+        // A name without an object is one that was deleted meanwhile.
+        let Some(object) = self.store.get(&name) else { return self.forget(&name) };
+        let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(priority));
         if let Some(timer) = slot.timer.take() {
             self.timers.remove(&timer);
+            slot.since = Instant::now();
         }
         if slot.runs {
-            slot.again = true;
-            return;
+            slot.again = slot.again.max(Some(priority));
+        } else if !slot.waits || slot.priority < priority {
+            // Where it waits already, the entry of lower priority is passed over when its turn comes.
+            (slot.priority, slot.waits) = (priority, true);
+            self.permits.wait(name, priority, (self.permit_key)(&object));
         }
-        // A name without an object is one that was deleted meanwhile.
-        let Some(object) = self.store.get(&name) else {
-            self.slots.remove(&name);
-            return;
-        };
-        slot.runs = true;
-        let (stop, reconcile) = (self.stop.clone(), (self.reconcile)(object));
-        self.running.spawn(async move {
-            let began = Instant::now();
-            let result = match AssertUnwindSafe(within(&stop, reconcile)).catch_unwind().await {
-                Ok(Ok(Ok(action))) => Ok(action),
-                Ok(Ok(Err(error))) => Err(Failure::Reconcile(error)),
-                Ok(Err(ended)) => Err(Failure::Ended(ended)),
-                Err(panic) => Err(Failure::from(panic)),
-            };
-            Done { name, result, took: began.elapsed() }
-        });
     }
 
-    /// What follows: another run, a timer, or rest.
-    fn finish(&mut self, done: Done<K, E>) {
+    /// The time to reconcile an object again has come.
+    fn expire(&mut self, name: ObjectRef<O>) {
+        if let Some(slot) = self.slots.get_mut(&name) {
+            (slot.timer, slot.since) = (None, Instant::now());
+            let priority = slot.priority;
+            self.wake(name, priority);
+        }
+    }
+
+    /// Lets go of an object that is gone, unless it runs.
+    fn forget(&mut self, name: &ObjectRef<O>) {
+        if self.slots.get(name).is_some_and(|slot| !slot.runs)
+            && let Some(Slot { timer: Some(timer), .. }) = self.slots.remove(name)
+        {
+            self.timers.remove(&timer);
+        }
+    }
+
+    /// Starts whatever waits and gets a permit.
+    fn start_all(&mut self) {
+        while let Some((name, permit)) = self.permits.next() {
+            let slot = self.slots.get_mut(&name).filter(|slot| slot.waits && slot.priority == permit.priority());
+            let (Some(slot), Some(object)) = (slot, self.store.get(&name)) else {
+                self.permits.give_back(permit);
+                if self.store.get(&name).is_none() {
+                    self.forget(&name);
+                }
+                continue;
+            };
+            (slot.waits, slot.runs) = (false, true);
+            let reconcile = (self.reconcile)(object);
+            self.running.spawn(async move {
+                let result = match timeout(DEADLINE, AssertUnwindSafe(reconcile).catch_unwind()).await {
+                    Ok(Ok(result)) => result.map_err(Failure::Reconcile),
+                    Ok(Err(_)) => Err(Failure::Panicked),
+                    Err(_) => Err(Failure::Late),
+                };
+                Done { name, permit, result }
+            });
+        }
+    }
+
+    /// What follows: another turn, a timer, or rest.
+    fn finish(&mut self, done: Done<O, K, E>) {
         self.count(&done);
-        let Done { name, result, .. } = done;
-        let slot = self.slots.entry(name.clone()).or_default();
-        slot.runs = false;
-        let after = if let Ok(action) = result {
-            slot.failures = 0;
-            action.after()
-        } else {
-            slot.failures = slot.failures.saturating_add(1);
-            Some(pause(slot.failures))
+        let Done { name, permit, result } = done;
+        self.permits.give_back(permit);
+        let Some(slot) = self.slots.get_mut(&name) else { return };
+        (slot.runs, slot.since) = (false, Instant::now());
+        let after = match result {
+            Ok(requeue) => {
+                slot.pauses = None;
+                match requeue {
+                    Requeue::OnChange => None,
+                    Requeue::After(after) => Some(after),
+                }
+            }
+            Err(_) => slot.pauses.get_or_insert_with(retry_pauses).next(),
         };
-        if std::mem::take(&mut slot.again) {
-            self.wake(name);
+        if let Some(priority) = slot.again.take() {
+            self.wake(name, priority);
         } else if let Some(after) = after {
             slot.timer = Some(self.timers.insert(name, after));
         } else {
@@ -191,25 +262,24 @@ where
         }
     }
 
-    fn count(&self, Done { name, result, took }: &Done<K, E>) {
+    fn count(&self, Done { name, result, .. }: &Done<O, K, E>) {
         let outcome = match result {
             Ok(_) => ReconcileResult::Ok,
-            Err(Failure::Ended(Ended::Late)) => ReconcileResult::Timeout,
+            Err(Failure::Late) => ReconcileResult::Timeout,
             Err(_) => ReconcileResult::Error,
         };
-        self.metrics.reconciled(self.kind, outcome, *took);
-        match result {
-            Ok(_) | Err(Failure::Ended(Ended::Stopped)) => {}
-            Err(error) => tracing::warn!(object = %name, %error, "a reconcile failed"),
+        let took = self.slots.get(name).map_or(Duration::ZERO, |slot| slot.since.elapsed());
+        self.metrics.reconciled(&O::kind(&()), outcome, took);
+        if let Err(error) = result {
+            tracing::warn!(object = %name, %error, "a reconcile failed");
         }
     }
 }
 
-/// The pause before an object that failed so often in a row is tried again.
-fn pause(failures: u32) -> Duration {
-    let (first, longest) = RETRY;
-    let pause = first.saturating_mul(1_u32.checked_shl(failures - 1).unwrap_or(u32::MAX)).min(longest);
-    pause.mul_f64(rand::random_range(0.8..=1.0))
+impl Slot {
+    fn new(priority: Priority) -> Self {
+        Self { priority, since: Instant::now(), waits: false, runs: false, again: None, timer: None, pauses: None }
+    }
 }
 
 #[cfg(test)]

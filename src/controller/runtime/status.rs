@@ -8,30 +8,25 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use crate::api::names::FIELD_MANAGER;
-
-/// Why a status was not written.
+/// Why a status was not written. `object` is kind and name.
 #[derive(Debug, thiserror::Error)]
-pub enum StatusError {
-    /// The object moved on since it was read, or is gone: its next event leads to another look.
+pub(crate) enum StatusError {
+    /// The object is another one than was read, or is gone: its next event leads to another reconcile.
     #[error("the status of {object} was not written: the object has changed since it was read")]
-    Moved {
-        /// Kind and name.
-        object: String,
-    },
+    Conflict { object: String },
     /// The API server refused, or could not be reached.
-    #[error("the status of {object} could not be written: {cause}")]
-    Request {
-        /// Kind and name.
-        object: String,
-        /// The API server's answer.
-        cause: Box<kube::Error>,
-    },
+    #[error("the status of {object} could not be written: {source}")]
+    Request { object: String, source: Box<kube::Error> },
 }
 
 /// Replaces the status of an object, if the object is still the one that was read: one with the same
 /// `resourceVersion`. Gives back the object as it is then.
-pub async fn write_status<K, S>(api: &Api<K>, read: &K, status: &S) -> Result<K, StatusError>
+pub(crate) async fn write_status<K, S>(
+    api: &Api<K>,
+    field_manager: &str,
+    read: &K,
+    status: &S,
+) -> Result<K, StatusError>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     S: Serialize + Sync,
@@ -46,11 +41,11 @@ where
     ]);
     let request = match serde_json::from_value(patch) {
         Ok(patch) => Patch::<()>::Json(patch),
-        Err(cause) => return Err(StatusError::Request { object, cause: Box::new(kube::Error::SerdeError(cause)) }),
+        Err(error) => return Err(StatusError::Request { object, source: Box::new(kube::Error::SerdeError(error)) }),
     };
-    let parameters = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch_status(&name, &parameters, &request).await.map_err(|cause| match cause {
-        kube::Error::Api(answer) if matches!(answer.code, 404 | 409) => StatusError::Moved { object },
-        cause => StatusError::Request { object, cause: Box::new(cause) },
+    let parameters = PatchParams { field_manager: Some(field_manager.to_owned()), ..PatchParams::default() };
+    api.patch_status(&name, &parameters, &request).await.map_err(|error| match error {
+        kube::Error::Api(answer) if answer.is_not_found() || answer.is_conflict() => StatusError::Conflict { object },
+        error => StatusError::Request { object, source: Box::new(error) },
     })
 }

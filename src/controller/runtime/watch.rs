@@ -1,4 +1,4 @@
-//! Keeps a store in step with the API server, and tells of what became different.
+//! Keeps a store in step with the API server, and hands on what became different.
 
 use std::collections::HashMap;
 use std::fmt::Debug;
@@ -25,15 +25,15 @@ pub(crate) struct Change<K> {
     pub(crate) after: Option<Arc<K>>,
 }
 
-/// Watches for ever. `trim` takes from each object what the store need not keep; `tell` hears of each object that is
-/// another one than the store had, once the store has it; `listed` is called when the store has everything.
-pub(crate) async fn follow<K>(
+/// Watches for ever. `trim` takes from each object what the store need not keep; `handle` is called for each object that is
+/// another one than the store had, once the store has it; `filled` is called when the store has everything.
+pub(crate) async fn watch<K>(
     api: Api<K>,
     config: watcher::Config,
     mut writer: store::Writer<K>,
     trim: impl Fn(&mut K) + Clone,
-    mut tell: impl FnMut(&Change<K>),
-    listed: impl Fn(),
+    mut handle: impl FnMut(&Change<K>),
+    filled: impl Fn(),
 ) where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -70,18 +70,18 @@ pub(crate) async fn follow<K>(
                     let key = ObjectRef::from_obj(&object);
                     let before = reader.get(&key);
                     writer.apply_watcher_event(&Event::Apply(object));
-                    tell(&Change { before, after: reader.get(&key) });
+                    handle(&Change { before, after: reader.get(&key) });
                 }
                 Event::Delete(object) => {
                     let before = reader.get(&ObjectRef::from_obj(&object)).unwrap_or_else(|| Arc::new(object.clone()));
                     writer.apply_watcher_event(&Event::Delete(object));
-                    tell(&Change { before: Some(before), after: None });
+                    handle(&Change { before: Some(before), after: None });
                 }
                 Event::InitDone => {
                     let before = reader.state();
                     writer.apply_watcher_event(&Event::InitDone);
-                    compare(before, reader.state()).for_each(|change| tell(&change));
-                    listed();
+                    compare(before, reader.state()).for_each(|change| handle(&change));
+                    filled();
                 }
                 event => writer.apply_watcher_event(&event),
             }

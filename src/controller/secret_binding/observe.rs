@@ -8,68 +8,57 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::apply::words_of;
-use super::observed::{Baseline, Observed, ReadLevel, Source, TargetState};
+use super::apply::api_error_text;
+use super::observed::{Baseline, Observed, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, goes_first, ownership};
 use super::plan::target::FullSecret;
-use crate::api::{ConditionType, ProjectEnvironment, Reason, SecretBinding, SourceKind, find};
+use crate::api::names::sync_nonce;
+use crate::api::{ConditionType, Reason, SecretBinding, find};
 use crate::controller::Context;
-use crate::controller::project_environment::source_of;
-use crate::controller::sources::SourceState;
-use crate::registry::{RegistryError, Snapshot};
+use crate::controller::sources::{Snapshot, Source, SourceReference, SourceState};
 
-/// Why something could not be read.
+/// Why something could not be read; `cause` is the API server's answer.
 #[derive(Debug, thiserror::Error)]
-pub enum ObserveError {
-    /// The target.
+pub(crate) enum ObserveError {
     #[error("cannot read Secret {namespace}/{name}: {cause}")]
-    Target {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// The API server's answer.
-        cause: String,
-    },
-    /// The binding itself, to see whether it is still the one of that name.
+    Target { namespace: String, name: String, cause: String },
+    /// Whether the binding is still the one of its name.
     #[error("cannot read SecretBinding {namespace}/{name}: {cause}")]
-    Binding {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// The API server's answer.
-        cause: String,
-    },
+    Binding { namespace: String, name: String, cause: String },
 }
 
-/// Reads everything that a plan needs.
+/// Reads everything that a plan needs. A request for a sync is answered by a poll once: `sync` is what the same reconcile
+/// found before, if it observes again.
 pub(super) async fn observe(
     binding: &Arc<SecretBinding>,
     context: &Context,
     level: ReadLevel,
+    sync: Option<&SyncRequest>,
 ) -> Result<Observed, ObserveError> {
     let namespace = binding.namespace().unwrap_or_default();
     let target = match level {
         ReadLevel::Cache => from_caches(binding, context, &namespace),
         ReadLevel::Metadata => read_metadata(binding, context, &namespace).await?,
-        ReadLevel::Secret => read_whole(binding, context, &namespace).await?,
+        ReadLevel::Secret => read_secret(binding, context, &namespace).await?,
     };
-    let superseded = target.ownership(binding) == Some(Ownership::PreviousBinding)
+    let is_superseded = target.ownership(binding) == Some(Ownership::PreviousBinding)
         && is_superseded(binding, context, &namespace).await?;
     let orphans = orphans(binding, context, &namespace);
     let baseline = Baseline::of(binding, &target, &orphans);
-    let source = source(binding, &baseline, context).await;
-    let (history, environment_was_deleted) = match source.as_ref().map(|source| &source.state) {
+    let reference = SourceReference::from(&**binding);
+    let (source, sync) = read_source(binding, &reference, &baseline, context, sync).await;
+    let (history, environment_was_deleted) = match source.as_ref().map(Source::state) {
         Some(SourceState::Ready(snapshot)) => ask(&baseline, snapshot, context).await,
         _ => (History::Continues, false),
     };
     Ok(Observed {
         now: Timestamp::now(),
-        superseded,
+        is_superseded,
         namespace: context.stores.namespaces.get(&ObjectRef::new(&namespace)),
+        reference,
         source,
+        sync,
         earlier_claimant: earlier_claimant(binding, context, &namespace),
         target,
         orphans,
@@ -80,25 +69,46 @@ pub(super) async fn observe(
     })
 }
 
-/// The source of a binding, where it exists.
-pub(super) fn environment_of(binding: &SecretBinding, context: &Context) -> Option<Arc<ProjectEnvironment>> {
-    match binding.spec.source_kind() {
-        SourceKind::ProjectEnvironment => {
-            context.stores.environments.get(&ObjectRef::new(&binding.spec.source_ref.name))
+async fn read_source(
+    binding: &SecretBinding,
+    reference: &SourceReference,
+    baseline: &Baseline,
+    context: &Context,
+    sync: Option<&SyncRequest>,
+) -> (Option<Source>, SyncRequest) {
+    let found = Source::find(reference, &context.stores.environments, &context.sources);
+    let nonce = if sync.is_none() { unanswered_sync(binding) } else { None };
+    let (source, sync) = match (found, nonce) {
+        (found, None) => (found, sync.cloned().unwrap_or(SyncRequest::None)),
+        // There is nothing to poll: that is the answer.
+        (None, Some(nonce)) => (None, SyncRequest::Answered(nonce.to_owned())),
+        (Some(found), Some(_)) if binding.spec.is_suspended() || found.is_suspended() => {
+            (Some(found), SyncRequest::Unanswered)
         }
-        SourceKind::Unknown => None,
-    }
+        // A poll that begins now, after the request was seen.
+        (Some(found), Some(nonce)) => {
+            let polled = found.polled_again(&context.sources).await;
+            let sync = match polled.state() {
+                SourceState::Ready(_) | SourceState::Refused { .. } => SyncRequest::Answered(nonce.to_owned()),
+                SourceState::Pending | SourceState::Unavailable { .. } => SyncRequest::Unanswered,
+            };
+            (Some(polled), sync)
+        }
+    };
+    // Another operator may have delivered more than this one has read: that is no other history.
+    let source = match source {
+        Some(found) if found.state().is_older_than(delivered_from(binding, baseline, found.state())) => {
+            Some(found.polled_again(&context.sources).await)
+        }
+        found => found,
+    };
+    (source, sync)
 }
 
-async fn source(binding: &SecretBinding, baseline: &Baseline, context: &Context) -> Option<Source> {
-    let environment = environment_of(binding, context)?;
-    let name = source_of(&environment);
-    let mut state = context.sources.state(&name);
-    // Another operator may have delivered more than this one has read: that is no other history.
-    if state.is_older_than(delivered_from(binding, baseline, &state)) {
-        state = context.sources.poll_again(&name).await;
-    }
-    Some(Source { environment, state })
+/// The nonce of a request that has no answer in the status yet.
+fn unanswered_sync(binding: &SecretBinding) -> Option<&str> {
+    let handled = binding.status.as_ref().and_then(|status| status.last_handled_sync.as_deref());
+    sync_nonce(&binding.metadata).filter(|nonce| handled != Some(nonce))
 }
 
 /// The newest revision of the project that this binding's Secret or status rests on, if they are of this environment.
@@ -111,7 +121,7 @@ fn delivered_from(binding: &SecretBinding, baseline: &Baseline, state: &SourceSt
 
 fn from_caches(binding: &SecretBinding, context: &Context, namespace: &str) -> TargetState {
     let cached = context.stores.secrets.get(&ObjectRef::new(&binding.target_name()).within(namespace));
-    seen_in_cache(binding, cached.as_ref().map(|cached| &cached.metadata))
+    target_in_cache(binding, cached.as_ref().map(|cached| &cached.metadata))
 }
 
 /// All of the target's metadata, without its values: a cache does not keep everything, and what it leaves out would be
@@ -124,16 +134,18 @@ async fn read_metadata(
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let name = binding.target_name();
     match secrets.get_metadata_opt(&name).await {
-        Ok(found) => Ok(seen_by_metadata(binding, found.map(|found| found.metadata))),
-        Err(error) => Err(ObserveError::Target { namespace: namespace.to_owned(), name, cause: words_of(&error) }),
+        Ok(found) => Ok(target_by_metadata(binding, found.map(|found| found.metadata))),
+        Err(error) => {
+            Err(ObserveError::Target { namespace: namespace.to_owned(), name, cause: api_error_text(&error) })
+        }
     }
 }
 
 /// What all of the target's metadata, just read, says about it.
-pub(super) fn seen_by_metadata(binding: &SecretBinding, found: Option<ObjectMeta>) -> TargetState {
+pub(super) fn target_by_metadata(binding: &SecretBinding, found: Option<ObjectMeta>) -> TargetState {
     match found {
         None => TargetState::Absent,
-        Some(found) => match seen_in_cache(binding, Some(&found)) {
+        Some(found) => match target_in_cache(binding, Some(&found)) {
             TargetState::AsWritten(metadata) => TargetState::Complete(metadata),
             other => other,
         },
@@ -141,7 +153,7 @@ pub(super) fn seen_by_metadata(binding: &SecretBinding, found: Option<ObjectMeta
 }
 
 /// What the cache's metadata says about the target, without a request.
-pub(super) fn seen_in_cache(binding: &SecretBinding, cached: Option<&ObjectMeta>) -> TargetState {
+pub(super) fn target_in_cache(binding: &SecretBinding, cached: Option<&ObjectMeta>) -> TargetState {
     let status = binding.status.as_ref().and_then(|status| status.target.as_ref());
     let written = status.filter(|target| target.name == binding.target_name());
     match (cached, written) {
@@ -164,13 +176,15 @@ fn was_blocked(binding: &SecretBinding) -> bool {
     delivered.is_some_and(|delivered| blocked.iter().any(|reason| reason.as_str() == delivered.reason))
 }
 
-async fn read_whole(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<TargetState, ObserveError> {
+async fn read_secret(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<TargetState, ObserveError> {
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), namespace);
     let name = binding.target_name();
     match secrets.get_opt(&name).await {
         Ok(Some(secret)) => Ok(TargetState::Full(FullSecret(secret))),
         Ok(None) => Ok(TargetState::Absent),
-        Err(error) => Err(ObserveError::Target { namespace: namespace.to_owned(), name, cause: words_of(&error) }),
+        Err(error) => {
+            Err(ObserveError::Target { namespace: namespace.to_owned(), name, cause: api_error_text(&error) })
+        }
     }
 }
 
@@ -181,7 +195,9 @@ async fn is_superseded(binding: &SecretBinding, context: &Context, namespace: &s
     let name = binding.name_any();
     match bindings.get_metadata_opt(&name).await {
         Ok(found) => Ok(found.is_none_or(|found| found.metadata.uid != binding.metadata.uid)),
-        Err(error) => Err(ObserveError::Binding { namespace: namespace.to_owned(), name, cause: words_of(&error) }),
+        Err(error) => {
+            Err(ObserveError::Binding { namespace: namespace.to_owned(), name, cause: api_error_text(&error) })
+        }
     }
 }
 
@@ -208,13 +224,13 @@ fn orphans(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<O
 /// An older binding that wants the same target and is not about to go.
 fn earlier_claimant(binding: &SecretBinding, context: &Context, namespace: &str) -> Option<String> {
     let name = binding.target_name();
-    let rivals = context.index.of_target(namespace, &name);
-    let rivals = rivals.iter().filter(|rival| rival.name != binding.name_any());
-    let mut rivals = rivals.filter_map(|rival| context.stores.bindings.get(rival));
-    let earlier_claimant = rivals.find(|rival| {
-        rival.target_name() == name && rival.metadata.deletion_timestamp.is_none() && goes_first(rival, binding)
+    let others = context.index.of_target(namespace, &name);
+    let others = others.iter().filter(|other| other.name != binding.name_any());
+    let mut others = others.filter_map(|other| context.stores.bindings.get(other));
+    let earlier = others.find(|other| {
+        other.target_name() == name && other.metadata.deletion_timestamp.is_none() && goes_first(other, binding)
     });
-    earlier_claimant.map(|earlier_claimant| earlier_claimant.name_any())
+    earlier.map(|earlier| earlier.name_any())
 }
 
 /// What only the database knows about what was delivered.
@@ -236,7 +252,7 @@ async fn ask(baseline: &Baseline, snapshot: &Snapshot, context: &Context) -> (Hi
 }
 
 /// The binding stays as it is, and is asked about again; that it waits shows in the log alone.
-fn unknown(error: &RegistryError) -> History {
+fn unknown(error: &impl std::fmt::Display) -> History {
     tracing::warn!(%error, "cannot tell whether a Secret was delivered from this history; it stays as it is");
     History::Unknown
 }

@@ -9,14 +9,14 @@ use kube::core::PartialObjectMeta;
 
 use super::plan::history::History;
 use super::plan::ownership::{Ownership, ownership};
-use super::plan::provenance::{Provenance, source_of};
+use super::plan::provenance::Provenance;
 use super::plan::target::FullSecret;
-use crate::api::{ProjectEnvironment, SecretBinding};
-use crate::controller::sources::SourceState;
+use crate::api::SecretBinding;
+use crate::controller::sources::{Source, SourceReference};
 
 /// How closely to look at a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ReadLevel {
+pub(crate) enum ReadLevel {
     /// At what was watched.
     Cache,
     /// At all of its metadata.
@@ -27,51 +27,45 @@ pub(super) enum ReadLevel {
 
 /// Everything that a plan is made from.
 #[derive(Debug)]
-pub(super) struct Observed {
-    /// When it was read.
-    pub(super) now: Timestamp,
-    /// The binding.
-    pub(super) binding: Arc<SecretBinding>,
+pub(crate) struct Observed {
+    pub(crate) now: Timestamp,
+    pub(crate) binding: Arc<SecretBinding>,
     /// Whether another binding of that name exists by now: this one is gone.
-    pub(super) superseded: bool,
+    pub(crate) is_superseded: bool,
     /// Its namespace, where the cache has it already.
-    pub(super) namespace: Option<Arc<PartialObjectMeta<Namespace>>>,
-    /// Its source, if there is one.
-    pub(super) source: Option<Source>,
-    /// Its target.
-    pub(super) target: TargetState,
+    pub(crate) namespace: Option<Arc<PartialObjectMeta<Namespace>>>,
+    /// What its spec names as the source.
+    pub(crate) reference: SourceReference,
+    /// The source, if there is one.
+    pub(crate) source: Option<Source>,
+    /// Whether a person asked for a poll, and the source was read after that.
+    pub(crate) sync: SyncRequest,
+    pub(crate) target: TargetState,
     /// Secrets that this binding controls under other names: its target was renamed.
-    pub(super) orphans: Vec<ObjectMeta>,
+    pub(crate) orphans: Vec<ObjectMeta>,
     /// An older binding that wants the same target.
-    pub(super) earlier_claimant: Option<String>,
+    pub(crate) earlier_claimant: Option<String>,
     /// What was delivered before, according to the Secret.
-    pub(super) baseline: Baseline,
-    /// Whether the database's history is the one that was delivered from.
-    pub(super) history: History,
+    pub(crate) baseline: Baseline,
+    /// Whether the source's history is the one that was delivered from.
+    pub(crate) history: History,
     /// Whether the environment that was delivered from was deleted on purpose.
-    pub(super) environment_was_deleted: bool,
+    pub(crate) environment_was_deleted: bool,
 }
 
-/// A source, and where its environment stands.
-#[derive(Debug)]
-pub(super) struct Source {
-    /// The custom resource.
-    pub(super) environment: Arc<ProjectEnvironment>,
-    /// What was read of it.
-    pub(super) state: SourceState,
-}
-
-impl Source {
-    /// Project and environment, for messages.
-    #[must_use]
-    pub(super) fn name(&self) -> String {
-        format!("{}/{}", self.environment.spec.project, self.environment.spec.environment)
-    }
+/// A request for a poll now (`tidelock.dev/sync`) that has no answer in the status yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SyncRequest {
+    None,
+    /// The source was polled after the request with this nonce was seen.
+    Answered(String),
+    /// The database did not answer, or nobody polls the source.
+    Unanswered,
 }
 
 /// What is known of the target.
 #[derive(Debug)]
-pub(super) enum TargetState {
+pub(crate) enum TargetState {
     /// It is not there, as far as is known; to create it is the proof.
     Absent,
     /// It is as the status says that it was written: same uid, same resourceVersion. Of its metadata this is what the
@@ -88,7 +82,7 @@ pub(super) enum TargetState {
 impl TargetState {
     /// Its metadata, where it is there and known.
     #[must_use]
-    pub(super) const fn metadata(&self) -> Option<&ObjectMeta> {
+    pub(crate) const fn metadata(&self) -> Option<&ObjectMeta> {
         match self {
             Self::AsWritten(metadata) | Self::Complete(metadata) => Some(metadata),
             Self::Full(whole) => Some(&whole.0.metadata),
@@ -98,7 +92,7 @@ impl TargetState {
 
     /// Its type, where it was read.
     #[must_use]
-    pub(super) fn type_(&self) -> Option<&str> {
+    pub(crate) fn type_(&self) -> Option<&str> {
         match self {
             Self::Full(whole) => Some(whole.type_()),
             Self::Absent | Self::AsWritten(_) | Self::Complete(_) | Self::Unread => None,
@@ -107,14 +101,14 @@ impl TargetState {
 
     /// What it is to the binding; `None` where nothing is there or known.
     #[must_use]
-    pub(super) fn ownership(&self, binding: &SecretBinding) -> Option<Ownership> {
+    pub(crate) fn ownership(&self, binding: &SecretBinding) -> Option<Ownership> {
         self.metadata().map(|metadata| ownership(binding, metadata, self.type_()))
     }
 }
 
 /// What was delivered before, according to the Secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Baseline {
+pub(crate) enum Baseline {
     /// Nothing.
     Nothing,
     /// This.
@@ -127,7 +121,7 @@ impl Baseline {
     /// From the target if it is ours, else from a Secret that this binding wrote under another name: a renamed target
     /// must not lose what an unchanged one would keep.
     #[must_use]
-    pub(super) fn of(binding: &SecretBinding, target: &TargetState, orphans: &[ObjectMeta]) -> Self {
+    pub(crate) fn of(binding: &SecretBinding, target: &TargetState, orphans: &[ObjectMeta]) -> Self {
         let read = |metadata: &ObjectMeta| match metadata.annotations.as_ref().map(Provenance::read) {
             Some(Ok(provenance)) => Self::Known(provenance),
             _ => Self::Unreadable,
@@ -145,13 +139,13 @@ impl Baseline {
 
     /// Whether it came from the source that the binding names now, as far as is known. What came from another one is
     /// not that source's to take away.
-    pub(super) fn may_be_from(&self, binding: &SecretBinding) -> bool {
-        self.provenance().is_none_or(|provenance| provenance.origin.source == source_of(binding))
+    pub(crate) fn may_be_from(&self, source: &SourceReference) -> bool {
+        self.provenance().is_none_or(|provenance| provenance.origin.source == source.to_string())
     }
 
     /// What it is, if it is known.
     #[must_use]
-    pub(super) const fn provenance(&self) -> Option<&Provenance> {
+    pub(crate) const fn provenance(&self) -> Option<&Provenance> {
         match self {
             Self::Known(provenance) => Some(provenance),
             Self::Nothing | Self::Unreadable => None,

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -12,27 +13,27 @@ use kube::core::PartialObjectMetaExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::apply::ObjectVersion;
+use super::driver::{Applied, Cluster, drive};
 use super::fixtures::{BindingFixture, SnapshotFixture, keyring, token};
-use super::observe::{seen_by_metadata, seen_in_cache};
-use super::observed::{Baseline, Observed, ReadLevel, Source, TargetState};
-use super::plan::content;
+use super::observe::{ObserveError, target_by_metadata, target_in_cache};
+use super::observed::{Baseline, Observed, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, ownership};
 use super::plan::target::FullSecret;
-use super::plan::{Action, Decision, DeletePreconditions, Plan, TargetEvent, compose, decide};
-use super::report::next_status;
+use super::plan::{
+    DeletePreconditions, ObjectVersion, Outcome, Plan, SecretWrite, TargetEvent, WriteFailure, next_status,
+};
 use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
 use crate::api::{ConditionType, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
-use crate::controller::sources::{Fault, SourceState};
-use crate::registry::{Refusal, Snapshot};
+use crate::controller::runtime::{Requeue, StatusError};
+use crate::controller::sources::{Fault, Refusal, Snapshot, Source, SourceReference, SourceState};
 
 pub(super) struct SimulatedCluster {
     pub(super) binding: SecretBinding,
     pub(super) environment: Option<ProjectEnvironment>,
     pub(super) namespace: ObjectMeta,
     pub(super) earlier_claimant: Option<String>,
-    pub(super) superseded: bool,
+    pub(super) is_superseded: bool,
     pub(super) environment_was_deleted: bool,
     state: SourceState,
     /// The project's log; other revisions up to the newest have the token of the one history.
@@ -43,8 +44,13 @@ pub(super) struct SimulatedCluster {
     clock: i64,
     version: u64,
     writes: Vec<String>,
+    /// Whether a person asked for a poll.
+    sync: SyncRequest,
+    reported: Option<Outcome>,
     pub(super) event: Option<TargetEvent>,
     pub(super) requeue: Option<std::time::Duration>,
+    /// How the API server answers the next write, instead of taking it.
+    pub(super) refusal: Option<WriteFailure>,
     /// How often the Secret was read, values included.
     pub(super) reads: usize,
 }
@@ -58,7 +64,7 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
         environment: None,
         namespace,
         earlier_claimant: None,
-        superseded: false,
+        is_superseded: false,
         environment_was_deleted: false,
         state: SourceState::Pending,
         log: BTreeMap::new(),
@@ -67,11 +73,38 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
         clock: 1_000,
         version: 10,
         writes: Vec::new(),
+        sync: SyncRequest::None,
+        reported: None,
         event: None,
         requeue: None,
+        refusal: None,
         reads: 0,
     };
     cluster.granting(&json!([{"namespaces": {"names": ["shop"]}}]), "Retain")
+}
+
+impl Cluster for SimulatedCluster {
+    async fn observe(&mut self, level: ReadLevel) -> Result<Observed, ObserveError> {
+        Ok(self.read_all(level))
+    }
+
+    async fn apply(&mut self, plan: &Plan) -> Applied {
+        if !matches!(plan.write, SecretWrite::Keep)
+            && let Some(refusal) = self.refusal.take()
+        {
+            return Applied::Failed(refusal);
+        }
+        self.write_all(plan).map_or(Applied::Conflict, Applied::Done)
+    }
+
+    async fn report(&mut self, outcome: &Outcome, written: Option<&ObjectVersion>) -> Result<(), StatusError> {
+        if let Some(status) = next_status(&self.binding, outcome, written, self.now()) {
+            self.binding.status = Some(status);
+            self.writes.push("status".into());
+        }
+        self.reported = Some(outcome.clone());
+        Ok(())
+    }
 }
 
 impl SimulatedCluster {
@@ -149,41 +182,27 @@ impl SimulatedCluster {
 
     /// Takes the steps of a reconcile, and gives back the writes it took.
     pub(super) fn reconcile(&mut self) -> Vec<String> {
-        self.reconcile_answering(None)
+        self.writes.clear();
+        self.reported = None;
+        let requeue = drive(self, &keyring()).now_or_never().expect("nothing here waits").expect("nothing here fails");
+        let outcome = self.reported.take().unwrap_or_else(|| panic!("not settled: {:?}", self.writes));
+        self.event = outcome.event;
+        self.requeue = match requeue {
+            Requeue::OnChange => None,
+            Requeue::After(after) => Some(after),
+        };
+        self.writes.clone()
     }
 
     pub(super) fn reconcile_answering(&mut self, answered: Option<&str>) -> Vec<String> {
-        self.writes.clear();
-        let mut level = ReadLevel::Cache;
-        for _ in 0..4 {
-            let observed = self.observe(level);
-            let plan = match decide(&observed, &keyring()) {
-                Decision::Read(deeper) => {
-                    level = deeper;
-                    continue;
-                }
-                Decision::Settled(plan) => *plan,
-                Decision::Open(intent) => {
-                    let opened = content::open(&intent.picked, intent.snapshot, &keyring());
-                    compose(&observed, *intent, opened)
-                }
-            };
-            let Ok(written) = self.apply(&plan) else {
-                level = ReadLevel::Secret;
-                continue;
-            };
-            if let Some(status) = next_status(&self.binding, &plan, written.as_ref(), answered, self.now()) {
-                self.binding.status = Some(status);
-                self.writes.push("status".into());
-            }
-            (self.event, self.requeue) = (plan.event, plan.requeue);
-            return self.writes.clone();
-        }
-        panic!("not settled: {:?}", self.writes);
+        self.sync = answered.map_or(SyncRequest::None, |nonce| SyncRequest::Answered(nonce.to_owned()));
+        let writes = self.reconcile();
+        self.sync = SyncRequest::None;
+        writes
     }
 
-    /// What a look finds.
-    pub(super) fn observe(&mut self, level: ReadLevel) -> Observed {
+    /// What is read.
+    fn read_all(&mut self, level: ReadLevel) -> Observed {
         let name = self.binding.target_name();
         let secret = self.secrets.get(&name);
         let target = match level {
@@ -195,9 +214,9 @@ impl SimulatedCluster {
                     metadata.annotations.get_or_insert_default().retain(|name, _| name.starts_with(PREFIX));
                     metadata
                 });
-                seen_in_cache(&self.binding, cached.as_ref())
+                target_in_cache(&self.binding, cached.as_ref())
             }
-            ReadLevel::Metadata => seen_by_metadata(&self.binding, secret.map(|secret| secret.metadata.clone())),
+            ReadLevel::Metadata => target_by_metadata(&self.binding, secret.map(|secret| secret.metadata.clone())),
             ReadLevel::Secret => {
                 self.reads += 1;
                 secret.map_or(TargetState::Absent, |secret| TargetState::Full(FullSecret(secret.clone())))
@@ -217,9 +236,11 @@ impl SimulatedCluster {
         Observed {
             now: self.now(),
             binding: Arc::new(self.binding.clone()),
-            superseded: self.superseded,
+            is_superseded: self.is_superseded,
             namespace: Some(Arc::new(self.namespace.clone().into_response_partial::<Namespace>())),
-            source: environment.map(|environment| Source { environment, state: self.state.clone() }),
+            reference: SourceReference::from(&self.binding),
+            source: environment.map(|object| Source::ProjectEnvironment { object, state: self.state.clone() }),
+            sync: self.sync.clone(),
             target,
             orphans,
             earlier_claimant: self.earlier_claimant.clone(),
@@ -241,24 +262,24 @@ impl SimulatedCluster {
     }
 
     /// As the API server does it; an error where a precondition does not hold.
-    fn apply(&mut self, plan: &Plan) -> Result<Option<ObjectVersion>, ()> {
-        let written = match &plan.action {
-            Action::Keep => None,
-            Action::Create(whole) if self.secrets.contains_key(&whole.0.name_any()) => return Err(()),
-            Action::Create(whole) => Some(self.store("create", whole, format!("uid-{}", self.version))),
-            Action::Replace(whole) => {
-                let current = self.secrets.get(&whole.0.name_any()).ok_or(())?;
-                if current.metadata.resource_version != whole.0.metadata.resource_version {
+    fn write_all(&mut self, plan: &Plan) -> Result<Option<ObjectVersion>, ()> {
+        let written = match &plan.write {
+            SecretWrite::Keep => None,
+            SecretWrite::Create(secret) if self.secrets.contains_key(&secret.0.name_any()) => return Err(()),
+            SecretWrite::Create(secret) => Some(self.store("create", secret, format!("uid-{}", self.version))),
+            SecretWrite::Replace(secret) => {
+                let current = self.secrets.get(&secret.0.name_any()).ok_or(())?;
+                if current.metadata.resource_version != secret.0.metadata.resource_version {
                     return Err(());
                 }
-                assert!(whole.0.metadata.uid.is_some() && whole.0.metadata.resource_version.is_some());
-                assert_eq!(current.type_, whole.0.type_, "a type cannot change");
+                assert!(secret.0.metadata.uid.is_some() && secret.0.metadata.resource_version.is_some());
+                assert_eq!(current.type_, secret.0.type_, "a type cannot change");
                 let frozen = current.immutable == Some(true);
-                assert!(!frozen || (current.data == whole.0.data && whole.0.immutable == Some(true)));
+                assert!(!frozen || (current.data == secret.0.data && secret.0.immutable == Some(true)));
                 let uid = current.uid().expect("a uid");
-                Some(self.store("replace", whole, uid))
+                Some(self.store("replace", secret, uid))
             }
-            Action::Delete(doomed) => self.remove(doomed).map(|()| None)?,
+            SecretWrite::Delete(preconditions) => self.remove(preconditions).map(|()| None)?,
         };
         for orphan in &plan.orphans {
             self.remove(orphan)?;
@@ -266,24 +287,24 @@ impl SimulatedCluster {
         Ok(written)
     }
 
-    fn store(&mut self, verb: &str, whole: &FullSecret, uid: String) -> ObjectVersion {
+    fn store(&mut self, verb: &str, secret: &FullSecret, uid: String) -> ObjectVersion {
         self.version += 1;
-        let mut secret = whole.0.clone();
+        let mut secret = secret.0.clone();
         secret.metadata.uid = Some(uid);
         secret.metadata.resource_version = Some(self.version.to_string());
         self.writes.push(format!("{verb} {}", secret.name_any()));
-        let written = ObjectVersion::from(&secret);
+        let written = ObjectVersion::from(&secret.metadata);
         self.secrets.insert(secret.name_any(), secret);
         written
     }
 
-    fn remove(&mut self, doomed: &DeletePreconditions) -> Result<(), ()> {
-        let current = self.secrets.get(&doomed.name).ok_or(())?;
-        if (current.uid(), current.resource_version()) != (doomed.uid.clone(), doomed.resource_version.clone()) {
+    fn remove(&mut self, DeletePreconditions { name, version }: &DeletePreconditions) -> Result<(), ()> {
+        let current = self.secrets.get(name).ok_or(())?;
+        if ObjectVersion::from(&current.metadata) != *version {
             return Err(());
         }
-        self.secrets.remove(&doomed.name);
-        self.writes.push(format!("delete {}", doomed.name));
+        self.secrets.remove(name);
+        self.writes.push(format!("delete {name}"));
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 use super::registry::{Answer, Registry};
-use super::{Poller, PollerDependencies, Sources};
+use super::{Poller, PollerDependencies, SourceChange, Sources};
 use crate::core::{EnvironmentId, ProjectId};
 use crate::registry::{PollResult, Refusal, RegistryError, Revision, Snapshot, SnapshotVersion, SourceName};
 use crate::telemetry::{Heartbeat, Metrics};
@@ -21,16 +21,18 @@ pub(super) struct Script {
     pub(super) login_refused: bool,
     pub(super) unreadable: BTreeSet<SourceName>,
     pub(super) refused: BTreeMap<SourceName, Refusal>,
-    /// The project's log; its last entry is where every environment stands.
+    /// The project's log.
     pub(super) log: Vec<Uuid>,
-    pub(super) looks: usize,
+    /// How many of its last entries touched no environment that is watched.
+    changed_elsewhere: usize,
+    pub(super) polls: usize,
     pub(super) snapshots: usize,
     /// How many rows the environment has that snapshots do not show.
     pub(super) hidden_rows: i64,
     pub(super) token_questions: usize,
     /// How many questions about tokens are under way, and how many were at most.
     pub(super) asking: (usize, usize),
-    /// Looks wait here while it is set.
+    /// Polls wait here while it is set.
     pub(super) hold: Option<Arc<Notify>>,
     /// Snapshots of these wait here: what they found is what was there when they began.
     pub(super) slow: BTreeMap<SourceName, Arc<Notify>>,
@@ -57,7 +59,18 @@ impl FakeRegistry {
 
     /// One more revision.
     pub(super) fn change(&self) {
-        self.with(|script| script.log.push(Uuid::new_v4()));
+        self.with(|script| {
+            script.log.push(Uuid::new_v4());
+            script.changed_elsewhere = 0;
+        });
+    }
+
+    /// One more revision, which touches no environment that is watched.
+    pub(super) fn change_elsewhere(&self) {
+        self.with(|script| {
+            script.log.push(Uuid::new_v4());
+            script.changed_elsewhere += 1;
+        });
     }
 
     pub(super) fn with<T>(&self, f: impl FnOnce(&mut Script) -> T) -> T {
@@ -65,7 +78,7 @@ impl FakeRegistry {
     }
 
     /// Starts a poller over these environments of the project `shop`; it runs until the test ends.
-    pub(super) fn start(self: &Arc<Self>, environments: &[&str]) -> (Sources, mpsc::UnboundedReceiver<SourceName>) {
+    pub(super) fn start(self: &Arc<Self>, environments: &[&str]) -> (Sources, mpsc::UnboundedReceiver<SourceChange>) {
         let (sources, poller, changes) = self.poller(environments);
         tokio::spawn(poller.run());
         (sources, changes)
@@ -74,7 +87,7 @@ impl FakeRegistry {
     pub(super) fn poller(
         self: &Arc<Self>,
         environments: &[&str],
-    ) -> (Sources, Poller, mpsc::UnboundedReceiver<SourceName>) {
+    ) -> (Sources, Poller, mpsc::UnboundedReceiver<SourceChange>) {
         let watched: BTreeSet<SourceName> = environments.iter().map(|environment| source(environment)).collect();
         let (changes, told) = mpsc::unbounded_channel();
         let dependencies = PollerDependencies {
@@ -93,9 +106,10 @@ pub(super) fn source(environment: &str) -> SourceName {
     SourceName { project: "shop".into(), environment: environment.into() }
 }
 
-fn version(log: &[Uuid]) -> SnapshotVersion {
-    let head = Revision { number: i64::try_from(log.len()).unwrap(), token: log[log.len() - 1] };
-    SnapshotVersion::Revisions { epoch: 0, project: head, environment: head }
+fn version(script: &Script) -> SnapshotVersion {
+    let step = |number: usize| Revision { number: i64::try_from(number).unwrap(), token: script.log[number - 1] };
+    let (project, environment) = (step(script.log.len()), step(script.log.len() - script.changed_elsewhere));
+    SnapshotVersion::Revisions { epoch: 0, project, environment }
 }
 
 fn unavailable() -> RegistryError {
@@ -114,12 +128,12 @@ impl Registry for FakeRegistry {
 
     fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>> {
         let (hold, answer) = self.with(|script| {
-            script.looks += 1;
+            script.polls += 1;
             let found = |source: &SourceName| match script.refused.get(source) {
                 Some(refusal) => PollResult::Refused(*refusal),
                 None => PollResult::Found {
                     environment: EnvironmentId(Uuid::nil()),
-                    version: version(&script.log),
+                    version: version(script),
                     production: script.production,
                 },
             };
@@ -148,7 +162,7 @@ impl Registry for FakeRegistry {
             Ok(Ok(Snapshot {
                 project: ProjectId(Uuid::nil()),
                 environment: EnvironmentId(Uuid::nil()),
-                version: version(&script.log),
+                version: version(script),
                 production: script.production,
                 ring: None,
                 live_secrets: Some(script.hidden_rows),

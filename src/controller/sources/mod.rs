@@ -1,12 +1,15 @@
 //! Where every watched environment stands: one poll and one snapshot for all bindings of a source.
 
+mod contents;
 #[cfg(test)]
 mod fake_registry;
 mod poll_state;
 mod poller;
-mod reader;
+mod reference;
+mod refusal;
 mod registry;
 mod revision_tokens;
+mod source;
 mod states;
 #[cfg(test)]
 mod tests;
@@ -17,18 +20,25 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::core::{EnvironmentId, ProjectId};
-use crate::registry::{Refusal, RegistryError, Snapshot, SnapshotVersion, SourceName};
+pub(crate) use crate::registry::{Refusal, SecretRow, Snapshot};
+use crate::registry::{RegistryError, SourceName};
 
-pub use poller::{Poller, PollerDependencies};
+pub(crate) use contents::{Fence, contradicts};
+#[cfg(test)]
+use poller::Poller;
+pub(crate) use poller::PollerDependencies;
+pub(crate) use reference::SourceReference;
+pub(crate) use refusal::in_words as refusal_in_words;
+pub(crate) use registry::Registry;
 use registry::in_time;
-pub use registry::{Answer, DATABASE_TIMEOUT, Registry};
 use revision_tokens::RevisionTokens;
+pub(crate) use source::{Source, registry_name};
 use states::SourceStates;
 
 /// Where an environment stands, as last seen.
 #[derive(Debug, Clone)]
-pub enum SourceState {
-    /// Nobody has looked yet, or it is not watched.
+pub(crate) enum SourceState {
+    /// Nobody has polled yet, or it is not watched.
     Pending,
     /// The registry answered that it may not be read.
     Refused {
@@ -50,9 +60,27 @@ pub enum SourceState {
     Ready(Arc<Snapshot>),
 }
 
+/// An environment that stands otherwise than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SourceChange {
+    pub(crate) source: SourceName,
+    pub(crate) kind: ChangeKind,
+}
+
+/// What is different about an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ChangeKind {
+    /// Its values, perhaps.
+    Content,
+    /// How it compares with the registry, and nothing else.
+    Comparison,
+    /// It was read for the first time, or whether it can be read has changed.
+    Availability,
+}
+
 /// What kind of error keeps an environment from being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub(crate) enum Fault {
     /// The database is away or too slow: it passes by itself.
     Away,
     /// The database refuses, or holds what cannot be read: a person must act.
@@ -64,7 +92,7 @@ pub enum Fault {
 impl Fault {
     /// What kind of fault an error is.
     #[must_use]
-    pub const fn of(error: &RegistryError) -> Self {
+    pub(crate) const fn of(error: &RegistryError) -> Self {
         match error {
             RegistryError::Schema(_) => Self::Schema,
             error if error.is_transient() => Self::Away,
@@ -76,7 +104,7 @@ impl Fault {
 impl SourceState {
     /// The snapshot that was read last, also where the registry does not answer any more.
     #[must_use]
-    pub const fn snapshot(&self) -> Option<&Arc<Snapshot>> {
+    pub(crate) const fn snapshot(&self) -> Option<&Arc<Snapshot>> {
         match self {
             Self::Ready(snapshot) | Self::Unavailable { last: Some(snapshot), .. } => Some(snapshot),
             Self::Pending | Self::Refused { .. } | Self::Unavailable { last: None, .. } => None,
@@ -86,25 +114,35 @@ impl SourceState {
     /// Whether what was read is older than a revision of its project that somebody has read already: another operator
     /// was quicker, or the database was set back.
     #[must_use]
-    pub fn is_older_than(&self, revision: Option<i64>) -> bool {
+    pub(crate) fn is_older_than(&self, revision: Option<i64>) -> bool {
         match (self, revision) {
-            (Self::Ready(snapshot), Some(revision)) => match snapshot.version {
-                SnapshotVersion::Revisions { project, .. } => project.number < revision,
-                SnapshotVersion::Digest { .. } => false,
-            },
+            (Self::Ready(snapshot), Some(revision)) => snapshot.registry_revision().is_some_and(|read| read < revision),
             _ => false,
         }
     }
 
     /// The state's name, for a metric.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Pending => "Pending",
             Self::Refused { .. } => "Refused",
             Self::Unavailable { .. } => "Unavailable",
             Self::Ready(_) => "Ready",
         }
+    }
+
+    /// The change from this state to the next; `None` where both say the same.
+    fn change_to(&self, next: &Self, source: &SourceName) -> Option<SourceChange> {
+        let kind =
+            match (self.snapshot(), next) {
+                _ if self.same(next) => return None,
+                (Some(before), Self::Ready(after)) if !Arc::ptr_eq(before, after) => {
+                    if after.differs_in_content(before) { ChangeKind::Content } else { ChangeKind::Comparison }
+                }
+                _ => ChangeKind::Availability,
+            };
+        Some(SourceChange { source: source.clone(), kind })
     }
 
     /// Whether both say the same; of two snapshots, whether they are one.
@@ -123,7 +161,7 @@ impl SourceState {
 
 /// The watched environments, shared by all bindings. Cheap to clone.
 #[derive(Clone)]
-pub struct Sources {
+pub(crate) struct Sources {
     states: Arc<SourceStates>,
     revision_tokens: Arc<RevisionTokens>,
     registry: Arc<dyn Registry>,
@@ -132,30 +170,30 @@ pub struct Sources {
 impl Sources {
     /// Where the environment stands, as last seen; costs nothing.
     #[must_use]
-    pub fn state(&self, source: &SourceName) -> SourceState {
+    pub(crate) fn state(&self, source: &SourceName) -> SourceState {
         self.states.state(source)
     }
 
-    /// Where the environment stands according to a look that began after this call, so that the answer cannot be an
-    /// old one. Callers at the same time share one look. Waits as long as the registry takes to answer or to time out
+    /// Where the environment stands according to a poll that began after this call, so that the answer cannot be an
+    /// old one. Callers at the same time share one poll. Waits as long as the registry takes to answer or to time out
     /// ([`DATABASE_TIMEOUT`] per question); the caller's own deadline bounds the whole.
-    pub async fn poll_again(&self, source: &SourceName) -> SourceState {
+    pub(crate) async fn poll_again(&self, source: &SourceName) -> SourceState {
         self.states.poll_again(source).await
     }
 
-    /// The token that a revision has in the project's revision_tokens as it is now; `None` where the revision_tokens has no such
-    /// revision. Cached for as long as the revision_tokens only grows. Two questions at most.
-    pub async fn token_of(&self, project: ProjectId, revision: i64) -> Result<Option<Uuid>, RegistryError> {
+    /// The token that a revision has in the project's log as it is now; `None` where the log has no such revision. Cached
+    /// for as long as the log only grows. Two questions at most.
+    pub(crate) async fn token_of(&self, project: ProjectId, revision: i64) -> Result<Option<Uuid>, RegistryError> {
         self.revision_tokens.token_of(&*self.registry, project, revision).await
     }
 
     /// Whether the registry proves that the environment was deleted on purpose. Not cached.
-    pub async fn environment_was_deleted(&self, id: EnvironmentId) -> Result<bool, RegistryError> {
+    pub(crate) async fn environment_was_deleted(&self, id: EnvironmentId) -> Result<bool, RegistryError> {
         in_time("asking whether an environment was deleted", self.registry.environment_was_deleted(id)).await
     }
 
-    /// Makes the next look come at once: something else is watched now.
-    pub fn nudge(&self) {
+    /// Makes the next poll come at once: something else is watched now.
+    pub(crate) fn nudge(&self) {
         self.states.nudge();
     }
 }

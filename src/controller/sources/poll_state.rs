@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -19,11 +20,11 @@ const HIDDEN: Duration = Duration::from_secs(2);
 /// One environment, as the poller knows it.
 #[derive(Debug, Default)]
 pub(super) struct PollState {
-    /// The newest look at it.
-    pub(super) look: u64,
-    /// The newest look that was answered at once, since it was refused or failed.
+    /// The newest poll at it.
+    pub(super) poll: u64,
+    /// The newest poll that was answered at once, since it was refused or failed.
     pub(super) answered: u64,
-    /// What the newest look found, of those that did not fail.
+    /// What the newest poll found, of those that did not fail.
     pub(super) found: Option<PollResult>,
     /// What was read last.
     pub(super) snapshot: Option<Arc<Snapshot>>,
@@ -34,17 +35,16 @@ pub(super) struct PollState {
 }
 
 /// Why the last attempt to read it failed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Failure {
     since: Timestamp,
     cause: String,
     fault: Fault,
-    /// How often in a row reading it failed; 0 where only the look at all failed.
-    failures: u32,
-    not_before: Instant,
+    /// Where reading it failed, and not the poll as a whole: when to try again, and the pauses that are left.
+    retry: Option<(Instant, ExponentialBackoff)>,
 }
 
-/// What to do after a look.
+/// What to do after a poll.
 #[derive(Debug)]
 pub(super) enum Next {
     /// This is how it stands.
@@ -56,11 +56,11 @@ pub(super) enum Next {
 }
 
 impl PollState {
-    /// Takes a look's answer in.
-    pub(super) fn polled(&mut self, look: u64, found: PollResult, awaited: bool) -> Next {
-        self.look = look;
+    /// Takes a poll's answer in.
+    pub(super) fn polled(&mut self, poll: u64, found: PollResult, awaited: bool) -> Next {
+        self.poll = poll;
         if let PollResult::Refused(refusal) = found {
-            self.answered = look;
+            self.answered = poll;
             self.found = Some(found);
             self.snapshot = None;
             self.failure = None;
@@ -74,8 +74,11 @@ impl PollState {
             self.failure = None;
             return Next::Publish(self.state());
         }
-        let resting =
-            self.failure.as_ref().is_some_and(|failure| failure.failures > 0 && failure.not_before > Instant::now());
+        let resting = self
+            .failure
+            .as_ref()
+            .and_then(|failure| failure.retry.as_ref())
+            .is_some_and(|(at, _)| *at > Instant::now());
         if resting && !awaited { Next::Publish(self.state()) } else { Next::Read }
     }
 
@@ -104,14 +107,20 @@ impl PollState {
     /// outage stands until it is over or of another kind: `since` is when it began.
     pub(super) fn failed(&mut self, error: &RegistryError, now: Timestamp, alone: bool) {
         let fault = Fault::of(error);
-        let failures = self.failure.as_ref().map_or(0, |failure| failure.failures) + u32::from(alone);
-        let pause = backoff(RETRY, failures);
-        let (since, cause) = match self.failure.take() {
-            Some(before) if before.fault == fault => (before.since, before.cause),
-            Some(before) => (before.since, error.to_string()),
+        let (began, mut retry) = match self.failure.take() {
+            Some(before) => (Some((before.fault, before.since, before.cause)), before.retry),
+            None => (None, None),
+        };
+        let (since, cause) = match began {
+            Some((before, since, cause)) if before == fault => (since, cause),
+            Some((_, since, _)) => (since, error.to_string()),
             None => (now, error.to_string()),
         };
-        self.failure = Some(Failure { since, cause, fault, failures, not_before: Instant::now() + pause });
+        if alone {
+            let mut left = retry.map_or_else(|| pauses(RETRY).build(), |(_, left)| left);
+            retry = Some((Instant::now() + left.next().unwrap_or(RETRY.1), left));
+        }
+        self.failure = Some(Failure { since, cause, fault, retry });
     }
 
     /// Whether the last attempt failed.
@@ -133,7 +142,7 @@ impl PollState {
         }
     }
 
-    /// Whether what was read last is what the newest look found.
+    /// Whether what was read last is what the newest poll found.
     pub(super) fn is_current(&self) -> bool {
         match (&self.found, &self.snapshot) {
             (Some(PollResult::Found { environment, version, production }), Some(snapshot)) => {
@@ -146,7 +155,7 @@ impl PollState {
     }
 }
 
-/// The pause after so many failures in a row: the first, doubled with each, up to the longest.
-pub(super) fn backoff((first, longest): (Duration, Duration), failures: u32) -> Duration {
-    first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest)
+/// Pauses from the first on, doubled with each up to the longest, for ever.
+pub(super) fn pauses((first, longest): (Duration, Duration)) -> ExponentialBuilder {
+    ExponentialBuilder::new().with_min_delay(first).with_max_delay(longest).without_max_times()
 }

@@ -1,98 +1,99 @@
-//! The task that looks: one round trip for all watched environments, one snapshot for each that changed.
+//! The task that polls: one round trip for all watched environments, one snapshot for each that changed.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::poll_state::{Next, PollState, backoff};
+use super::poll_state::{Next, PollState, pauses};
 use super::registry::{Registry, in_time};
 use super::revision_tokens::RevisionTokens;
 use super::states::SourceStates;
-use super::{SourceState, Sources};
+use super::{SourceChange, SourceState, Sources};
 use crate::registry::{Refusal, RegistryError, Snapshot, SourceName};
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
-/// From one look to the next, give or take a fifth, so that operators of one database do not look in step.
+/// From one poll to the next, give or take a fifth, so that operators of one database do not poll in step.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Shortest time from one look to the next, however many hints come.
+/// Shortest time from one poll to the next, however many hints come.
 const SPACING: Duration = Duration::from_millis(20);
 
-/// First and longest pause while the registry does not answer.
-const OUTAGE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(2));
+/// First and longest pause while the registry does not answer, before jitter.
+const OUTAGE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1_200));
 
-/// First and longest pause before listening for hints again.
-const LISTEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// First and longest pause before listening for hints again, before jitter.
+const LISTEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 
-/// Most snapshots that are read at once: fewer than the pool has connections, so that a look never waits for one.
+/// Most snapshots that are read at once: fewer than the pool has connections, so that a poll never waits for one.
 const SNAPSHOTS: usize = 4;
 
 /// What the poller is tied to.
-pub struct PollerDependencies {
-    /// The names of all environments to watch, asked for at each look.
-    pub watched: Box<dyn Fn() -> BTreeSet<SourceName> + Send>,
-    /// Gets the name of each environment whose state is another one now.
-    pub changes: mpsc::UnboundedSender<SourceName>,
-    /// Beats with each look.
-    pub heartbeat: Heartbeat,
-    /// Counts looks and snapshots.
-    pub metrics: Arc<Metrics>,
+pub(crate) struct PollerDependencies {
+    /// The names of all environments to watch, asked for at each poll.
+    pub(crate) watched: Box<dyn Fn() -> BTreeSet<SourceName> + Send>,
+    /// Gets each environment whose state is another one now.
+    pub(crate) changes: mpsc::UnboundedSender<SourceChange>,
+    /// Beats with each poll.
+    pub(crate) heartbeat: Heartbeat,
+    /// Counts polls and snapshots.
+    pub(crate) metrics: Arc<Metrics>,
 }
 
-/// The task that looks.
-pub struct Poller {
+/// The task that polls.
+pub(crate) struct Poller {
     registry: Arc<dyn Registry>,
     states: Arc<SourceStates>,
     revision_tokens: Arc<RevisionTokens>,
     dependencies: PollerDependencies,
-    poll_state: HashMap<SourceName, PollState>,
+    environments: HashMap<SourceName, PollState>,
     reading: JoinSet<Read>,
     width: Arc<Semaphore>,
     /// Whether the login was found fit since the registry last answered with an error.
     login_checked: bool,
     /// Whether it was found fit at all.
     login_was_fit: bool,
-    /// How many looks in a row failed.
-    failures: u32,
+    /// How many polls in a row failed, and the pauses that are left.
+    outage: Option<(u32, ExponentialBackoff)>,
 }
 
-/// A snapshot that was read, and the look that asked for it.
+/// A snapshot that was read, and the poll that asked for it.
 struct Read {
     source: SourceName,
-    look: u64,
+    poll: u64,
     answer: Result<Result<Snapshot, Refusal>, RegistryError>,
 }
 
 impl Sources {
     /// The sources, and the task that keeps them up to date.
     #[must_use]
-    pub fn new(registry: Arc<dyn Registry>, dependencies: PollerDependencies) -> (Self, Poller) {
+    pub(crate) fn new(registry: Arc<dyn Registry>, dependencies: PollerDependencies) -> (Self, Poller) {
         let (states, revision_tokens) = (Arc::new(SourceStates::default()), Arc::new(RevisionTokens::default()));
         let poller = Poller {
             registry: Arc::clone(&registry),
             states: Arc::clone(&states),
             revision_tokens: Arc::clone(&revision_tokens),
             dependencies,
-            poll_state: HashMap::new(),
+            environments: HashMap::new(),
             reading: JoinSet::new(),
             width: Arc::new(Semaphore::new(SNAPSHOTS)),
             login_checked: false,
             login_was_fit: false,
-            failures: 0,
+            outage: None,
         };
         (Self { states, revision_tokens, registry }, poller)
     }
 }
 
 impl Poller {
-    /// Looks until it is dropped. Ends by itself only where the operator may not run with this login: with the
+    /// Polls until it is dropped. Ends by itself only where the operator may not run with this login: with the
     /// registry's refusal.
-    pub async fn run(mut self) -> RegistryError {
+    pub(crate) async fn run(mut self) -> RegistryError {
         let (hint, mut hints) = mpsc::channel(1);
         let mut listening = JoinSet::new();
         listening.spawn(listen(Arc::clone(&self.registry), hint));
@@ -105,10 +106,10 @@ impl Poller {
                 Some(read) = self.reading.join_next() => {
                     match read {
                         Ok(read) => self.take_in(read),
-                        // Which one it was is lost: the next look reads every one that is not current again.
+                        // Which one it was is lost: the next poll reads every one that is not current again.
                         Err(error) => {
                             tracing::error!(%error, "reading an environment ended in a panic");
-                            self.poll_state.values_mut().for_each(|poll_state| poll_state.reading = false);
+                            self.environments.values_mut().for_each(|poll_state| poll_state.reading = false);
                         }
                     }
                     continue;
@@ -125,19 +126,22 @@ impl Poller {
                 return refusal;
             }
             self.dependencies.heartbeat.beat();
-            (next, earliest) = match self.failures {
-                0 => (began + jittered(INTERVAL), began + SPACING),
+            (next, earliest) = match &mut self.outage {
+                None => (began + INTERVAL.mul_f64(rand::random_range(0.8..=1.2)), began + SPACING),
                 // Whoever asks meanwhile gets the answer of the next attempt: a database that is coming back is not
                 // helped by more questions.
-                failures => (Instant::now() + jittered(backoff(OUTAGE, failures)), Instant::now() + OUTAGE.1),
+                Some((_, pauses)) => {
+                    let next = Instant::now() + pauses.next().unwrap_or(OUTAGE.1);
+                    (next, next)
+                }
             };
         }
     }
 
-    /// One look. An error only where the operator must not go on.
+    /// One poll. An error only where the operator must not go on.
     async fn poll(&mut self) -> Result<(), RegistryError> {
-        let (look, names) = self.states.begin((self.dependencies.watched)());
-        self.poll_state.retain(|name, _| names.binary_search(name).is_ok());
+        let (poll, names) = self.states.begin((self.dependencies.watched)());
+        self.environments.retain(|name, _| names.binary_search(name).is_ok());
         let registry = Arc::clone(&self.registry);
         if !self.login_checked {
             match in_time("checking the operator's login", registry.check_login()).await {
@@ -149,7 +153,7 @@ impl Poller {
                 }
                 Err(refusal @ RegistryError::Refused { .. }) if !self.login_was_fit => return Err(refusal),
                 Err(error) => {
-                    self.nothing_answered(look, names, &error);
+                    self.nothing_answered(poll, names, &error);
                     return Ok(());
                 }
             }
@@ -157,70 +161,69 @@ impl Poller {
         if names.is_empty() {
             return Ok(());
         }
-        match in_time("looking at the watched environments", registry.poll(&names)).await {
+        match in_time("polling the watched environments", registry.poll(&names)).await {
             Ok(found) => {
                 self.dependencies.metrics.polled(ReconcileResult::Ok);
-                if self.failures > 0 {
-                    tracing::info!(failures = self.failures, "the registry answers again");
+                if let Some((failures, _)) = self.outage.take() {
+                    tracing::info!(failures, "the registry answers again");
                 }
-                self.failures = 0;
                 for (name, found) in names.into_iter().zip(found) {
                     let awaited = self.states.is_awaited(&name);
-                    match self.poll_state.entry(name.clone()).or_default().polled(look, found, awaited) {
-                        Next::Publish(state) => self.publish(&name, look, state),
-                        Next::Read => self.read(name, look),
+                    match self.environments.entry(name.clone()).or_default().polled(poll, found, awaited) {
+                        Next::Publish(state) => self.publish(&name, poll, state),
+                        Next::Read => self.read(name, poll),
                         Next::Wait => {}
                     }
                 }
             }
-            Err(error) => self.nothing_answered(look, names, &error),
+            Err(error) => self.nothing_answered(poll, names, &error),
         }
         Ok(())
     }
 
     /// The registry is away for everything.
-    fn nothing_answered(&mut self, look: u64, names: Vec<SourceName>, error: &RegistryError) {
+    fn nothing_answered(&mut self, poll: u64, names: Vec<SourceName>, error: &RegistryError) {
         self.dependencies.metrics.polled(ReconcileResult::Error);
-        if self.failures == 0 {
+        if self.outage.is_none() {
             tracing::warn!(%error, "the registry does not answer; Secrets stay as they are");
         }
-        self.failures = self.failures.saturating_add(1);
+        self.outage.get_or_insert_with(|| (0, pauses(OUTAGE).with_jitter().build())).0 += 1;
         // Whatever comes back may be another server.
         self.login_checked = false;
         let now = Timestamp::now();
         for name in names {
-            let poll_state = self.poll_state.entry(name.clone()).or_default();
-            (poll_state.look, poll_state.answered) = (look, look);
+            let poll_state = self.environments.entry(name.clone()).or_default();
+            (poll_state.poll, poll_state.answered) = (poll, poll);
             poll_state.failed(error, now, false);
             let state = poll_state.state();
-            self.publish(&name, look, state);
+            self.publish(&name, poll, state);
         }
     }
 
     /// Starts to read a snapshot.
-    fn read(&mut self, source: SourceName, look: u64) {
-        self.poll_state.entry(source.clone()).or_default().reading = true;
+    fn read(&mut self, source: SourceName, poll: u64) {
+        self.environments.entry(source.clone()).or_default().reading = true;
         let (registry, width) = (Arc::clone(&self.registry), Arc::clone(&self.width));
         self.reading.spawn(async move {
             let _place = width.acquire_owned().await;
             let answer = in_time("reading an environment", registry.snapshot(&source)).await;
-            Read { source, look, answer }
+            Read { source, poll, answer }
         });
     }
 
     /// Takes in what was read, unless nobody watches it any more.
-    fn take_in(&mut self, Read { source, look, answer }: Read) {
-        let Some(poll_state) = self.poll_state.get_mut(&source) else { return };
+    fn take_in(&mut self, Read { source, poll, answer }: Read) {
+        let Some(poll_state) = self.environments.get_mut(&source) else { return };
         poll_state.reading = false;
-        if look < poll_state.answered {
-            // Older than what was said meanwhile, so that it would be no answer; a look that came after that needs one.
-            let newest = poll_state.look;
+        if poll < poll_state.answered {
+            // Older than what was said meanwhile, so that it would be no answer; a poll that came after that needs one.
+            let newest = poll_state.poll;
             if newest > poll_state.answered {
                 self.read(source, newest);
             }
             return;
         }
-        let mut answers = look;
+        let mut answers = poll;
         let mut again = false;
         let state = match answer {
             Ok(Ok(snapshot)) => {
@@ -228,11 +231,11 @@ impl Poller {
                 self.revision_tokens.saw(&snapshot);
                 poll_state.read(Arc::new(snapshot));
                 if poll_state.is_current() {
-                    // A look that came later found the same: it is its answer, too.
-                    answers = poll_state.look;
+                    // A poll that came later found the same: it is its answer, too.
+                    answers = poll_state.poll;
                 }
                 // It changed while it was read.
-                again = answers < poll_state.look;
+                again = answers < poll_state.poll;
                 poll_state.state()
             }
             Ok(Err(refusal)) => {
@@ -249,34 +252,32 @@ impl Poller {
                 poll_state.state()
             }
         };
-        let newest = poll_state.look;
+        let newest = poll_state.poll;
         self.publish(&source, answers, state);
         if again {
             self.read(source, newest);
         }
     }
 
-    fn publish(&self, source: &SourceName, look: u64, state: SourceState) {
-        if self.states.publish(source, look, state) {
+    fn publish(&self, source: &SourceName, poll: u64, state: SourceState) {
+        if let Some(change) = self.states.publish(source, poll, state) {
             // Nobody listens any more only while the operator stops.
-            let _ = self.dependencies.changes.send(source.clone());
+            let _ = self.dependencies.changes.send(change);
         }
     }
 }
 
-/// Listens for hints, for ever: they only make a look come earlier.
+/// Listens for hints, for ever: they only make a poll come earlier.
 async fn listen(registry: Arc<dyn Registry>, hints: mpsc::Sender<()>) {
-    let mut failures = 0_u32;
+    let start = || pauses(LISTEN).with_jitter().build();
+    let mut left = start();
     loop {
         let began = Instant::now();
         let error = registry.listen(hints.clone()).await;
-        failures = if began.elapsed() > LISTEN.1 { 1 } else { failures.saturating_add(1) };
-        tracing::debug!(%error, "no hints from the registry for now; changes are found by looking");
-        tokio::time::sleep(jittered(backoff(LISTEN, failures))).await;
+        if began.elapsed() > LISTEN.1 {
+            left = start();
+        }
+        tracing::debug!(%error, "no hints from the registry for now; changes are found by polling");
+        tokio::time::sleep(left.next().unwrap_or(LISTEN.1)).await;
     }
-}
-
-/// Give or take a fifth.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(rand::random_range(0.8..=1.2))
 }

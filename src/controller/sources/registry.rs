@@ -3,21 +3,22 @@
 use std::future::Future;
 use std::time::Duration;
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::core::{EnvironmentId, ProjectId};
-use crate::registry::{PollResult, Refusal, RegistryError, Snapshot, SourceName};
+use crate::registry::{PollResult, Reader, Refusal, RegistryError, Snapshot, SourceName};
 
 /// Longest that any question to the database may take.
-pub const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A pending answer of the registry.
-pub type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, RegistryError>>;
 
-/// The questions that the operator has for the registry: the seam at which tests put a fake_registry one.
-pub trait Registry: Send + Sync + 'static {
+/// The questions that the operator has for the registry: tests answer them by a fake.
+pub(crate) trait Registry: Send + Sync + 'static {
     /// Whether this login may serve an operator: `Refused` for a superuser, the owner, or one with BYPASSRLS.
     fn check_login(&self) -> Answer<'_, ()>;
     /// Where the environments stand; one round trip, answers in the order of the question.
@@ -30,6 +31,32 @@ pub trait Registry: Send + Sync + 'static {
     fn environment_was_deleted(&self, id: EnvironmentId) -> Answer<'_, bool>;
     /// Sends a hint for each notification, until the connection breaks; comes back with the reason.
     fn listen(&self, hints: mpsc::Sender<()>) -> BoxFuture<'_, RegistryError>;
+}
+
+impl Registry for Reader {
+    fn check_login(&self) -> Answer<'_, ()> {
+        self.check_login().boxed()
+    }
+
+    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>> {
+        self.poll(sources).boxed()
+    }
+
+    fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>> {
+        self.snapshot(source).boxed()
+    }
+
+    fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>> {
+        self.token_of(project, revision).boxed()
+    }
+
+    fn environment_was_deleted(&self, id: EnvironmentId) -> Answer<'_, bool> {
+        self.environment_was_deleted(id).boxed()
+    }
+
+    fn listen(&self, hints: mpsc::Sender<()>) -> BoxFuture<'_, RegistryError> {
+        async move { self.listen(&hints).await }.boxed()
+    }
 }
 
 /// The answer, or that there was none within [`DATABASE_TIMEOUT`].

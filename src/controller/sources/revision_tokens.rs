@@ -20,7 +20,7 @@ const TOKENS_MAX: usize = 1_024;
 pub(super) struct RevisionTokens {
     projects: Mutex<HashMap<ProjectId, Known>>,
     /// One question at a time. All bindings of a source ask at once after a change, mostly the same, and must not take the
-    /// connections that the looks need; who waits meanwhile finds the answer remembered.
+    /// connections that the polls need; who waits meanwhile finds the answer remembered.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -56,8 +56,8 @@ impl RevisionTokens {
         if let Some(token) = self.remembered(project, revision) {
             return Ok(Some(token));
         }
-        let _turn = in_time("waiting to look a revision up", async { Ok(self.asking.lock().await) }).await?;
-        let ask = |revision| in_time("looking a revision up", registry.token_of(project, revision));
+        let _turn = in_time("waiting to poll a revision up", async { Ok(self.asking.lock().await) }).await?;
+        let ask = |revision| in_time("polling a revision up", registry.token_of(project, revision));
         let (head, seen) = self.lock().get(&project).map_or((None, None), |known| (known.head, known.seen));
         if let (Some(head), Some(seen)) = (head, seen) {
             let grown = ask(head.number).await? == Some(head.token);

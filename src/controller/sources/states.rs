@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, watch};
 
-use super::SourceState;
+use super::{SourceChange, SourceState};
 use crate::registry::SourceName;
 
 /// The last entry about each environment.
@@ -17,17 +17,17 @@ pub(super) struct SourceStates {
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// How many looks have begun; the number of the newest.
+    /// How many polls have begun; the number of the newest.
     begun: u64,
     slots: HashMap<SourceName, watch::Sender<Entry>>,
 }
 
-/// A state, and the look that it is an answer to.
+/// A state, and the poll that it is an answer to.
 #[derive(Debug)]
 struct Entry {
     state: SourceState,
-    /// The newest look that this is an answer to; 0 before the first.
-    look: u64,
+    /// The newest poll that this is an answer to; 0 before the first.
+    poll: u64,
 }
 
 impl SourceStates {
@@ -35,7 +35,7 @@ impl SourceStates {
         self.lock().slots.get(source).map_or(SourceState::Pending, |slot| slot.borrow().state.clone())
     }
 
-    /// Waits for the answer to a look that has not begun yet, and asks for one.
+    /// Waits for the answer to a poll that has not begun yet, and asks for one.
     pub(super) async fn poll_again(&self, source: &SourceName) -> SourceState {
         let (mut entry, after) = {
             let mut inner = self.lock();
@@ -43,25 +43,25 @@ impl SourceStates {
             let slot = inner
                 .slots
                 .entry(source.clone())
-                .or_insert_with(|| watch::Sender::new(Entry { state: SourceState::Pending, look: 0 }));
+                .or_insert_with(|| watch::Sender::new(Entry { state: SourceState::Pending, poll: 0 }));
             (slot.subscribe(), begun)
         };
         self.nudge();
-        // The sender goes away only with the operator itself: whoever waits is looked after.
-        entry.wait_for(|entry| entry.look > after).await.map_or(SourceState::Pending, |entry| entry.state.clone())
+        // The sender goes away only with the operator itself: whoever waits is polled after.
+        entry.wait_for(|entry| entry.poll > after).await.map_or(SourceState::Pending, |entry| entry.state.clone())
     }
 
-    /// Makes the next look come at once.
+    /// Makes the next poll come at once.
     pub(super) fn nudge(&self) {
         self.wanted.notify_one();
     }
 
-    /// Comes back when somebody wants a look.
+    /// Comes back when somebody wants a poll.
     pub(super) async fn wanted(&self) {
         self.wanted.notified().await;
     }
 
-    /// Begins a look: its number, and what to look at, which is what is watched and what somebody waits for. Everything
+    /// Begins a poll: its number, and what to poll at, which is what is watched and what somebody waits for. Everything
     /// else is forgotten.
     pub(super) fn begin(&self, mut names: BTreeSet<SourceName>) -> (u64, Vec<SourceName>) {
         let mut inner = self.lock();
@@ -76,23 +76,24 @@ impl SourceStates {
         self.lock().slots.get(source).is_some_and(|slot| slot.receiver_count() > 0)
     }
 
-    /// Says how an environment stands, as the answer to a look; whether that is another state than before.
-    pub(super) fn publish(&self, source: &SourceName, look: u64, state: SourceState) -> bool {
+    /// Says how an environment stands, as the answer to a poll; gives the change, where that is another state
+    /// than before.
+    pub(super) fn publish(&self, source: &SourceName, poll: u64, state: SourceState) -> Option<SourceChange> {
         let mut inner = self.lock();
         let slot = inner
             .slots
             .entry(source.clone())
-            .or_insert_with(|| watch::Sender::new(Entry { state: SourceState::Pending, look: 0 }));
-        let changed = !slot.borrow().state.same(&state);
+            .or_insert_with(|| watch::Sender::new(Entry { state: SourceState::Pending, poll: 0 }));
+        let change = slot.borrow().state.change_to(&state, source);
         slot.send_if_modified(|entry| {
-            let newer = look > entry.look;
-            entry.look = entry.look.max(look);
-            if changed {
+            let newer = poll > entry.poll;
+            entry.poll = entry.poll.max(poll);
+            if change.is_some() {
                 entry.state = state;
             }
-            newer || changed
+            newer || change.is_some()
         });
-        changed
+        change
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {

@@ -15,21 +15,28 @@ use super::*;
 #[error("no")]
 struct No;
 
+type TestQueue = Queue<ConfigMap, String>;
+
+fn request(name: &str, priority: Priority) -> Request<ConfigMap> {
+    Request { name: ObjectRef::new(name), priority }
+}
+
 /// A queue over objects of these names, which have all come already; the means to let more come; and its store's end.
-fn queue(names: &[&str]) -> (Queue<ConfigMap>, UnboundedSender<ObjectRef<ConfigMap>>, store::Writer<ConfigMap>) {
+fn queue(names: &[&str]) -> (TestQueue, UnboundedSender<Request<ConfigMap>>, store::Writer<ConfigMap>) {
     let (send, receive) = mpsc::unbounded_channel();
     let (reader, mut writer) = kube::runtime::reflector::store();
     for name in names {
         let metadata = ObjectMeta { name: Some((*name).to_owned()), ..ObjectMeta::default() };
         let object = ConfigMap { metadata, ..ConfigMap::default() };
-        send.send(ObjectRef::from_obj(&object)).unwrap();
+        send.send(request(name, Priority::High)).unwrap();
         writer.apply_watcher_event(&Event::InitApply(object));
     }
     writer.apply_watcher_event(&Event::InitDone);
     let queue = Queue {
-        kind: "ConfigMap",
-        names: receive,
+        requests: receive,
         store: reader,
+        limits: PermitLimits::new(24, 8),
+        permit_key: |object| object.metadata.namespace.clone().unwrap_or_default(),
         metrics: Arc::default(),
         heartbeat: Heartbeat::default(),
         stop: CancellationToken::new(),
@@ -67,7 +74,7 @@ async fn a_failure_or_a_panic_is_tried_again_and_keeps_nobody_else_waiting() {
                 if worked.fetch_add(1, Ordering::Relaxed) == 2 {
                     stop.cancel();
                 }
-                Ok(Action::await_change())
+                Ok(Requeue::OnChange)
             }
             .boxed()
         }
@@ -79,22 +86,21 @@ async fn a_failure_or_a_panic_is_tried_again_and_keeps_nobody_else_waiting() {
 #[tokio::test(start_paused = true)]
 async fn a_name_that_comes_while_its_object_runs_leads_to_one_more_run_and_never_to_two_at_once() {
     let (queue, send, _writer) = queue(&["busy"]);
-    let name = ObjectRef::new("busy");
     let (stop, runs, at_once) = (queue.stop.clone(), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
     let work = queue.work({
         let (stop, runs) = (stop.clone(), Arc::clone(&runs));
         move |_| {
             let (stop, runs, at_once) = (stop.clone(), Arc::clone(&runs), Arc::clone(&at_once));
-            let (send, name) = (send.clone(), name.clone());
+            let send = send.clone();
             async move {
                 assert_eq!(at_once.fetch_add(1, Ordering::Relaxed), 0, "two at once");
                 if runs.fetch_add(1, Ordering::Relaxed) == 0 {
                     for _ in 0..5 {
-                        send.send(name.clone()).unwrap();
+                        send.send(request("busy", Priority::High)).unwrap();
                     }
                     sleep(Duration::from_secs(1)).await;
                     at_once.fetch_sub(1, Ordering::Relaxed);
-                    return Ok::<_, No>(Action::requeue(Duration::from_hours(1)));
+                    return Ok::<_, No>(Requeue::After(Duration::from_hours(1)));
                 }
                 at_once.fetch_sub(1, Ordering::Relaxed);
                 // Time enough for a third run, were there one.
@@ -104,7 +110,7 @@ async fn a_name_that_comes_while_its_object_runs_leads_to_one_more_run_and_never
                         stop.cancel();
                     });
                 }
-                Ok(Action::await_change())
+                Ok(Requeue::OnChange)
             }
             .boxed()
         }
@@ -128,7 +134,7 @@ async fn an_action_with_a_time_leads_to_another_run_after_it() {
                 if times.len() == 3 {
                     stop.cancel();
                 }
-                Ok::<_, No>(Action::requeue(Duration::from_secs(7)))
+                Ok::<_, No>(Requeue::After(Duration::from_secs(7)))
             }
             .boxed()
         }
@@ -149,7 +155,7 @@ async fn a_stop_lets_what_runs_finish() {
                 stop.cancel();
                 sleep(Duration::from_secs(5)).await;
                 finished.fetch_add(1, Ordering::Relaxed);
-                Ok::<_, No>(Action::await_change())
+                Ok::<_, No>(Requeue::OnChange)
             }
             .boxed()
         }
@@ -175,7 +181,7 @@ async fn one_that_hangs_keeps_nobody_waiting_and_is_ended_at_its_deadline_and_tr
                     ("hangs", _) => stop.cancel(),
                     _ => {}
                 }
-                Ok::<_, No>(Action::await_change())
+                Ok::<_, No>(Requeue::OnChange)
             }
             .boxed()
         }
@@ -185,7 +191,7 @@ async fn one_that_hangs_keeps_nobody_waiting_and_is_ended_at_its_deadline_and_tr
     let course: Vec<(&str, u64)> = course.iter().map(|(name, second)| (name.as_str(), *second)).collect();
     assert_eq!(course, [("hangs", 0), ("works", 0), ("hangs", 30)]);
     assert!(metrics.to_text().contains(r#"result="Timeout"} 1"#), "{}", metrics.to_text());
-    assert!(heartbeat.age() <= BEAT, "the queue itself went round");
+    assert!(heartbeat.age() <= HEARTBEAT_INTERVAL, "the queue itself went round");
 }
 
 #[tokio::test(start_paused = true)]
@@ -200,10 +206,10 @@ async fn pauses_grow_with_each_failure_in_a_row_and_a_success_ends_the_row() {
                 let mut times = times.lock().unwrap();
                 times.push(Instant::now());
                 match times.len() {
-                    4 => Ok(Action::requeue(Duration::from_secs(7))),
+                    4 => Ok(Requeue::After(Duration::from_secs(7))),
                     6 => {
                         stop.cancel();
-                        Ok(Action::await_change())
+                        Ok(Requeue::OnChange)
                     }
                     _ => Err(No),
                 }
@@ -214,9 +220,10 @@ async fn pauses_grow_with_each_failure_in_a_row_and_a_success_ends_the_row() {
     ends(work).await;
     let times = times.lock().unwrap();
     let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    for (pause, longest) in pauses.iter().zip([250, 500, 1_000, 7_000, 250].map(Duration::from_millis)) {
-        // To the timer's millisecond.
-        assert!((longest.mul_f64(0.8)..=longest + Duration::from_millis(1)).contains(pause), "{pauses:?}");
+    // Up to as much again at random, to the timer's millisecond.
+    for (pause, least, most) in [(0, 200, 401), (1, 400, 801), (2, 800, 1_601), (3, 7_000, 7_001), (4, 200, 401)] {
+        let [least, most] = [least, most].map(Duration::from_millis);
+        assert!((least..=most).contains(&pauses[pause]), "{pauses:?}");
     }
 }
 
@@ -235,7 +242,7 @@ async fn who_is_woken_before_its_time_does_not_come_again_at_that_time_and_who_i
                 if times.len() == 3 {
                     stop.cancel();
                 }
-                Ok::<_, No>(Action::requeue(Duration::from_mins(1)))
+                Ok::<_, No>(Requeue::After(Duration::from_mins(1)))
             }
             .boxed()
         }
@@ -243,9 +250,135 @@ async fn who_is_woken_before_its_time_does_not_come_again_at_that_time_and_who_i
     let wake = async {
         sleep(Duration::from_secs(10)).await;
         for name in ["gone", "timed"] {
-            names.send(ObjectRef::new(name)).unwrap();
+            names.send(request(name, Priority::High)).unwrap();
         }
     };
     tokio::join!(ends(work), wake);
     assert_eq!(*times.lock().unwrap(), [0, 10, 70]);
+}
+
+/// Objects that run until told to end, in the order in which they began.
+#[derive(Clone, Default)]
+struct Begun(Arc<Mutex<Vec<String>>>);
+
+impl Begun {
+    fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn low_priority_waits_for_its_few_permits_and_high_priority_goes_past_it() {
+    let names = ["low-0", "low-1", "low-2", "low-3", "high", "raised"];
+    let (mut queue, send, _writer) = queue(&names);
+    // The same objects, asked for otherwise.
+    let (again, requests) = mpsc::unbounded_channel();
+    drop(send);
+    queue.requests = requests;
+    queue.limits = PermitLimits::new(4, 2);
+    let (stop, begun) = (queue.stop.clone(), Begun::default());
+    let work = queue.work({
+        let begun = begun.clone();
+        move |object: Arc<ConfigMap>| {
+            begun.0.lock().unwrap().push(object.metadata.name.clone().unwrap_or_default());
+            pending::<Result<Requeue, No>>().boxed()
+        }
+    });
+    let ask = async {
+        for name in &names[..4] {
+            again.send(request(name, Priority::Low)).unwrap();
+        }
+        again.send(request("raised", Priority::Low)).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(begun.names(), ["low-0", "low-1"], "the rest waits");
+        again.send(request("high", Priority::High)).unwrap();
+        again.send(request("raised", Priority::High)).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(begun.names(), ["low-0", "low-1", "high", "raised"]);
+        // The deadline ends those that run; they come again after those that waited.
+        sleep(DEADLINE).await;
+        assert_eq!(begun.names()[4..6], ["low-2", "low-3"], "and the one that was raised runs once");
+        stop.cancel();
+    };
+    tokio::join!(ends(work), ask);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_wait_for_a_permit_is_not_to_be_late_and_a_stop_ends_the_wait() {
+    let (mut queue, _send, _writer) = queue(&["one", "two", "three"]);
+    queue.limits = PermitLimits::new(1, 1);
+    let (stop, metrics, begun) = (queue.stop.clone(), Arc::clone(&queue.metrics), Begun::default());
+    let work = queue.work({
+        let (stop, begun) = (stop.clone(), begun.clone());
+        move |object: Arc<ConfigMap>| {
+            begun.0.lock().unwrap().push(object.metadata.name.clone().unwrap_or_default());
+            let (stop, is_second) = (stop.clone(), begun.names().len() == 2);
+            async move {
+                sleep(DEADLINE.mul_f64(0.9)).await;
+                if is_second {
+                    stop.cancel();
+                }
+                Ok::<_, No>(Requeue::OnChange)
+            }
+            .boxed()
+        }
+    });
+    ends(work).await;
+    assert_eq!(begun.names(), ["one", "two"], "the third had no permit yet");
+    assert!(!metrics.to_text().contains("Timeout"), "{}", metrics.to_text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_leaves_room_for_others() {
+    let (mut queue, _send, _writer) = queue(&["dev-0", "dev-1", "dev-2", "dev-3", "other"]);
+    queue.limits = PermitLimits::new(4, 1);
+    queue.permit_key = |object| object.metadata.name.clone().unwrap_or_default().replace(char::is_numeric, "");
+    let (stop, begun) = (queue.stop.clone(), Begun::default());
+    let work = queue.work({
+        let (stop, begun) = (stop.clone(), begun.clone());
+        move |object: Arc<ConfigMap>| {
+            begun.0.lock().unwrap().push(object.metadata.name.clone().unwrap_or_default());
+            let stop = stop.clone();
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                stop.cancel();
+                Ok::<_, No>(Requeue::OnChange)
+            }
+            .boxed()
+        }
+    });
+    ends(work).await;
+    let mut begun = begun.names();
+    begun.sort();
+    assert_eq!(begun, ["dev-0", "dev-1", "dev-2", "other"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_deleted_while_it_waited_does_not_run_and_costs_nobody_a_permit() {
+    let (mut queue, _send, mut writer) = queue(&["first", "gone", "last"]);
+    queue.limits = PermitLimits::new(1, 1);
+    let (stop, begun) = (queue.stop.clone(), Begun::default());
+    let gone = queue.store.get(&ObjectRef::new("gone")).unwrap();
+    let work = queue.work({
+        let (stop, begun) = (stop.clone(), begun.clone());
+        move |object: Arc<ConfigMap>| {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            begun.0.lock().unwrap().push(name.clone());
+            let stop = stop.clone();
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                if name == "last" {
+                    stop.cancel();
+                }
+                Ok::<_, No>(Requeue::OnChange)
+            }
+            .boxed()
+        }
+    });
+    let delete = async {
+        sleep(Duration::from_millis(500)).await;
+        writer.apply_watcher_event(&Event::Delete((*gone).clone()));
+    };
+    tokio::join!(ends(work), delete);
+    assert_eq!(begun.names(), ["first", "last"]);
 }

@@ -1,84 +1,83 @@
-//! With the values at hand: what is to be written, if anything.
+//! Where every check was silent: opens the values, and says what is to be written, if anything.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-
-use super::checks::{Base, Intent, delivered, registry_revision, revision_of};
-use super::content::{ContentError, Values};
+use super::content::{self, ContentError};
+use super::facts::{Base, Facts};
 use super::ownership::Ownership;
+use super::provenance::Provenance;
 use super::state::BindingState;
 use super::target::{Desired, Differences, FullSecret, TooLarge};
-use super::{Action, BLOCKED_REQUEUE_AFTER, DeletePreconditions, Delivery, Plan, TargetEvent};
+use super::{BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, SecretWrite};
+use super::{TargetEvent, checks};
 use crate::api::Reason;
-use crate::controller::secret_binding::observed::Observed;
 
-/// The second stage: compares what was opened with what is there.
-#[must_use]
-pub(crate) fn compose(observed: &Observed, intent: Intent, opened: Result<Values, ContentError>) -> Plan {
-    let registry_revision = registry_revision(intent.snapshot);
-    let refuse = |reason, message, intent: Intent| {
-        let state = BindingState::Undelivered { reason, message, in_sync: intent.in_sync };
-        Plan { registry_revision, ..Plan::say(state) }
+pub(super) fn compose(facts: &Facts) -> Decision {
+    // The checks would have spoken without them.
+    compose_from(facts).unwrap_or_else(Plan::nothing).into_decision()
+}
+
+fn compose_from(facts: &Facts) -> Option<Plan> {
+    let (snapshot, selected, in_sync) = (facts.snapshot()?, facts.selected()?, facts.in_sync()?);
+    let base = facts.base().ok()?;
+    let binding = facts.binding();
+    let refuse = |reason, message| {
+        let in_sync = in_sync.clone();
+        Some(facts.say(BindingState::Undelivered { reason, message, in_sync }))
     };
-    let values = match opened {
+    let values = match content::open(&selected.keys, snapshot, facts.keyring) {
         Ok(values) => values,
-        Err(error) => return refuse(reason_of(&error), error.to_string(), intent),
+        Err(error) => return refuse(reason_of(&error), error.to_string()),
     };
-    let binding = &*observed.binding;
-    let desired = Desired { binding, values, provenance: intent.provenance.clone() };
-    let differences = match &intent.base {
-        Base::Full(whole) => Some(desired.differences(whole)),
+    let mut provenance = Provenance::of(binding, snapshot, &selected.keys);
+    provenance.origin.released = facts.release_to_remember();
+    let revision = provenance.origin.at.map(|at| at.revision);
+    let desired = Desired { binding, values, provenance };
+    let differences = match &base {
+        Base::Full(current) => Some(desired.differences(current)),
         Base::Nothing | Base::Metadata(_) => None,
     };
-    if let (Base::Full(whole), Some(differences)) = (&intent.base, &differences)
-        && let Some(message) = immutable(binding.spec.target_type(), whole, differences)
+    if let (Base::Full(current), Some(differences)) = (&base, &differences)
+        && let Some(message) = immutable(binding.spec.target_type(), current, differences)
     {
+        let plan = refuse(Reason::TargetImmutable, message)?;
         // One that is not ours yet sends no event when it is deleted.
-        let requeue = (intent.ownership == Some(Ownership::Adoptable)).then_some(BLOCKED_REQUEUE_AFTER);
-        return Plan { requeue, ..refuse(Reason::TargetImmutable, message, intent) };
+        let is_ours = facts.ownership() != Some(Ownership::Adoptable);
+        return Some(if is_ours { plan } else { plan.requeue_after(BLOCKED_REQUEUE_AFTER) });
     }
-    let action = match act(&desired, &intent.base, differences.as_ref()) {
-        Ok(action) => action,
-        Err(too_large) => return refuse(Reason::TargetTooLarge, too_large.to_string(), intent),
+    let write = match write(&desired, &base, differences.as_ref()) {
+        Ok(write) => write,
+        Err(too_large) => return refuse(Reason::TargetTooLarge, too_large.to_string()),
     };
-
+    let is_kept = matches!(write, SecretWrite::Keep);
     let delivery = Delivery {
-        inputs: intent.inputs.clone(),
+        inputs: facts.inputs().map(str::to_owned),
         keys: desired.values.len(),
-        revision: match &action {
-            Action::Keep => revision_of(&observed.baseline),
-            _ => intent.provenance.origin.at.map(|at| at.revision),
-        },
-        kept: match (&action, &intent.base) {
-            (Action::Keep, Base::Full(whole)) => Some(identity(&whole.0.metadata)),
+        revision: if is_kept { facts.delivered_revision() } else { revision },
+        kept: match &base {
+            Base::Full(current) if is_kept => Some(ObjectVersion::from(&current.0.metadata)),
             _ => None,
         },
     };
-    let newest = intent.picked.iter().map(|key| key.row.updated_at).max();
-    let event = event(observed, &intent, &action, differences.as_ref());
-    let state = intent
-        .shortfall
-        .unwrap_or_else(|| delivered(&delivery, &intent.source, &binding.target_name(), intent.in_sync));
-    Plan {
-        action,
-        orphans: observed.orphans.iter().map(DeletePreconditions::from).collect(),
-        delivery: Some(delivery),
-        registry_revision,
-        newest,
-        event,
-        ..Plan::say(state)
-    }
+    let event = event(facts, &write, differences.as_ref());
+    let state = checks::ungranted(facts).unwrap_or_else(|| facts.delivered(&delivery, in_sync.clone()));
+    let mut plan = facts.say(state);
+    plan.write = write;
+    plan.orphans = facts.observed.orphans.iter().map(DeletePreconditions::from).collect();
+    plan.done.delivery = Some(delivery);
+    plan.done.newest_value = selected.keys.iter().map(|key| key.row.updated_at).max();
+    plan.done.event = event;
+    Some(plan)
 }
 
-fn act(desired: &Desired, base: &Base, differences: Option<&Differences>) -> Result<Action, TooLarge> {
+fn write(desired: &Desired, base: &Base, differences: Option<&Differences>) -> Result<SecretWrite, TooLarge> {
     match base {
-        Base::Nothing => desired.build(None).map(Action::Create),
-        Base::Metadata(metadata) => desired.build(Some(metadata)).map(Action::Replace),
-        Base::Full(_) if differences.is_some_and(Differences::is_empty) => Ok(Action::Keep),
-        Base::Full(whole) => {
-            let mut next = desired.build(Some(&whole.0.metadata))?;
+        Base::Nothing => desired.build(None).map(SecretWrite::Create),
+        Base::Metadata(metadata) => desired.build(Some(metadata)).map(SecretWrite::Replace),
+        Base::Full(_) if differences.is_some_and(Differences::is_empty) => Ok(SecretWrite::Keep),
+        Base::Full(current) => {
+            let mut next = desired.build(Some(&current.0.metadata))?;
             // Nobody can take it back.
-            next.0.immutable = next.0.immutable.or(whole.is_immutable().then_some(true));
-            Ok(Action::Replace(next))
+            next.0.immutable = next.0.immutable.or(current.is_immutable().then_some(true));
+            Ok(SecretWrite::Replace(next))
         }
     }
 }
@@ -93,27 +92,21 @@ fn immutable(type_: &str, current: &FullSecret, differences: &Differences) -> Op
 }
 
 /// Repaired, where the source asks for nothing new and the Secret is different all the same.
-fn event(
-    observed: &Observed,
-    intent: &Intent,
-    action: &Action,
-    differences: Option<&Differences>,
-) -> Option<TargetEvent> {
-    let name = observed.binding.target_name();
-    let status = observed.binding.status.as_ref().and_then(|status| status.target.as_ref());
-    let written = status.filter(|target| target.name == name);
-    match (action, &intent.ownership) {
-        (Action::Create(_), _) if written.is_some() => {
+fn event(facts: &Facts, write: &SecretWrite, differences: Option<&Differences>) -> Option<TargetEvent> {
+    let (name, written) = (facts.binding().target_name(), facts.written());
+    match (write, facts.ownership()) {
+        (SecretWrite::Create(_), _) if written.is_some() => {
             Some(TargetEvent::Repaired { what: format!("Secret {name} was gone") })
         }
-        (Action::Replace(_), Some(Ownership::Adoptable)) => {
+        (SecretWrite::Replace(_), Some(Ownership::Adoptable)) => {
             Some(TargetEvent::Adopted { what: format!("Secret {name}, which was handed over") })
         }
-        (Action::Replace(_), Some(Ownership::PreviousBinding)) => {
+        (SecretWrite::Replace(_), Some(Ownership::PreviousBinding)) => {
             Some(TargetEvent::Adopted { what: format!("Secret {name} of an earlier binding of this name") })
         }
-        (Action::Replace(_), _) => {
-            let same = written.is_some_and(|target| target.inputs.is_some() && target.inputs == intent.inputs);
+        (SecretWrite::Replace(_), _) => {
+            let same =
+                written.is_some_and(|target| target.inputs.is_some() && target.inputs.as_deref() == facts.inputs());
             let differences = differences.filter(|_| same)?;
             Some(TargetEvent::Repaired { what: format!("Secret {name}: {differences}") })
         }
@@ -129,8 +122,4 @@ fn reason_of(error: &ContentError) -> Reason {
         ContentError::HashMismatch { .. } => Reason::HashMismatch,
         ContentError::TooLarge { .. } => Reason::TargetTooLarge,
     }
-}
-
-fn identity(metadata: &ObjectMeta) -> (Option<String>, Option<String>) {
-    (metadata.uid.clone(), metadata.resource_version.clone())
 }

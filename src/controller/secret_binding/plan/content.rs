@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::api::{Selection, list_keys};
-use crate::core::{KeyState, RingName, SecretValue, ValueHash, is_secret_key};
-use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify};
-use crate::registry::{SecretRow, Snapshot};
+use crate::controller::sources::{SecretRow, Snapshot, contradicts};
+use crate::core::{KeyState, SecretValue, is_secret_key};
+use crate::crypto::{Keyring, OpenError};
 
 /// Most bytes that the values of a Secret may have together.
 pub(crate) const VALUES_MAX: usize = 1_048_576;
@@ -26,7 +26,7 @@ pub(crate) struct SelectedKey<'a> {
 #[derive(Debug, Default)]
 pub(crate) struct Selected<'a> {
     /// The keys to deliver, in the order of their names in the Secret.
-    pub(crate) picked: Vec<SelectedKey<'a>>,
+    pub(crate) keys: Vec<SelectedKey<'a>>,
     /// Keys that are named, not optional, and not there.
     pub(crate) missing: Vec<&'a str>,
     /// Keys that are named and not granted.
@@ -45,7 +45,7 @@ pub(crate) fn select<'a>(
     match selection {
         Selection::Every => {
             let granted = snapshot.secrets.iter().filter(|(key, _)| is_granted(key));
-            selected.picked = granted.map(|(key, row)| SelectedKey { secret_key: key, key, row }).collect();
+            selected.keys = granted.map(|(key, row)| SelectedKey { secret_key: key, key, row }).collect();
             selected.states = snapshot.states().filter(|(key, _)| is_granted(key)).collect();
         }
         Selection::Named(entries) => {
@@ -56,13 +56,13 @@ pub(crate) fn select<'a>(
                     continue;
                 }
                 match snapshot.secrets.get(key) {
-                    Some(row) => selected.picked.push(SelectedKey { secret_key: &entry.secret_key, key, row }),
+                    Some(row) => selected.keys.push(SelectedKey { secret_key: &entry.secret_key, key, row }),
                     None if entry.is_optional() => {}
                     None => selected.missing.push(key),
                 }
                 selected.states.extend(snapshot.state_of(key).map(|state| (key, state)));
             }
-            selected.picked.sort_by_key(|key| key.secret_key);
+            selected.keys.sort_by_key(|key| key.secret_key);
         }
     }
     selected
@@ -151,26 +151,26 @@ impl fmt::Debug for Values {
 }
 
 /// Whether the names can be those of a Secret's keys.
-pub(crate) fn check_names(picked: &[SelectedKey]) -> Result<(), ContentError> {
-    let invalid = picked.iter().filter(|key| !is_secret_key(key.secret_key));
-    let keys: Vec<String> = invalid.map(|key| key.secret_key.to_owned()).collect();
-    if !keys.is_empty() {
-        return Err(ContentError::KeyNameInvalid { keys });
+pub(crate) fn check_names(keys: &[SelectedKey]) -> Result<(), ContentError> {
+    let invalid = keys.iter().filter(|key| !is_secret_key(key.secret_key));
+    let invalid: Vec<String> = invalid.map(|key| key.secret_key.to_owned()).collect();
+    if !invalid.is_empty() {
+        return Err(ContentError::KeyNameInvalid { keys: invalid });
     }
-    match picked.windows(2).find(|pair| pair[0].secret_key == pair[1].secret_key) {
+    match keys.windows(2).find(|pair| pair[0].secret_key == pair[1].secret_key) {
         Some(pair) => Err(ContentError::KeyNameTwice { name: pair[0].secret_key.to_owned() }),
         None => Ok(()),
     }
 }
 
-/// Opens what was picked, and nothing else, and checks each value against its hash.
-pub(crate) fn open(picked: &[SelectedKey], snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
-    let hash_keys = open_hash_keys(snapshot, keyring);
-    let ring: Option<RingName> = snapshot.ring.as_deref().and_then(|ring| ring.parse().ok());
+/// Opens what was selected, and nothing else, and checks each value against its hash.
+pub(crate) fn open(keys: &[SelectedKey], snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
+    let hash_keys = snapshot.open_hash_keys(keyring);
+    let ring = snapshot.ring_name();
     let mut failures = Failures::default();
     let mut values = BTreeMap::new();
-    for key in picked {
-        match open_one(key, snapshot, keyring) {
+    for key in keys {
+        match snapshot.open(key.key, key.row, keyring) {
             Err(cause) => failures.not_opened(key.key, ring.iter().fold(cause, OpenError::in_ring)),
             Ok(value) if contradicts(key.row, &value, &hash_keys) => failures.mismatched.push(key.key.to_owned()),
             Ok(value) => {
@@ -184,38 +184,6 @@ pub(crate) fn open(picked: &[SelectedKey], snapshot: &Snapshot, keyring: &Keyrin
         return Err(ContentError::TooLarge { keys: values.len(), bytes });
     }
     Ok(Values(values))
-}
-
-fn open_one(key: &SelectedKey, snapshot: &Snapshot, keyring: &Keyring) -> Result<SecretValue, OpenError> {
-    let context = SealContext {
-        project: snapshot.project,
-        environment: snapshot.environment,
-        secret: key.row.id,
-        key: key.key,
-        version: key.row.version,
-    };
-    keyring.open(&context, &key.row.encrypted_value)
-}
-
-/// A hash that nobody here can compute, or that is none, says nothing; the value itself was authenticated already.
-fn contradicts(row: &SecretRow, value: &SecretValue, hash_keys: &[HashKey]) -> bool {
-    let Some(stored) = row.value_hash.as_deref().and_then(|hash| hash.parse::<ValueHash>().ok()) else { return false };
-    let hash_key = match &stored {
-        ValueHash::Keyed { key_id, .. } => hash_keys.iter().find(|key| key.id() == key_id),
-        ValueHash::Sha256(_) => None,
-    };
-    verify(value, &stored, hash_key) == HashCheck::Differs
-}
-
-/// The hashing keys that are sealed for a ring we hold, each once.
-fn open_hash_keys(snapshot: &Snapshot, keyring: &Keyring) -> Vec<HashKey> {
-    let mut keys: Vec<HashKey> = Vec::new();
-    for sealed in &snapshot.hash_keys {
-        if keys.iter().all(|key| key.id() != sealed.id) {
-            keys.extend(keyring.open_hash_key(snapshot.project, &sealed.sealed).ok());
-        }
-    }
-    keys
 }
 
 #[derive(Default)]

@@ -4,9 +4,8 @@
 //! decrypting a value. It is keyed: without the keyring nobody can test a guess at a hash against a status.
 
 use crate::api::SecretBinding;
-use crate::core::RingName;
+use crate::controller::sources::Snapshot;
 use crate::crypto::{EncryptionKeyId, Keyring, MacKey};
-use crate::registry::{Snapshot, SnapshotVersion};
 
 use super::content::SelectedKey;
 
@@ -25,10 +24,10 @@ pub(crate) fn inputs(
     keyring: &Keyring,
     binding: &SecretBinding,
     snapshot: &Snapshot,
-    picked: &[SelectedKey],
+    keys: &[SelectedKey],
     previous: Option<&str>,
 ) -> Option<String> {
-    let parts = parts(binding, snapshot, picked);
+    let parts = parts(binding, snapshot, keys);
     let text = |key: &MacKey| {
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         format!("{RENDERER}:{}:{}", key.encryption_key(), hex::encode(key.tag(&parts)))
@@ -37,9 +36,9 @@ pub(crate) fn inputs(
     if let Some(same) = known.as_ref().map(text).filter(|text| Some(text.as_str()) == previous) {
         return Some(same);
     }
-    let ring: Option<RingName> = match &snapshot.ring {
-        Some(ring) => ring.parse().ok(),
-        // Someone else's tables name no ring: any key that stays the same will do.
+    // Tables that name no ring: any key that stays the same will do.
+    let ring = match &snapshot.ring {
+        Some(_) => snapshot.ring_name(),
         None => keyring.rings().next().map(|ring| ring.name().clone()),
     };
     keyring.fingerprint_key(&ring?, PURPOSE).ok().as_ref().map(text)
@@ -49,33 +48,21 @@ fn key_of(inputs: &str) -> Option<EncryptionKeyId> {
     inputs.strip_prefix(RENDERER)?.strip_prefix(':')?.split_once(':')?.0.parse().ok()
 }
 
-fn parts(binding: &SecretBinding, snapshot: &Snapshot, picked: &[SelectedKey]) -> Vec<Vec<u8>> {
+fn parts(binding: &SecretBinding, snapshot: &Snapshot, keys: &[SelectedKey]) -> Vec<Vec<u8>> {
     let spec = &binding.spec;
-    // Maps in a spec are sorted, so equal specs give equal text. What a binding selects stands in what was picked.
+    // Maps in a spec are sorted, so equal specs give equal text. What a binding selects stands in the keys.
     let spec = serde_json::to_vec(&(spec.source_kind(), &spec.source_ref.name, binding.target_name(), &spec.target));
-    let epoch = match snapshot.version {
-        SnapshotVersion::Revisions { epoch, .. } => epoch.to_be_bytes().to_vec(),
-        SnapshotVersion::Digest { .. } => Vec::new(),
-    };
+    let epoch = snapshot.fence().map(|fence| fence.epoch.to_be_bytes().to_vec()).unwrap_or_default();
     let uid = binding.metadata.uid.clone().unwrap_or_default().into_bytes();
     let mut parts = vec![spec.unwrap_or_default(), uid, snapshot.environment.0.as_bytes().to_vec(), epoch];
-    for key in picked {
+    for key in keys {
         parts.push(key.secret_key.as_bytes().to_vec());
         parts.push(key.key.as_bytes().to_vec());
         parts.push(key.row.id.0.as_bytes().to_vec());
         parts.push(key.row.version.to_be_bytes().to_vec());
-        parts.push(version_of(key, snapshot).as_bytes().to_vec());
+        parts.push(snapshot.value_version(key.row).as_bytes().to_vec());
     }
     parts
-}
-
-/// What changes with the value: its hash, which re-encryption leaves alone. Where nothing guards that a new value has
-/// a new hash, the sealed text.
-fn version_of<'a>(key: &SelectedKey<'a>, snapshot: &Snapshot) -> &'a str {
-    match (&key.row.value_hash, snapshot.version) {
-        (Some(hash), SnapshotVersion::Revisions { .. }) => hash,
-        _ => &key.row.encrypted_value,
-    }
 }
 
 #[cfg(test)]
@@ -87,7 +74,7 @@ mod tests {
     fn of(binding: BindingFixture, snapshot: SnapshotFixture) -> String {
         let (binding, snapshot) = (binding.build(), snapshot.build());
         let selected = content::select(binding.spec.selection(), |_| true, &snapshot);
-        inputs(&keyring(), &binding, &snapshot, &selected.picked, None).expect("the ring is held")
+        inputs(&keyring(), &binding, &snapshot, &selected.keys, None).expect("the ring is held")
     }
 
     fn source() -> SnapshotFixture {
@@ -134,7 +121,7 @@ mod tests {
         let binding = binding("app").build();
         let of = |snapshot: &Snapshot| {
             let selected = content::select(binding.spec.selection(), |_| true, snapshot);
-            inputs(&keyring(), &binding, snapshot, &selected.picked, None)
+            inputs(&keyring(), &binding, snapshot, &selected.keys, None)
         };
         assert_eq!(of(&source().build()), of(&resealed()));
         let foreign =

@@ -2,9 +2,9 @@
 
 use uuid::Uuid;
 
-use super::provenance::{Fence, Origin};
+use super::provenance::Origin;
+use crate::controller::sources::{Fence, Snapshot};
 use crate::core::ProjectId;
-use crate::registry::{Snapshot, SnapshotVersion};
 
 /// Whether the database's history is the one that was delivered from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,10 +42,8 @@ pub(crate) fn inquire(origin: Option<&Origin>, snapshot: &Snapshot) -> Inquiry {
     let continues = Inquiry::Settled(History::Continues);
     let diverged = |delivered, how: String| Inquiry::Settled(History::Diverged { delivered, how });
     let Some(origin) = origin.filter(|origin| origin.environment == snapshot.environment) else { return continues };
-    let (Some(delivered), SnapshotVersion::Revisions { epoch, project, environment }) = (origin.at, snapshot.version)
-    else {
-        return continues;
-    };
+    let (Some(delivered), Some(current)) = (origin.at, snapshot.fence()) else { return continues };
+    let (epoch, project) = (current.epoch, snapshot.registry_revision().unwrap_or_default());
     if delivered.epoch < epoch {
         // A person accepted the history that the database has.
         return continues;
@@ -56,13 +54,13 @@ pub(crate) fn inquire(origin: Option<&Origin>, snapshot: &Snapshot) -> Inquiry {
             format!("it was delivered in epoch {}, the database is in {epoch}", delivered.epoch),
         );
     }
-    if delivered.revision > project.number {
-        return diverged(delivered, format!("the database is at revision {} only", project.number));
+    if delivered.revision > project {
+        return diverged(delivered, format!("the database is at revision {project} only"));
     }
-    match (delivered.revision, environment.number) {
+    match (delivered.revision, current.revision) {
         // Before the first revision there was nothing that could be another's.
         (0, _) => continues,
-        (ours, theirs) if ours == theirs => Inquiry::Settled(compare(delivered, Some(environment.token))),
+        (ours, theirs) if ours == theirs => Inquiry::Settled(compare(delivered, Some(current.token))),
         _ => Inquiry::TokenOf { project: snapshot.project, delivered },
     }
 }

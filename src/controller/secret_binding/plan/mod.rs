@@ -1,17 +1,22 @@
-//! Decides, purely: what a binding's Secret should become, and what its status should say.
+//! Decides, purely: what a binding's Secret should become, and what its status says once that is done or has failed.
 //!
-//! In two stages, so that values are opened only where a write may be needed: [`decide`] looks at everything but
-//! values, [`compose`] compares what was opened with the Secret that is there.
+//! [`plan`] is the one door. It goes through the ordered list in `checks`; the first check that speaks ends it. Where none
+//! does, `compose` opens the values and compares them with the Secret that is there. What can lose or leak a value has a
+//! file and tests of its own: whose a Secret is (`ownership`), what may leave it (`removal`), whether the source's history
+//! is the one that was delivered from (`history`), what goes into it (`content`, `target`), and whether anything changed at
+//! all (`fingerprint`).
 
 mod checks;
 mod compose;
-pub(crate) mod content;
+mod content;
+mod facts;
 mod fingerprint;
 pub(crate) mod history;
 pub(crate) mod ownership;
 pub(crate) mod provenance;
-pub(crate) mod removal;
-pub(crate) mod state;
+mod removal;
+mod state;
+mod status;
 pub(crate) mod target;
 #[cfg(test)]
 mod tests;
@@ -19,64 +24,51 @@ mod tests;
 use std::time::Duration;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::ResourceExt;
 
-use self::ownership::Ownership;
+use self::facts::Facts;
 use self::state::BindingState;
 use self::target::FullSecret;
-use crate::api::names::{CREDENTIAL_MINTING_TYPES, is_reserved};
-use crate::api::{ConditionType, Grants, OnRevoke, Reason, SecretBindingSpec, SecretBindingStatus, SourceKind, find};
-use crate::controller::project_environment::source_of;
-use crate::controller::refused;
-use crate::controller::secret_binding::observed::{Observed, ReadLevel, Source, TargetState};
-use crate::controller::sources::SourceState;
+use super::observed::{Observed, ReadLevel, SyncRequest};
+use crate::api::Reason;
 use crate::core::RegistryTime;
 use crate::crypto::Keyring;
 
-pub(crate) use checks::Intent;
-pub(crate) use compose::compose;
+pub(crate) use status::next_status;
 
-/// When to look again at a target that belongs to somebody else: its owner's end sends no event.
+/// When to reconcile again where the target belongs to somebody else: its owner's end sends no event.
 pub(crate) const BLOCKED_REQUEUE_AFTER: Duration = Duration::from_secs(5);
 
-/// When to look again at something that a cache will have in a moment.
-const CACHE_REQUEUE_AFTER: Duration = Duration::from_secs(1);
+/// When to reconcile again where somebody else wrote at the same time.
+pub(crate) const CONFLICT_REQUEUE_AFTER: Duration = Duration::from_secs(1);
 
-/// What the first stage comes to.
+/// When to reconcile again what the API server refused: what it lacked may come without an event.
+const REFUSED_REQUEUE_AFTER: Duration = Duration::from_mins(1);
+
+/// When to reconcile again for an answer to `tidelock.dev/sync` that could not be given yet.
+const SYNC_REQUEUE_AFTER: Duration = Duration::from_secs(5);
+
+/// What a plan comes to.
 #[derive(Debug)]
-pub(crate) enum Decision<'o> {
-    /// Nothing can be said until the target was looked at that closely.
-    Read(ReadLevel),
-    /// All is said.
-    Settled(Box<Plan>),
-    /// The values have to be opened.
-    Open(Box<Intent<'o>>),
+pub(crate) enum Decision {
+    /// Nothing can be said until the target was read that closely.
+    ReadMore(ReadLevel),
+    /// This is to be done.
+    Do(Box<Plan>),
 }
 
-/// What is to be done.
+/// What is to be done, and what is to be said then.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// To the Secret.
-    pub(crate) action: Action,
-    /// Secrets of this binding under earlier names, to be deleted once the action has succeeded.
+    pub(crate) write: SecretWrite,
+    /// Secrets of this binding under earlier names, to be deleted once the write has succeeded.
     pub(crate) orphans: Vec<DeletePreconditions>,
-    /// What the status is to say; `None` leaves it as it is.
-    pub(crate) state: Option<BindingState>,
-    /// What the Secret then holds, where it holds what it should.
-    pub(crate) delivery: Option<Delivery>,
-    /// The project's revision that `InSync` rests on.
-    pub(crate) registry_revision: Option<i64>,
-    /// When the newest value of those that the Secret is made from was written.
-    pub(crate) newest: Option<RegistryTime>,
-    /// What a person should be told happened.
-    pub(crate) event: Option<TargetEvent>,
-    /// When to look again although nothing has changed.
-    pub(crate) requeue: Option<Duration>,
+    /// What follows if everything succeeds; for the other case see [`Plan::after_failure`].
+    pub(crate) done: Outcome,
 }
 
 /// What is to be done to the Secret.
 #[derive(Debug, Default)]
-pub(crate) enum Action {
+pub(crate) enum SecretWrite {
     /// Nothing.
     #[default]
     Keep,
@@ -84,11 +76,10 @@ pub(crate) enum Action {
     Create(FullSecret),
     /// Replace it. It carries the uid and the resourceVersion that it must have.
     Replace(FullSecret),
-    /// Delete it.
     Delete(DeletePreconditions),
 }
 
-impl Action {
+impl SecretWrite {
     /// In a word, for the log.
     #[must_use]
     pub(crate) const fn as_str(&self) -> &'static str {
@@ -101,15 +92,36 @@ impl Action {
     }
 }
 
-/// A Secret to delete, as it was observed: both are preconditions.
+/// A Secret to delete, which must still be as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeletePreconditions {
-    /// Its name.
     pub(crate) name: String,
-    /// The uid that it must have.
+    pub(crate) version: ObjectVersion,
+}
+
+/// Which object, and which state of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct ObjectVersion {
     pub(crate) uid: Option<String>,
-    /// The resourceVersion that it must have.
     pub(crate) resource_version: Option<String>,
+}
+
+/// What is said and done after the write.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Outcome {
+    /// What the status is to say; `None` leaves it as it is.
+    pub(crate) state: Option<BindingState>,
+    /// What the Secret holds, where it holds what it should.
+    pub(crate) delivery: Option<Delivery>,
+    /// The project's revision that `InSync` rests on.
+    pub(crate) registry_revision: Option<i64>,
+    /// When the newest value of those that the Secret is made from was written.
+    pub(crate) newest_value: Option<RegistryTime>,
+    pub(crate) event: Option<TargetEvent>,
+    /// The request for a sync that this answers, if the state is an answer.
+    pub(crate) answered_sync: Option<String>,
+    /// When to reconcile again although nothing has changed.
+    pub(crate) requeue: Option<Duration>,
 }
 
 /// What a Secret holds.
@@ -117,27 +129,58 @@ pub(crate) struct DeletePreconditions {
 pub(crate) struct Delivery {
     /// The fingerprint of what it was made from.
     pub(crate) inputs: Option<String>,
-    /// How many keys.
     pub(crate) keys: usize,
-    /// The environment's revision at which that content came to be.
+    /// The source's revision at which that content came to be.
     pub(crate) revision: Option<i64>,
-    /// The Secret's uid and resourceVersion, where it is kept as it is.
-    pub(crate) kept: Option<(Option<String>, Option<String>)>,
+    /// The Secret, where it is kept as it is.
+    pub(crate) kept: Option<ObjectVersion>,
 }
 
-/// What a person should be told happened.
+/// What happened to the target that a person should be told of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum TargetEvent {
     /// Somebody changed or deleted the Secret, and it was put right.
-    Repaired {
-        /// What was different.
-        what: String,
-    },
+    Repaired { what: String },
     /// A Secret that was handed over, or that an earlier binding of the name left, is now this binding's.
-    Adopted {
-        /// From whom.
-        what: String,
-    },
+    Adopted { what: String },
+}
+
+/// Why the API server did not take a write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct WriteFailure {
+    pub(crate) kind: WriteFailureKind,
+    /// In the API server's words, which redact values.
+    pub(crate) message: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WriteFailureKind {
+    /// Kubernetes does not let the Secret change that way.
+    Immutable,
+    /// It is larger than the API server takes.
+    TooLarge,
+    /// A right, a quota, an admission policy, a rule of the Secret's type.
+    Refused,
+    /// The API server could not be reached, or did not answer as it should: it may pass.
+    Transient,
+}
+
+/// The one pure function of a binding: from everything that was read to what is to be done.
+#[must_use]
+pub(crate) fn plan(observed: &Observed, keyring: &Keyring) -> Decision {
+    let facts = Facts::new(observed, keyring);
+    let decision = checks::first_to_speak(&facts).unwrap_or_else(|| compose::compose(&facts));
+    let Decision::Do(mut plan) = decision else { return decision };
+    match &observed.sync {
+        SyncRequest::None => {}
+        SyncRequest::Answered(nonce) => plan.done.answered_sync = Some(nonce.clone()),
+        SyncRequest::Unanswered if plan.is_suspended() => {}
+        SyncRequest::Unanswered => {
+            let requeue = plan.done.requeue.map_or(SYNC_REQUEUE_AFTER, |after| after.min(SYNC_REQUEUE_AFTER));
+            plan.done.requeue = Some(requeue);
+        }
+    }
+    Decision::Do(plan)
 }
 
 impl Plan {
@@ -148,167 +191,60 @@ impl Plan {
 
     /// Only the status is written.
     fn say(state: BindingState) -> Self {
-        Self { state: Some(state), ..Self::default() }
+        Self { done: Outcome { state: Some(state), ..Outcome::default() }, ..Self::default() }
     }
 
-    fn again_after(self, requeue: Duration) -> Self {
-        Self { requeue: Some(requeue), ..self }
+    fn requeue_after(mut self, after: Duration) -> Self {
+        self.done.requeue = Some(after);
+        self
     }
 
-    fn settled<'o>(self) -> Decision<'o> {
-        Decision::Settled(Box::new(self))
+    fn into_decision(self) -> Decision {
+        Decision::Do(Box::new(self))
     }
 
-    /// Whether a person asked to leave everything as it is.
-    pub(crate) const fn is_suspended(&self) -> bool {
-        matches!(self.state, Some(BindingState::Suspended { .. }))
+    const fn is_suspended(&self) -> bool {
+        matches!(self.done.state, Some(BindingState::Suspended { .. }))
     }
 
-    /// Whether it asks for no request but perhaps that of a status.
+    /// What follows where the API server does not take the write.
     #[must_use]
-    pub(crate) fn touches_no_secret(&self) -> bool {
-        matches!(self.action, Action::Keep) && self.orphans.is_empty()
-    }
-}
-
-/// The first stage: everything that can be said without opening a value.
-#[must_use]
-pub(crate) fn decide<'o>(observed: &'o Observed, keyring: &Keyring) -> Decision<'o> {
-    let binding = &*observed.binding;
-    if observed.superseded || binding.metadata.deletion_timestamp.is_some() {
-        return Plan::nothing().settled();
-    }
-    let Some(namespace) = &observed.namespace else {
-        return Plan::nothing().again_after(CACHE_REQUEUE_AFTER).settled();
-    };
-    if namespace.metadata.deletion_timestamp.is_some() {
-        return Plan::nothing().settled();
-    }
-    let say = |state| Plan::say(state).settled();
-    if binding.spec.is_suspended() {
-        return say(BindingState::Suspended { message: "spec.suspend is true".to_owned() });
-    }
-    if let Err(message) = check_spec(&binding.spec) {
-        return say(BindingState::InvalidSpec { message });
-    }
-    let Some(source) = &observed.source else { return say(source_not_found(&binding.spec)) };
-    if source.environment.spec.is_suspended() {
-        let message = format!("spec.suspend is true on ProjectEnvironment {}", source.environment.name_any());
-        return say(BindingState::Suspended { message });
-    }
-    let grants = match Grants::new(&source.environment.spec.grants) {
-        Ok(grants) => grants,
-        Err(error) => return say(not_ready(source, &error.to_string())),
-    };
-    let Some(granted) = grants.to_namespace(&namespace.name_any(), namespace.labels()) else {
-        return not_granted(observed, source);
-    };
-    match &source.state {
-        SourceState::Pending => Plan::nothing().settled(),
-        SourceState::Refused { refusal } => {
-            say(not_ready(source, &refused::in_words(*refusal, &source_of(&source.environment)).1))
-        }
-        SourceState::Unavailable { since, cause, .. } => away(observed, *since, cause),
-        SourceState::Ready(snapshot) => checks::resolve(observed, source, snapshot, |key| granted.covers(key), keyring),
-    }
-}
-
-/// What the schema refuses as well; the definitions in the cluster may be older ones.
-fn check_spec(spec: &SecretBindingSpec) -> Result<(), String> {
-    if spec.source_kind() == SourceKind::Unknown {
-        return Err("spec.sourceRef.kind is none that this operator knows; a newer one may".to_owned());
-    }
-    let type_ = spec.target_type();
-    if CREDENTIAL_MINTING_TYPES.contains(&type_) {
-        return Err(format!("spec.target.template.type is {type_}, which makes the control plane mint a credential"));
-    }
-    let metadata = spec.target_metadata();
-    let names = metadata.into_iter().flat_map(|metadata| metadata.labels.keys().chain(metadata.annotations.keys()));
-    match names.into_iter().find(|name| is_reserved(name)) {
-        Some(name) => Err(format!("spec.target.template.metadata sets {name}, which is reserved")),
-        None => Ok(()),
-    }
-}
-
-fn source_not_found(spec: &SecretBindingSpec) -> BindingState {
-    let message = format!("there is no {:?} {}", spec.source_kind(), spec.source_ref.name);
-    BindingState::Unresolved { reason: Reason::SourceNotFound, message }
-}
-
-fn not_ready(source: &Source, why: &str) -> BindingState {
-    let message = format!("ProjectEnvironment {} is not ready: {why}", source.environment.name_any());
-    BindingState::Unresolved { reason: Reason::SourceNotReady, message }
-}
-
-/// No grant covers the namespace. It needs no database: a withdrawal must work while that is away, too.
-fn not_granted<'o>(observed: &'o Observed, source: &Source) -> Decision<'o> {
-    let (namespace, name) = (observed.binding.namespace().unwrap_or_default(), source.environment.name_any());
-    let message = format!("ProjectEnvironment {name} grants nothing to namespace {namespace}");
-    let retained =
-        || Plan::say(BindingState::Unresolved { reason: Reason::NotGranted, message: message.clone() }).settled();
-    if source.environment.spec.on_revoke() == OnRevoke::Retain {
-        return retained();
-    }
-    if matches!(observed.target, TargetState::Unread) {
-        return Decision::Read(ReadLevel::Secret);
-    }
-    if !observed.baseline.may_be_from(&observed.binding) {
-        return retained();
-    }
-    let target = match observed.target.ownership(&observed.binding) {
-        Some(Ownership::Ours | Ownership::PreviousBinding) => observed.target.metadata().map(DeletePreconditions::from),
-        _ => None,
-    };
-    let orphans: Vec<DeletePreconditions> = observed.orphans.iter().map(DeletePreconditions::from).collect();
-    let before = observed.binding.status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Delivered));
-    let was_revoked = before.is_some_and(|condition| condition.reason == Reason::Revoked.as_str());
-    if target.is_none() && orphans.is_empty() && !was_revoked {
-        return retained();
-    }
-    let message =
-        format!("{message}, and says onRevoke: Delete; Secret {} was deleted", observed.binding.target_name());
-    let action = target.map_or(Action::Keep, Action::Delete);
-    Plan { action, orphans, ..Plan::say(BindingState::Revoked { message }) }.settled()
-}
-
-/// The database is away. The binding stands on its last word until `staleAfter`, so that a fail-over rewrites nothing;
-/// unless it never had one, or what it would say is not true any more.
-fn away<'o>(observed: &'o Observed, since: jiff::Timestamp, cause: &str) -> Decision<'o> {
-    let binding = &*observed.binding;
-    let unavailable = |what: &str| {
-        let message = format!("{what}since {since:.0}: {cause}");
-        Plan::say(BindingState::DatabaseUnavailable { message }).settled()
-    };
-    let said = binding.status.as_ref().filter(|status| has_said(status, binding.metadata.generation));
-    let Some(status) = said else { return unavailable("the database is away ") };
-    if status.target.as_ref().is_some_and(|target| target.name == binding.target_name()) {
-        match observed.target {
-            TargetState::Unread => return Decision::Read(ReadLevel::Secret),
-            TargetState::Absent => {
-                return unavailable("the Secret is gone and cannot be made anew: the database is away ");
+    pub(crate) fn after_failure(&self, failure: &WriteFailure) -> Outcome {
+        let (reason, requeue) = match failure.kind {
+            WriteFailureKind::Immutable => (Reason::TargetImmutable, REFUSED_REQUEUE_AFTER),
+            WriteFailureKind::TooLarge => (Reason::TargetTooLarge, REFUSED_REQUEUE_AFTER),
+            WriteFailureKind::Refused => (Reason::WriteRefused, REFUSED_REQUEUE_AFTER),
+            WriteFailureKind::Transient => (Reason::WriteFailed, CONFLICT_REQUEUE_AFTER),
+        };
+        let message = &failure.message;
+        let state = match &self.done.state {
+            Some(BindingState::Delivered { in_sync, .. }) => {
+                BindingState::Undelivered { reason, message: message.clone(), in_sync: in_sync.clone() }
             }
-            TargetState::AsWritten(_) | TargetState::Complete(_) | TargetState::Full(_) => {}
+            // A revoked key or Secret that could not be taken away.
+            _ => BindingState::Unresolved {
+                reason: Reason::NotGranted,
+                message: format!("not granted any more: {message}"),
+            },
+        };
+        Outcome {
+            state: Some(state),
+            registry_revision: self.done.registry_revision,
+            answered_sync: self.done.answered_sync.clone(),
+            requeue: Some(requeue),
+            ..Outcome::default()
         }
     }
-    let waited = Duration::try_from(observed.now.duration_since(since)).unwrap_or_default();
-    match binding.spec.stale_after().checked_sub(waited).filter(|left| !left.is_zero()) {
-        Some(left) => Plan::nothing().again_after(left).settled(),
-        None => unavailable("the database is away "),
-    }
-}
-
-/// Whether the status says something about this generation.
-fn has_said(status: &SecretBindingStatus, generation: Option<i64>) -> bool {
-    let ready = find(&status.conditions, ConditionType::Ready);
-    status.observed_generation == generation && ready.is_some_and(|ready| ready.reason != Reason::Pending.as_str())
 }
 
 impl From<&ObjectMeta> for DeletePreconditions {
     fn from(metadata: &ObjectMeta) -> Self {
-        Self {
-            name: metadata.name.clone().unwrap_or_default(),
-            uid: metadata.uid.clone(),
-            resource_version: metadata.resource_version.clone(),
-        }
+        Self { name: metadata.name.clone().unwrap_or_default(), version: metadata.into() }
+    }
+}
+
+impl From<&ObjectMeta> for ObjectVersion {
+    fn from(metadata: &ObjectMeta) -> Self {
+        Self { uid: metadata.uid.clone(), resource_version: metadata.resource_version.clone() }
     }
 }

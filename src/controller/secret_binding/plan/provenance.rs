@@ -9,13 +9,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use uuid::Uuid;
 
 use super::content::SelectedKey;
 use crate::api::SecretBinding;
 use crate::api::names::{ROWS, SOURCE};
+use crate::controller::sources::{Fence, Snapshot, SourceReference};
 use crate::core::{EnvironmentId, ProjectId, SecretId};
-use crate::registry::{Snapshot, SnapshotVersion};
 
 /// Bytes of a digest that are kept of a key's name and of a row's id. Enough to tell some thousand of them apart, and
 /// short enough for the annotations of a Secret, which may have 256 KiB.
@@ -50,17 +49,6 @@ pub(crate) struct Origin {
     pub(crate) annotations: Vec<String>,
 }
 
-/// A point in a project's history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Fence {
-    /// The environment's epoch.
-    pub(crate) epoch: i64,
-    /// The revision at which the environment's values last changed.
-    pub(crate) revision: i64,
-    /// That revision's token.
-    pub(crate) token: Uuid,
-}
-
 /// Which row a key of the Secret was delivered from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct DeliveredRow {
@@ -87,22 +75,21 @@ pub(crate) struct Unreadable;
 impl Provenance {
     /// What is delivered now.
     #[must_use]
-    pub(crate) fn of(binding: &SecretBinding, snapshot: &Snapshot, picked: &[SelectedKey]) -> Self {
+    pub(crate) fn of(binding: &SecretBinding, snapshot: &Snapshot, keys: &[SelectedKey]) -> Self {
         let metadata = binding.spec.target_metadata();
         let names =
             |map: Option<&BTreeMap<String, String>>| map.into_iter().flat_map(BTreeMap::keys).cloned().collect();
         let origin = Origin {
-            source: source_of(binding),
+            source: SourceReference::from(binding).to_string(),
             project: snapshot.project,
             environment: snapshot.environment,
-            at: Fence::of(snapshot.version),
+            at: snapshot.fence(),
             generation: binding.metadata.generation.unwrap_or_default(),
             released: None,
             labels: names(metadata.map(|metadata| &metadata.labels)),
             annotations: names(metadata.map(|metadata| &metadata.annotations)),
         };
-        let rows =
-            picked.iter().map(|key| DeliveredRow { key: digest_of_key(key.key), row: digest_of_row(key.row.id) });
+        let rows = keys.iter().map(|key| DeliveredRow { key: digest_of_key(key.key), row: digest_of_row(key.row.id) });
         Self { origin, rows: rows.collect() }
     }
 
@@ -144,25 +131,6 @@ impl Provenance {
     }
 }
 
-impl Fence {
-    /// Where a snapshot stands; `None` for someone else's tables.
-    #[must_use]
-    pub(crate) fn of(version: SnapshotVersion) -> Option<Self> {
-        match version {
-            SnapshotVersion::Revisions { epoch, environment, .. } => {
-                Some(Self { epoch, revision: environment.number, token: environment.token })
-            }
-            SnapshotVersion::Digest { .. } => None,
-        }
-    }
-}
-
-/// Kind and name of the source that a binding names.
-#[must_use]
-pub(crate) fn source_of(binding: &SecretBinding) -> String {
-    format!("{:?}/{}", binding.spec.source_kind(), binding.spec.source_ref.name)
-}
-
 /// The digest of a key's name in the registry.
 #[must_use]
 pub(crate) fn digest_of_key(key: &str) -> ShortDigest {
@@ -193,7 +161,7 @@ mod tests {
     fn delivered(snapshot: &Snapshot) -> Provenance {
         let binding = binding("app").build();
         let selected = content::select(binding.spec.selection(), |_| true, snapshot);
-        Provenance::of(&binding, snapshot, &selected.picked)
+        Provenance::of(&binding, snapshot, &selected.keys)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::fmt;
 use super::content::SelectedKey;
 use super::provenance::{DeliveredRow, Provenance, ShortDigest, digest_of_key, digest_of_row};
 use crate::api::{OnRevoke, Reason, Selection, list_keys};
-use crate::registry::{Snapshot, SnapshotVersion};
+use crate::controller::sources::Snapshot;
 
 /// Fewest delivered keys for which losing most of them at once is suspicious.
 const MASS_FROM: usize = 10;
@@ -32,7 +32,7 @@ pub(crate) struct Question<'a, G: Fn(&str) -> bool> {
     /// The names of its keys, in order, where it was read whole.
     pub(crate) names: Option<Vec<&'a str>>,
     /// What it would have.
-    pub(crate) picked: &'a [SelectedKey<'a>],
+    pub(crate) keys: &'a [SelectedKey<'a>],
     /// What the spec asks for.
     pub(crate) selection: Selection<'a>,
     /// The source that the spec names.
@@ -136,7 +136,7 @@ enum Proof {
     None,
 }
 
-/// Whether the Secret may become what was picked. A person's release overrides the answer.
+/// Whether the Secret may become what was selected. A person's release overrides the answer.
 pub(crate) fn judge<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
     match question.delivered {
         Delivered::Nothing if question.selection == Selection::Every && question.snapshot.hides_rows() => {
@@ -149,7 +149,7 @@ pub(crate) fn judge<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), H
 }
 
 fn judge_unreadable<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
-    let stays: HashSet<&str> = question.picked.iter().map(|key| key.secret_key).collect();
+    let stays: HashSet<&str> = question.keys.iter().map(|key| key.secret_key).collect();
     // One under an earlier name was not read: what it would lose nobody knows.
     let Some(names) = &question.names else { return Err(Hold::Unreadable { keys: Vec::new() }) };
     let names = names.iter();
@@ -158,7 +158,7 @@ fn judge_unreadable<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), H
 }
 
 fn judge_known<G: Fn(&str) -> bool>(question: &Question<G>, provenance: &Provenance) -> Result<(), Hold> {
-    let stays: HashSet<ShortDigest> = question.picked.iter().map(|key| digest_of_key(key.key)).collect();
+    let stays: HashSet<ShortDigest> = question.keys.iter().map(|key| digest_of_key(key.key)).collect();
     let leaving: Vec<(usize, &DeliveredRow)> =
         provenance.rows.iter().enumerate().filter(|(_, row)| !stays.contains(&row.key)).collect();
     if leaving.is_empty() {
@@ -252,10 +252,7 @@ impl<'a> Evidence<'a> {
 /// `<revision>.2`, and so on.
 #[must_use]
 pub(crate) fn release_text(snapshot: &Snapshot, used: Option<&str>) -> String {
-    let point = match snapshot.version {
-        SnapshotVersion::Revisions { environment, .. } => environment.number.to_string(),
-        SnapshotVersion::Digest { environment, .. } => environment.to_string(),
-    };
+    let point = snapshot.content_version();
     let used_here = used.and_then(|used| used.strip_prefix(&point)).and_then(|count| match count.strip_prefix('.') {
         Some(count) => count.parse::<u32>().ok(),
         None => count.is_empty().then_some(1),

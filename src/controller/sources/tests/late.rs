@@ -9,15 +9,15 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::super::fake_registry::{FakeRegistry, source};
-use super::super::{SourceState, Sources};
+use super::super::{SourceChange, SourceState, Sources};
 use super::{revision, told, until};
-use crate::registry::{Refusal, SourceName};
+use crate::registry::Refusal;
 
 /// A poller that is reading `dev`, which takes until the test says so; the first change was told of for `others`.
 async fn reading_dev(
     registry: &Arc<FakeRegistry>,
     others: &[&str],
-) -> (Sources, UnboundedReceiver<SourceName>, Arc<Notify>) {
+) -> (Sources, UnboundedReceiver<SourceChange>, Arc<Notify>) {
     let done = Arc::new(Notify::new());
     registry.with(|script| script.slow.insert(source("dev"), Arc::clone(&done)));
     let (sources, mut changes) = registry.start(&[&["dev"][..], others].concat());
@@ -37,7 +37,7 @@ async fn what_was_read_before_a_change_is_no_answer_to_who_asks_after_it() {
     registry.change();
     let asked = tokio::spawn(async move { sources.poll_again(&source("dev")).await });
     sleep(Duration::from_millis(50)).await;
-    assert_eq!(registry.with(|script| script.looks), 2, "a look has seen the change");
+    assert_eq!(registry.with(|script| script.polls), 2, "a poll has seen the change");
     assert!(!asked.is_finished());
     let before = Instant::now();
     done.notify_one();
@@ -82,8 +82,8 @@ async fn four_environments_are_read_at_once_and_looks_go_on_meanwhile() {
     registry.with(|script| script.slow = names.map(|name| (source(name), Arc::clone(&done))).into());
     let (_sources, mut changes) = registry.start(&names);
     sleep(Duration::from_secs(2)).await;
-    let (looks, snapshots) = registry.with(|script| (script.looks, script.snapshots));
-    assert!(looks >= 3, "{looks} looks in 2 s");
+    let (polls, snapshots) = registry.with(|script| (script.polls, script.snapshots));
+    assert!(polls >= 3, "{polls} polls in 2 s");
     assert_eq!(snapshots, 4);
     registry.with(|script| script.slow.clear());
     done.notify_waiters();

@@ -11,7 +11,7 @@ use tokio::time::{Instant, advance, sleep, timeout};
 use uuid::Uuid;
 
 use super::fake_registry::{FakeRegistry, source};
-use super::{Fault, SourceState};
+use super::{ChangeKind, Fault, SourceChange, SourceState};
 use crate::core::ProjectId;
 use crate::registry::{Refusal, RegistryError, SnapshotVersion, SourceName};
 
@@ -26,8 +26,13 @@ fn revision(state: &SourceState) -> Option<i64> {
 }
 
 /// The next environment that is said to stand otherwise.
-async fn told(changes: &mut UnboundedReceiver<SourceName>) -> SourceName {
-    timeout(Duration::from_mins(1), changes.recv()).await.expect("a change is told of").expect("the poller runs")
+async fn told(changes: &mut UnboundedReceiver<SourceChange>) -> SourceName {
+    change(changes).await.source
+}
+
+/// The next change that is handed on.
+async fn change(changes: &mut UnboundedReceiver<SourceChange>) -> SourceChange {
+    timeout(Duration::from_mins(1), changes.recv()).await.expect("a change is handed on").expect("the poller runs")
 }
 
 /// Comes back when it is so.
@@ -48,7 +53,7 @@ async fn nothing_is_known_before_the_first_look_and_everything_after_it() {
     let woken = [told(&mut changes).await, told(&mut changes).await];
     assert_eq!(woken, [source("dev"), source("staging")]);
     assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
-    assert_eq!(registry.with(|script| (script.looks, script.snapshots)), (1, 2));
+    assert_eq!(registry.with(|script| (script.polls, script.snapshots)), (1, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,8 +62,8 @@ async fn an_unchanged_fence_costs_no_snapshot_and_wakes_nobody() {
     let (sources, mut changes) = registry.start(&["dev"]);
     told(&mut changes).await;
     assert!(timeout(Duration::from_secs(10), changes.recv()).await.is_err());
-    let (looks, snapshots) = registry.with(|script| (script.looks, script.snapshots));
-    assert!((16..=26).contains(&looks), "{looks} looks in 10 s");
+    let (polls, snapshots) = registry.with(|script| (script.polls, script.snapshots));
+    assert!((16..=26).contains(&polls), "{polls} polls in 10 s");
     assert_eq!(snapshots, 1);
     registry.change();
     told(&mut changes).await;
@@ -70,15 +75,35 @@ async fn an_unchanged_fence_costs_no_snapshot_and_wakes_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_change_says_whether_it_touched_the_content_the_comparison_or_only_whether_there_is_an_answer() {
+    let registry = FakeRegistry::new();
+    let (_sources, mut changes) = registry.start(&["dev"]);
+    assert_eq!(change(&mut changes).await.kind, ChangeKind::Availability, "it is read for the first time");
+    registry.change();
+    assert_eq!(change(&mut changes).await.kind, ChangeKind::Content);
+    registry.change_elsewhere();
+    assert_eq!(change(&mut changes).await.kind, ChangeKind::Comparison);
+    registry.with(|script| script.away = true);
+    assert_eq!(change(&mut changes).await.kind, ChangeKind::Availability);
+    registry.with(|script| script.away = false);
+    assert_eq!(change(&mut changes).await.kind, ChangeKind::Availability, "nothing was written meanwhile");
+    registry.with(|script| script.away = true);
+    assert_eq!(change(&mut changes).await.kind, ChangeKind::Availability);
+    registry.change();
+    registry.with(|script| script.away = false);
+    assert_eq!(change(&mut changes).await.kind, ChangeKind::Content, "something was");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_hint_leads_to_a_look_at_once_also_after_the_listener_was_cut_off() {
     let registry = FakeRegistry::new();
     let (_sources, mut changes) = registry.start(&["dev"]);
     told(&mut changes).await;
     for listens in 1..=2 {
         until(|| registry.with(|script| script.listens) == listens).await;
-        // Somewhere between two looks that nobody asked for.
-        let looks = registry.with(|script| script.looks);
-        until(|| registry.with(|script| script.looks) > looks).await;
+        // Somewhere between two polls that nobody asked for.
+        let polls = registry.with(|script| script.polls);
+        until(|| registry.with(|script| script.polls) > polls).await;
         sleep(Duration::from_millis(50)).await;
         registry.change();
         let before = Instant::now();
@@ -96,13 +121,13 @@ async fn a_crowd_of_hints_does_not_become_a_crowd_of_looks() {
     let (_sources, mut changes) = registry.start(&["dev"]);
     told(&mut changes).await;
     let hints = registry.hints.lock().unwrap().clone().expect("the poller listens");
-    let before = registry.with(|script| script.looks);
+    let before = registry.with(|script| script.polls);
     for _ in 0..1_000 {
         hints.send(()).await.unwrap();
         sleep(Duration::from_millis(1)).await;
     }
-    let looks = registry.with(|script| script.looks) - before;
-    assert!(looks <= 51, "{looks} looks in a second");
+    let polls = registry.with(|script| script.polls) - before;
+    assert!(polls <= 51, "{polls} polls in a second");
 }
 
 #[tokio::test(start_paused = true)]
@@ -111,10 +136,10 @@ async fn a_look_that_began_before_the_call_is_no_answer() {
     let hold = Arc::new(Notify::new());
     registry.with(|script| script.hold = Some(Arc::clone(&hold)));
     let (sources, _changes) = registry.start(&["dev"]);
-    while registry.with(|script| script.looks) == 0 {
+    while registry.with(|script| script.polls) == 0 {
         tokio::task::yield_now().await;
     }
-    // The look has begun, and has seen revision 1.
+    // The poll has begun, and has seen revision 1.
     let asked = tokio::spawn({
         let sources = sources.clone();
         async move { sources.poll_again(&source("dev")).await }
@@ -131,11 +156,11 @@ async fn callers_at_the_same_time_share_one_look() {
     let registry = FakeRegistry::new();
     let (sources, mut changes) = registry.start(&["dev"]);
     told(&mut changes).await;
-    let before = registry.with(|script| script.looks);
+    let before = registry.with(|script| script.polls);
     let dev = source("dev");
     let asked = futures::future::join_all((0..100).map(|_| sources.poll_again(&dev)));
     assert!(asked.await.iter().all(|state| matches!(state, SourceState::Ready(_))));
-    assert_eq!(registry.with(|script| script.looks), before + 1);
+    assert_eq!(registry.with(|script| script.polls), before + 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,9 +184,9 @@ async fn a_failure_is_said_at_once_and_keeps_its_beginning_until_it_is_over() {
         panic!("{:?}", sources.state(&source("dev")));
     };
     assert_eq!(cause, "asking: the database is unavailable: connection refused");
-    let looks = registry.with(|script| script.looks);
+    let polls = registry.with(|script| script.polls);
     assert!(timeout(Duration::from_mins(1), changes.recv()).await.is_err(), "nothing new was said");
-    assert_eq!(registry.with(|script| script.looks), looks, "the login is checked before anything is read");
+    assert_eq!(registry.with(|script| script.polls), polls, "the login is checked before anything is read");
     let SourceState::Unavailable { since: still, .. } = sources.poll_again(&source("dev")).await else {
         panic!("{:?}", sources.state(&source("dev")));
     };
@@ -215,7 +240,7 @@ async fn a_login_that_may_not_serve_ends_the_poller_before_anything_is_read() {
     assert!(!running.is_finished(), "a database that is away refuses nobody");
     registry.with(|script| script.away = false);
     assert!(matches!(running.await.unwrap(), RegistryError::Refused { .. }));
-    assert_eq!(registry.with(|script| script.looks), 0);
+    assert_eq!(registry.with(|script| script.polls), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -225,7 +250,7 @@ async fn tokens_are_asked_for_once_while_the_history_only_grows() {
     told(&mut changes).await;
     let first = registry.with(|script| script.log[0]);
     assert_eq!(sources.token_of(PROJECT, 1).await.unwrap(), Some(first));
-    assert_eq!(registry.with(|script| script.token_questions), 0, "the look had it");
+    assert_eq!(registry.with(|script| script.token_questions), 0, "the poll had it");
     registry.change();
     told(&mut changes).await;
     // A thousand bindings ask at the same time after each change.

@@ -2,12 +2,12 @@ use super::*;
 use crate::api::SecretBinding;
 use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, keyring, snapshot};
 
-fn names<'a>(picked: &[SelectedKey<'a>]) -> Vec<(&'a str, &'a str)> {
-    picked.iter().map(|key| (key.secret_key, key.key)).collect()
+fn names<'a>(keys: &[SelectedKey<'a>]) -> Vec<(&'a str, &'a str)> {
+    keys.iter().map(|key| (key.secret_key, key.key)).collect()
 }
 
 fn open_all(snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
-    open(&select(Selection::Every, |_| true, snapshot).picked, snapshot, keyring)
+    open(&select(Selection::Every, |_| true, snapshot).keys, snapshot, keyring)
 }
 
 fn refusal(snapshot: SnapshotFixture) -> ContentError {
@@ -19,13 +19,13 @@ fn two() -> SnapshotFixture {
 }
 
 #[test]
-fn without_data_every_granted_key_is_picked_under_its_own_name() {
+fn without_data_every_granted_key_is_selected_under_its_own_name() {
     let snapshot = two().registered("C").build();
     let all = select(Selection::Every, |_| true, &snapshot);
-    assert_eq!(names(&all.picked), [("A", "A"), ("B", "B")]);
+    assert_eq!(names(&all.keys), [("A", "A"), ("B", "B")]);
     assert_eq!(all.states["C"], KeyState::Missing);
     let some = select(Selection::Every, |key| key == "B", &snapshot);
-    assert_eq!(names(&some.picked), [("B", "B")]);
+    assert_eq!(names(&some.keys), [("B", "B")]);
     assert_eq!(some.states.len(), 1);
 }
 
@@ -34,7 +34,7 @@ fn named_keys_are_renamed_sorted_by_their_new_names_and_compared_under_their_own
     let binding: SecretBinding = binding("app").selecting_as(&[("z", "A"), ("a", "B"), ("m", "A")]).build();
     let snapshot = two().stale("B").build();
     let selected = select(binding.spec.selection(), |_| true, &snapshot);
-    assert_eq!(names(&selected.picked), [("a", "B"), ("m", "A"), ("z", "A")]);
+    assert_eq!(names(&selected.keys), [("a", "B"), ("m", "A"), ("z", "A")]);
     assert_eq!(selected.states, BTreeMap::from([("A", KeyState::InSync), ("B", KeyState::Stale)]));
 }
 
@@ -44,16 +44,16 @@ fn a_named_key_that_is_gone_is_missing_unless_it_is_optional() {
     let snapshot = two().registered("MAYBE").build();
     let selected = select(binding.spec.selection(), |_| true, &snapshot);
     assert_eq!(selected.missing, ["GONE"]);
-    assert_eq!(names(&selected.picked), [("A", "A")]);
+    assert_eq!(names(&selected.keys), [("A", "A")]);
     assert_eq!(selected.states["MAYBE"], KeyState::Missing);
 }
 
 #[test]
-fn a_named_key_that_is_not_granted_is_not_picked_and_not_compared() {
+fn a_named_key_that_is_not_granted_is_not_selected_and_not_compared() {
     let binding = binding("app").selecting(&["A", "B"]).build();
     let snapshot = two().build();
     let selected = select(binding.spec.selection(), |key| key != "B", &snapshot);
-    assert_eq!((selected.ungranted.as_slice(), names(&selected.picked).as_slice()), (&["B"][..], &[("A", "A")][..]));
+    assert_eq!((selected.ungranted.as_slice(), names(&selected.keys).as_slice()), (&["B"][..], &[("A", "A")][..]));
     assert!(!selected.states.contains_key("B"));
 }
 
@@ -71,7 +71,7 @@ fn only_what_is_selected_is_opened() {
     let binding = binding("app").selecting(&["A"]).build();
     let snapshot = two().row("B", |row| row.encrypted_value = "t1:broken".into()).build();
     let selected = select(binding.spec.selection(), |_| true, &snapshot);
-    assert_eq!(open(&selected.picked, &snapshot, &keyring()).map(|values| values.len()), Ok(1));
+    assert_eq!(open(&selected.keys, &snapshot, &keyring()).map(|values| values.len()), Ok(1));
 }
 
 #[test]
@@ -122,15 +122,15 @@ fn values_that_are_too_large_together_are_refused_with_numbers() {
 fn names_that_a_secret_cannot_have_are_refused_by_name() {
     for name in ["a/b", "with space", "ключ", "..", "..a", ".", &"k".repeat(254)] {
         let snapshot = snapshot().with(name, "v").with("FINE", "v").build();
-        let picked = select(Selection::Every, |_| true, &snapshot).picked;
-        assert_eq!(check_names(&picked), Err(ContentError::KeyNameInvalid { keys: vec![name.into()] }));
+        let keys = select(Selection::Every, |_| true, &snapshot).keys;
+        assert_eq!(check_names(&keys), Err(ContentError::KeyNameInvalid { keys: vec![name.into()] }));
     }
     for name in ["tls.crt", ".dockerconfigjson", "A_b-1", &"k".repeat(253)] {
         let snapshot = snapshot().with(name, "v").build();
-        assert_eq!(check_names(&select(Selection::Every, |_| true, &snapshot).picked), Ok(()));
+        assert_eq!(check_names(&select(Selection::Every, |_| true, &snapshot).keys), Ok(()));
     }
     let (binding, snapshot) = (binding("app").selecting_as(&[("x", "A"), ("x", "B")]).build(), two().build());
-    let twice = check_names(&select(binding.spec.selection(), |_| true, &snapshot).picked);
+    let twice = check_names(&select(binding.spec.selection(), |_| true, &snapshot).keys);
     assert_eq!(twice, Err(ContentError::KeyNameTwice { name: "x".into() }));
 }
 

@@ -1,8 +1,9 @@
 use super::super::content;
-use super::super::provenance::{Provenance, source_of};
+use super::super::provenance::Provenance;
 use super::*;
 use crate::api::SecretBinding;
 use crate::controller::secret_binding::fixtures::{BindingFixture, SnapshotFixture, binding, snapshot};
+use crate::controller::sources::SourceReference;
 
 /// What was delivered, and what is asked now.
 struct Case {
@@ -43,8 +44,8 @@ impl Case {
 
     fn judge(&self) -> Result<(), Hold> {
         let then = content::select(self.delivered_for.spec.selection(), |_| true, &self.delivered);
-        let provenance = Provenance::of(&self.delivered_for, &self.delivered, &then.picked);
-        let names = then.picked.iter().map(|key| key.secret_key).collect();
+        let provenance = Provenance::of(&self.delivered_for, &self.delivered, &then.keys);
+        let names = then.keys.iter().map(|key| key.secret_key).collect();
         self.judge_what(Delivered::Known(&provenance), Some(names))
     }
 
@@ -53,9 +54,9 @@ impl Case {
         judge(&Question {
             delivered,
             names,
-            picked: &selected.picked,
+            keys: &selected.keys,
             selection: self.now_for.spec.selection(),
-            source: &source_of(&self.now_for),
+            source: &SourceReference::from(&self.now_for).to_string(),
             snapshot: &self.now,
             environment_was_deleted: self.environment_was_deleted,
             is_granted: self.granted,
@@ -90,7 +91,7 @@ fn a_row_that_the_registry_forgot_as_well_is_named_after_the_secret() {
     let provenance = Provenance::of(
         &case.delivered_for,
         &case.delivered,
-        &content::select(Selection::Every, |_| true, &case.delivered).picked,
+        &content::select(Selection::Every, |_| true, &case.delivered).keys,
     );
     let nameless = Err(Hold::Unproven { keys: vec![], nameless: 1, hidden: false });
     assert_eq!(case.judge_what(Delivered::Known(&provenance), None), nameless);

@@ -10,8 +10,8 @@ fn desired(binding: &SecretBinding, snapshot: SnapshotFixture) -> Desired<'_> {
     let selected = content::select(binding.spec.selection(), |_| true, &snapshot);
     Desired {
         binding,
-        values: content::open(&selected.picked, &snapshot, &keyring()).expect("all open"),
-        provenance: Provenance::of(binding, &snapshot, &selected.picked),
+        values: content::open(&selected.keys, &snapshot, &keyring()).expect("all open"),
+        provenance: Provenance::of(binding, &snapshot, &selected.keys),
     }
 }
 

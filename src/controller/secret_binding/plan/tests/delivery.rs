@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::super::super::fixtures::{SnapshotFixture, binding, snapshot};
-use super::super::super::plan::TargetEvent;
-use super::super::super::simulated_cluster::{SimulatedCluster, cluster};
 use crate::api::ConditionType::{Delivered, InSync};
 use crate::api::names::{MANAGED_BY_LABEL, RELEASE_REMOVAL, ROWS};
+use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot};
+use crate::controller::secret_binding::plan::TargetEvent;
+use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 
 /// What a person does.
 type Change = fn(&mut SimulatedCluster);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::super::super::fixtures::{SnapshotFixture, binding, snapshot, token};
-use super::super::super::simulated_cluster::{SimulatedCluster, cluster};
 use crate::api::ConditionType::{Delivered, InSync, ResolvedRefs};
 use crate::api::names::RELEASE_REMOVAL;
+use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot, token};
+use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 use crate::registry::Refusal;
 
 fn ab() -> SnapshotFixture {

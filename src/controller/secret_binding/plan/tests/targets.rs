@@ -1,9 +1,13 @@
 //! Whose Secret it is, and what becomes of the one that was written before.
 
-use super::super::super::fixtures::{SnapshotFixture, binding, secret, snapshot};
-use super::super::super::plan::{BLOCKED_REQUEUE_AFTER, TargetEvent};
-use super::super::super::simulated_cluster::{SimulatedCluster, cluster};
-use crate::api::ConditionType::{Delivered, ResolvedRefs};
+use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, secret, snapshot};
+use crate::controller::secret_binding::plan::{BLOCKED_REQUEUE_AFTER, TargetEvent, WriteFailure, WriteFailureKind};
+use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::api::ConditionType::{Delivered, InSync, Ready, ResolvedRefs};
 use crate::api::names::{ADOPT, RELEASE_REMOVAL};
 
 fn ab() -> SnapshotFixture {
@@ -86,7 +90,7 @@ fn a_binding_that_is_made_again_holds_what_the_first_one_would_have_held() {
 fn a_binding_that_was_made_again_meanwhile_takes_nothing_over() {
     let mut cluster = delivered();
     cluster.binding.metadata.uid = Some("another-life".into());
-    cluster.superseded = true;
+    cluster.is_superseded = true;
     cluster.read(ab().with("A", "new").at_revision(6));
     assert_eq!(cluster.reconcile(), Vec::<String>::new());
 }
@@ -203,4 +207,37 @@ fn a_source_of_a_kind_that_nobody_knows_is_told_and_the_secret_keeps_what_it_has
     cluster.edit_binding(binding("app").of_a_kind_that_nobody_knows());
     assert_eq!(cluster.reconcile(), ["status"]);
     assert_eq!((cluster.ready().1, cluster.data("app")), ("InvalidSpec", before));
+}
+
+#[test]
+fn a_write_that_is_refused_is_said_by_its_kind_and_keeps_what_was_delivered() {
+    use WriteFailureKind::{Immutable, Refused, TooLarge};
+    for (kind, reason) in [(Immutable, "TargetImmutable"), (TooLarge, "TargetTooLarge"), (Refused, "WriteRefused")] {
+        let mut cluster = cluster(binding("app")).reading(snapshot().with("A", "one"));
+        cluster.reconcile();
+        let before = cluster.status().target.clone();
+        cluster.read(snapshot().with("A", "two").stale("A").at_revision(6));
+        cluster.refusal = Some(WriteFailure { kind, message: "no more than ten".to_owned() });
+        assert_eq!(cluster.reconcile(), ["status"]);
+        assert_eq!(cluster.ready(), ("False", reason));
+        assert_eq!(cluster.condition(Delivered).2, "no more than ten");
+        assert_eq!(cluster.condition(InSync).1, "KeysStale", "the comparison goes on");
+        assert_eq!((&cluster.status().target, cluster.status().revision), (&before, Some(5)));
+        assert_eq!(cluster.requeue, Some(Duration::from_mins(1)));
+        // The next one is taken.
+        assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+        assert_eq!(cluster.ready(), ("True", "Ready"));
+    }
+}
+
+#[test]
+fn a_withdrawal_that_is_refused_is_said_to_be_one() {
+    let mut cluster = cluster(binding("app")).reading(snapshot().with("A", "one"));
+    cluster.reconcile();
+    cluster.grant(&json!([{"namespaces": {"names": ["elsewhere"]}}]), "Delete");
+    cluster.refusal = Some(WriteFailure { kind: WriteFailureKind::Refused, message: "a policy".to_owned() });
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!(cluster.ready(), ("False", "NotGranted"));
+    assert_eq!(cluster.condition(Ready).2, "not granted any more: a policy");
+    assert_eq!(cluster.reconcile(), ["delete app", "status"]);
 }

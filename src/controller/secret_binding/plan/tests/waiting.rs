@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::super::fixtures::{SnapshotFixture, binding, snapshot};
-use super::super::super::simulated_cluster::{SimulatedCluster, cluster};
 use crate::api::ConditionType::{Delivered, InSync, ResolvedRefs};
 use crate::api::names::SYNC;
+use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot};
+use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 
 fn ab() -> SnapshotFixture {
     snapshot().with("A", "one").with("B", "two")

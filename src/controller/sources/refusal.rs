@@ -4,7 +4,7 @@ use crate::api::Reason;
 use crate::registry::{Refusal, SourceName};
 
 /// The reason, and what was refused by name: the table's own words would leave a reader to look it up.
-pub(super) fn in_words(refusal: Refusal, source: &SourceName) -> (Reason, String) {
+pub(crate) fn in_words(refusal: Refusal, source: &SourceName) -> (Reason, String) {
     let SourceName { project, environment } = source;
     match refusal {
         Refusal::ProjectNotVisible => (

@@ -1,0 +1,86 @@
+//! The steps of a reconcile, in order: observe, plan, apply, report. The operator takes them on a real cluster, and the
+//! tests on a simulated one.
+
+use super::observe::ObserveError;
+use super::observed::{Observed, ReadLevel};
+use super::plan::{
+    CONFLICT_REQUEUE_AFTER, Decision, ObjectVersion, Outcome, Plan, WriteFailure, WriteFailureKind, plan,
+};
+use crate::controller::runtime::{Requeue, StatusError};
+use crate::crypto::Keyring;
+
+/// How often the target is read again, because more has to be known or somebody else wrote at the same time, before others
+/// get their turn.
+const MAX_CONFLICT_RETRIES: usize = 4;
+
+/// What the steps do to the world around one binding.
+pub(super) trait Cluster {
+    /// Reads everything that a plan is made from.
+    fn observe(&mut self, level: ReadLevel) -> impl Future<Output = Result<Observed, ObserveError>> + Send;
+    /// Does to Secrets what the plan says, each time with a precondition.
+    fn apply(&mut self, plan: &Plan) -> impl Future<Output = Applied> + Send;
+    /// Says in the status, and to people, what came of it.
+    fn report(
+        &mut self,
+        outcome: &Outcome,
+        written: Option<&ObjectVersion>,
+    ) -> impl Future<Output = Result<(), StatusError>> + Send;
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// It was done; with the Secret as it is then, if it was written.
+    Done(Option<ObjectVersion>),
+    /// A Secret was not, or no longer, as it was read.
+    Conflict,
+    /// The namespace is being deleted: there is nothing left to do.
+    NamespaceTerminating,
+    Failed(WriteFailure),
+}
+
+/// Why a reconcile did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BindingError {
+    #[error(transparent)]
+    Observe(#[from] ObserveError),
+    #[error(transparent)]
+    Report(#[from] StatusError),
+    /// For a reason that may pass. The status says so, and the pauses grow.
+    #[error("a Secret was not written: {0}")]
+    Write(String),
+}
+
+/// Brings one binding's Secret and status up to date.
+pub(super) async fn drive(cluster: &mut impl Cluster, keyring: &Keyring) -> Result<Requeue, BindingError> {
+    let mut level = ReadLevel::Cache;
+    for _ in 0..MAX_CONFLICT_RETRIES {
+        let observed = cluster.observe(level).await?;
+        let plan = match plan(&observed, keyring) {
+            Decision::ReadMore(deeper) => {
+                level = deeper;
+                continue;
+            }
+            Decision::Do(plan) => plan,
+        };
+        let (outcome, written, failed) = match cluster.apply(&plan).await {
+            Applied::Done(written) => (plan.done, written, None),
+            Applied::Conflict => {
+                level = ReadLevel::Secret;
+                continue;
+            }
+            Applied::NamespaceTerminating => return Ok(Requeue::OnChange),
+            Applied::Failed(failure) => (plan.after_failure(&failure), None, Some(failure)),
+        };
+        match cluster.report(&outcome, written.as_ref()).await {
+            // Its own next event leads to another reconcile.
+            Err(StatusError::Conflict { .. }) => return Ok(Requeue::After(CONFLICT_REQUEUE_AFTER)),
+            reported => reported?,
+        }
+        return match failed {
+            Some(WriteFailure { kind: WriteFailureKind::Transient, message }) => Err(BindingError::Write(message)),
+            _ => Ok(outcome.requeue.map_or(Requeue::OnChange, Requeue::After)),
+        };
+    }
+    Ok(Requeue::After(CONFLICT_REQUEUE_AFTER))
+}

@@ -1,0 +1,205 @@
+//! What the checks ask, each worked out once and only when a check comes to it.
+
+use std::cell::OnceCell;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
+
+use super::content::{self, Selected};
+use super::fingerprint;
+use super::ownership::Ownership;
+use super::provenance::Provenance;
+use super::removal::{self, Delivered, Hold, Question, release_text};
+use super::state::BindingState;
+use super::target::FullSecret;
+use super::{Delivery, Plan};
+use crate::api::names::RELEASE_REMOVAL;
+use crate::api::{ConditionType, ConditionUpdate, Granted, Grants, InvalidGrant, Reason, Selection, WrittenTarget};
+use crate::api::{SecretBinding, SecretBindingSpec};
+use crate::controller::secret_binding::observed::{Baseline, Observed, ReadLevel, TargetState};
+use crate::controller::sources::{Snapshot, Source, SourceState};
+use crate::core::KeyState;
+use crate::crypto::Keyring;
+
+/// What was observed, and what follows from it. What a check asks for is there once the checks before it were silent.
+pub(super) struct Facts<'o> {
+    pub(super) observed: &'o Observed,
+    pub(super) keyring: &'o Keyring,
+    grants: OnceCell<Option<Result<Grants, InvalidGrant>>>,
+    selected: OnceCell<Option<Selected<'o>>>,
+    inputs: OnceCell<Option<String>>,
+    hold: OnceCell<Option<Hold>>,
+}
+
+/// What the Secret is written over.
+pub(super) enum Base<'o> {
+    Nothing,
+    /// As we wrote it, with the type that the spec still asks for; all of its metadata.
+    Metadata(&'o ObjectMeta),
+    Full(&'o FullSecret),
+}
+
+impl<'o> Facts<'o> {
+    pub(super) fn new(observed: &'o Observed, keyring: &'o Keyring) -> Self {
+        let (grants, selected) = (OnceCell::new(), OnceCell::new());
+        Self { observed, keyring, grants, selected, inputs: OnceCell::new(), hold: OnceCell::new() }
+    }
+
+    pub(super) fn binding(&self) -> &'o SecretBinding {
+        &self.observed.binding
+    }
+
+    pub(super) fn spec(&self) -> &'o SecretBindingSpec {
+        &self.binding().spec
+    }
+
+    pub(super) const fn source(&self) -> Option<&'o Source> {
+        self.observed.source.as_ref()
+    }
+
+    /// What the source had, where it could be read.
+    pub(super) fn snapshot(&self) -> Option<&'o Snapshot> {
+        match self.source()?.state() {
+            SourceState::Ready(snapshot) => Some(snapshot),
+            SourceState::Pending | SourceState::Refused { .. } | SourceState::Unavailable { .. } => None,
+        }
+    }
+
+    pub(super) fn grants(&self) -> Option<&Result<Grants, InvalidGrant>> {
+        self.grants.get_or_init(|| self.source().map(Source::grants)).as_ref()
+    }
+
+    /// What the binding's namespace was granted; `None` where no grant covers it.
+    pub(super) fn granted(&self) -> Option<Granted<'_>> {
+        let namespace = self.observed.namespace.as_ref()?;
+        self.grants()?.as_ref().ok()?.to_namespace(&namespace.name_any(), namespace.labels())
+    }
+
+    /// What the binding selects of what it was granted.
+    pub(super) fn selected(&self) -> Option<&Selected<'o>> {
+        let select = || {
+            let granted = self.granted()?;
+            Some(content::select(self.spec().selection(), |key| granted.covers(key), self.snapshot()?))
+        };
+        self.selected.get_or_init(select).as_ref()
+    }
+
+    /// The comparison over what the binding selects. Hidden rows look like missing ones, so then nothing can be said.
+    pub(super) fn in_sync(&self) -> Option<ConditionUpdate> {
+        let (selected, snapshot) = (self.selected()?, self.snapshot()?);
+        let missing = selected.states.values().any(|state| *state == KeyState::Missing);
+        if snapshot.hides_rows() && (missing || self.spec().selection() == Selection::Every) {
+            return Some(ConditionUpdate::plain(ConditionType::InSync, Reason::RowsMayBeHidden));
+        }
+        Some(ConditionUpdate::in_sync(selected.states.iter().map(|(key, state)| (*key, *state))))
+    }
+
+    /// What the status says was written to the target, under the name that it has now.
+    pub(super) fn written(&self) -> Option<&'o WrittenTarget> {
+        let target = self.binding().status.as_ref().and_then(|status| status.target.as_ref());
+        target.filter(|target| target.name == self.binding().target_name())
+    }
+
+    /// The fingerprint of what the Secret would be made from.
+    pub(super) fn inputs(&self) -> Option<&str> {
+        let inputs = || {
+            let previous = self.written().and_then(|target| target.inputs.as_deref());
+            fingerprint::inputs(self.keyring, self.binding(), self.snapshot()?, &self.selected()?.keys, previous)
+        };
+        self.inputs.get_or_init(inputs).as_deref()
+    }
+
+    /// What keeps keys in the Secret that would leave it without proof.
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        self.hold.get_or_init(|| self.judge_removal().and_then(Result::err)).as_ref()
+    }
+
+    fn judge_removal(&self) -> Option<Result<(), Hold>> {
+        let (source, snapshot, selected) = (self.source()?, self.snapshot()?, self.selected()?);
+        let granted = self.granted()?;
+        Some(removal::judge(&Question {
+            delivered: match &self.observed.baseline {
+                Baseline::Nothing => Delivered::Nothing,
+                Baseline::Known(provenance) => Delivered::Known(provenance),
+                Baseline::Unreadable => Delivered::Unreadable,
+            },
+            names: match &self.observed.target {
+                TargetState::Full(secret) => Some(secret.names().collect()),
+                _ => None,
+            },
+            keys: &selected.keys,
+            selection: self.spec().selection(),
+            source: &self.observed.reference.to_string(),
+            snapshot,
+            environment_was_deleted: self.observed.environment_was_deleted,
+            is_granted: |key| granted.covers(key),
+            on_revoke: source.on_revoke(),
+        }))
+    }
+
+    /// What a person would write to let go of what is held at this point.
+    pub(super) fn release(&self) -> Option<String> {
+        Some(release_text(self.snapshot()?, self.used_release()))
+    }
+
+    /// Whether a person let go of what is held at this point.
+    pub(super) fn is_released(&self) -> bool {
+        let given = self.binding().annotations().get(RELEASE_REMOVAL);
+        given.is_some() && given == self.release().as_ref()
+    }
+
+    /// The release that the Secret is to remember: the one that this write uses, or else the last one.
+    pub(super) fn release_to_remember(&self) -> Option<String> {
+        if self.hold().is_some() { self.release() } else { self.used_release().map(str::to_owned) }
+    }
+
+    fn used_release(&self) -> Option<&'o str> {
+        self.provenance().and_then(|provenance| provenance.origin.released.as_deref())
+    }
+
+    pub(super) const fn provenance(&self) -> Option<&'o Provenance> {
+        self.observed.baseline.provenance()
+    }
+
+    /// The revision of the source that the Secret holds.
+    pub(super) fn delivered_revision(&self) -> Option<i64> {
+        self.provenance().and_then(|provenance| provenance.origin.at).map(|at| at.revision)
+    }
+
+    pub(super) fn ownership(&self) -> Option<Ownership> {
+        self.observed.target.ownership(self.binding())
+    }
+
+    /// What the Secret is written over, or how closely it has to be read to know.
+    pub(super) fn base(&self) -> Result<Base<'o>, ReadLevel> {
+        // The type and the immutability of what is there are only known while the spec is the one it was written for.
+        let written_for = self.provenance().map(|provenance| provenance.origin.generation);
+        let is_known = written_for == self.binding().metadata.generation && !self.spec().is_immutable();
+        match &self.observed.target {
+            TargetState::AsWritten(_) if is_known => Err(ReadLevel::Metadata),
+            TargetState::Complete(metadata) if is_known => Ok(Base::Metadata(metadata)),
+            TargetState::AsWritten(_) | TargetState::Complete(_) | TargetState::Unread => Err(ReadLevel::Secret),
+            TargetState::Absent => Ok(Base::Nothing),
+            TargetState::Full(secret) => Ok(Base::Full(secret)),
+        }
+    }
+
+    /// Only the status is written, about what the source had.
+    pub(super) fn say(&self, state: BindingState) -> Plan {
+        let mut plan = Plan::say(state);
+        plan.done.registry_revision = self.snapshot().and_then(Snapshot::registry_revision);
+        plan
+    }
+
+    /// That the Secret holds what the source had.
+    pub(super) fn delivered(&self, delivery: &Delivery, in_sync: ConditionUpdate) -> BindingState {
+        let keys = match delivery.keys {
+            1 => "1 key".to_owned(),
+            keys => format!("{keys} keys"),
+        };
+        let source = self.source().map(Source::store_name).unwrap_or_default();
+        let at = delivery.revision.map(|revision| format!(", as of revision {revision}")).unwrap_or_default();
+        let message = format!("Secret {} has {keys} of {source}{at}", self.binding().target_name());
+        BindingState::Delivered { message, in_sync }
+    }
+}

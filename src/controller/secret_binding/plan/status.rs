@@ -1,0 +1,57 @@
+//! From an outcome to the status.
+
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::state::BindingState;
+use super::{ObjectVersion, Outcome};
+use crate::api::{SecretBinding, SecretBindingStatus, WrittenTarget, conditions};
+
+/// The status that is to be written; `None` where it would say nothing new. A revision of the project or a time that
+/// moved is nothing new by itself. `written` is the Secret as the API server has it after a write.
+#[must_use]
+pub(crate) fn next_status(
+    binding: &SecretBinding,
+    outcome: &Outcome,
+    written: Option<&ObjectVersion>,
+    now: Timestamp,
+) -> Option<SecretBindingStatus> {
+    let state = outcome.state.as_ref()?;
+    let previous = binding.status.clone().unwrap_or_default();
+    let generation = binding.metadata.generation.unwrap_or_default();
+    let updates = state.updates(binding.spec.out_of_sync_policy());
+    let mut next = SecretBindingStatus {
+        conditions: conditions(&previous.conditions, &updates, generation, now),
+        observed_generation: Some(generation),
+        ..previous.clone()
+    };
+    if matches!(state, BindingState::Revoked { .. }) {
+        next.target = None;
+        next.revision = None;
+    }
+    if let Some(delivery) = &outcome.delivery {
+        let ObjectVersion { uid, resource_version } = written.or(delivery.kept.as_ref()).cloned().unwrap_or_default();
+        let before = previous.target.as_ref().and_then(|target| target.uid.clone());
+        if delivery.kept.is_none() || before != uid || previous.revision != delivery.revision {
+            // Never later than it was: what is written within the same second is still newer.
+            let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
+            next.last_sync_time = Some(Time(now.round(whole).unwrap_or(now)));
+        }
+        next.revision = delivery.revision;
+        next.target = Some(WrittenTarget {
+            name: binding.target_name(),
+            uid,
+            resource_version,
+            inputs: delivery.inputs.clone(),
+            keys: i64::try_from(delivery.keys).ok(),
+        });
+    }
+    if let Some(nonce) = outcome.answered_sync.as_ref().filter(|_| state.answers_sync()) {
+        next.last_handled_sync = Some(nonce.clone());
+    }
+    if next == previous {
+        return None;
+    }
+    next.registry_revision = outcome.registry_revision.or(previous.registry_revision);
+    Some(next)
+}

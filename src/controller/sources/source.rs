@@ -1,0 +1,107 @@
+//! What a binding reads, of whichever kind. A new kind of source is a variant here, an arm in each function below, and
+//! whatever fills its [`SourceState`].
+
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use kube::runtime::reflector::{ObjectRef, Store};
+
+use super::{SourceReference, SourceState, Sources, refusal};
+use crate::api::{Grants, InvalidGrant, OnRevoke, ProjectEnvironment, SourceKind};
+use crate::registry::{Refusal, SourceName};
+
+/// A source, and what was read of it.
+#[derive(Debug, Clone)]
+pub(crate) enum Source {
+    /// An environment of a project in the registry.
+    ProjectEnvironment { object: Arc<ProjectEnvironment>, state: SourceState },
+}
+
+impl Source {
+    /// The source of that name as it was last read; `None` where there is none, or of no kind that is known here.
+    pub(crate) fn find(
+        reference: &SourceReference,
+        environments: &Store<ProjectEnvironment>,
+        sources: &Sources,
+    ) -> Option<Self> {
+        match reference.kind {
+            SourceKind::ProjectEnvironment => {
+                let object = environments.get(&ObjectRef::new(&reference.name))?;
+                let state = sources.state(&registry_name(&object));
+                Some(Self::ProjectEnvironment { object, state })
+            }
+            SourceKind::Unknown => None,
+        }
+    }
+
+    /// The same source according to a poll that begins now.
+    pub(crate) async fn polled_again(self, sources: &Sources) -> Self {
+        match self {
+            Self::ProjectEnvironment { object, .. } => {
+                let state = sources.poll_again(&registry_name(&object)).await;
+                Self::ProjectEnvironment { object, state }
+            }
+        }
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub(crate) const fn state(&self) -> &SourceState {
+        match self {
+            Self::ProjectEnvironment { state, .. } => state,
+        }
+    }
+
+    /// Whether a person asked to leave it alone.
+    #[must_use]
+    pub(crate) fn is_suspended(&self) -> bool {
+        match self {
+            Self::ProjectEnvironment { object, .. } => object.spec.is_suspended(),
+        }
+    }
+
+    /// To which namespaces it grants which keys.
+    pub(crate) fn grants(&self) -> Result<Grants, InvalidGrant> {
+        match self {
+            Self::ProjectEnvironment { object, .. } => Grants::new(&object.spec.grants),
+        }
+    }
+
+    /// What happens to what was delivered when a grant is withdrawn.
+    #[must_use]
+    pub(crate) fn on_revoke(&self) -> OnRevoke {
+        match self {
+            Self::ProjectEnvironment { object, .. } => object.spec.on_revoke(),
+        }
+    }
+
+    /// Kind and name of the custom resource, for messages: `ProjectEnvironment shop-dev`.
+    #[must_use]
+    pub(crate) fn object_name(&self) -> String {
+        match self {
+            Self::ProjectEnvironment { object, .. } => format!("ProjectEnvironment {}", object.name_any()),
+        }
+    }
+
+    /// What it is called where its values are, for messages: `shop/dev`.
+    #[must_use]
+    pub(crate) fn store_name(&self) -> String {
+        match self {
+            Self::ProjectEnvironment { object, .. } => registry_name(object).to_string(),
+        }
+    }
+
+    /// A refusal in words, by what was refused.
+    #[must_use]
+    pub(crate) fn refused_because(&self, refusal: Refusal) -> String {
+        match self {
+            Self::ProjectEnvironment { object, .. } => refusal::in_words(refusal, &registry_name(object)).1,
+        }
+    }
+}
+
+/// The environment that a ProjectEnvironment names.
+#[must_use]
+pub(crate) fn registry_name(object: &ProjectEnvironment) -> SourceName {
+    SourceName { project: object.spec.project.clone(), environment: object.spec.environment.clone() }
+}
