@@ -4,6 +4,8 @@
 //! `registry` and `telemetry`; `cli` uses everything; nothing uses `cli`.
 
 pub mod api;
+#[cfg(test)]
+mod architecture;
 pub mod cli;
 pub mod controller;
 pub mod core;

@@ -16,7 +16,6 @@ const LOW_PRIORITY_CONCURRENCY: usize = 8;
 
 /// Everything that an operator is told at its start. Has no `Debug`: the database's URL holds a password.
 pub(crate) struct Config {
-    /// The registry.
     pub(crate) database: ConnectSettings,
     /// Where to listen for notifications, if `database` leads to a pooler that delivers none.
     pub(crate) listen_url: Option<String>,

@@ -62,7 +62,6 @@ pub(crate) async fn run(config: Config) -> Result<(), ControllerError> {
     end
 }
 
-/// The running tasks.
 struct Operator {
     /// They never end by themselves; with why, if one does.
     essential: JoinSet<ControllerError>,
@@ -234,7 +233,7 @@ fn count_gauges(stores: Stores, sources: Sources) -> CountGauges {
     })
 }
 
-/// The environments to look at: those that an object names which is neither suspended nor being deleted.
+/// The environments to poll: those that an object names which is neither suspended nor being deleted.
 fn names_of(environments: Store<ProjectEnvironment>) -> impl Fn() -> BTreeSet<SourceName> {
     move || {
         let all = environments.state();

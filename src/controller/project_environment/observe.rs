@@ -8,12 +8,12 @@ use crate::api::{ProjectEnvironment, names};
 use crate::controller::Context;
 use crate::controller::sources::{SourceReference, SourceState, registry_name};
 
-/// What one look found.
+/// What was found.
 #[derive(Debug)]
 pub(super) struct ObservedEnvironment {
     /// The object, with the status that was written last.
     pub(super) object: Arc<ProjectEnvironment>,
-    /// A request to look now that was not answered yet; the state is from a look that began after it was read.
+    /// A request for a poll that was not answered yet; the state is from a poll that began after it was read.
     pub(super) asked: Option<String>,
     pub(super) state: SourceState,
     /// How many SecretBindings read it.

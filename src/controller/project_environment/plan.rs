@@ -36,7 +36,7 @@ pub(super) fn plan(observed: &ObservedEnvironment) -> Option<ProjectEnvironmentS
     Some(status)
 }
 
-/// The question that this look answers. A registry that did not answer answers nobody, as on a binding: a gate that waits
+/// The request that this poll answers. A registry that did not answer answers nobody, as on a binding: a gate that waits
 /// for the answer must not pass on what was known before.
 fn answered(observed: &ObservedEnvironment) -> Option<String> {
     match observed.state {

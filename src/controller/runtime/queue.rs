@@ -42,7 +42,7 @@ fn retry_pauses() -> ExponentialBackoff {
         .build()
 }
 
-/// An object that somebody should look at, and how soon.
+/// An object that is to be reconciled, and how soon.
 #[derive(Debug)]
 pub(crate) struct Request<O: Resource<DynamicType = ()>> {
     pub(crate) name: ObjectRef<O>,

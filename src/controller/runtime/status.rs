@@ -1,4 +1,4 @@
-//! Writing `status`: one request, whole, and never over an answer that was not seen.
+//! Writing `status`: one request, whole, and never over one that was not read.
 
 use std::fmt::Debug;
 

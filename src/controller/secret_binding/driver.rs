@@ -13,7 +13,7 @@ use crate::crypto::Keyring;
 /// get their turn.
 const MAX_CONFLICT_RETRIES: usize = 4;
 
-/// What the steps do to the world around one binding.
+/// What the steps do to the cluster around one binding.
 pub(super) trait Cluster {
     /// Reads everything that a plan is made from.
     fn observe(&mut self, level: ReadLevel) -> impl Future<Output = Result<Observed, ObserveError>> + Send;

@@ -168,7 +168,7 @@ pub(super) fn target_in_cache(binding: &SecretBinding, cached: Option<&ObjectMet
     }
 }
 
-/// Whether somebody else had the target when it was last looked at.
+/// Whether somebody else had the target when it was last read.
 fn was_blocked(binding: &SecretBinding) -> bool {
     let status = binding.status.as_ref();
     let delivered = status.and_then(|status| find(&status.conditions, ConditionType::Delivered));
@@ -201,7 +201,7 @@ async fn is_superseded(binding: &SecretBinding, context: &Context, namespace: &s
     }
 }
 
-/// Secrets that this binding controls under other names. They are only looked for when the spec is new or the target was
+/// Secrets that this binding controls under other names. They are only searched for when the spec is new or the target was
 /// renamed: nothing else makes one.
 fn orphans(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<ObjectMeta> {
     let name = binding.target_name();

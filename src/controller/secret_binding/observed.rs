@@ -14,14 +14,14 @@ use super::plan::target::FullSecret;
 use crate::api::SecretBinding;
 use crate::controller::sources::{Source, SourceReference};
 
-/// How closely to look at a target.
+/// How closely to read a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReadLevel {
-    /// At what was watched.
+    /// What was watched.
     Cache,
-    /// At all of its metadata.
+    /// All of its metadata.
     Metadata,
-    /// At the Secret itself, values included.
+    /// The Secret itself, values included.
     Secret,
 }
 

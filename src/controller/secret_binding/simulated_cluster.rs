@@ -1,6 +1,8 @@
 //! A small cluster for tests: one binding, its source, and an API server's Secrets, in memory. It takes the steps of a
 //! reconcile and counts the writes.
 
+mod api_server;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,9 +22,7 @@ use super::observed::{Baseline, Observed, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, ownership};
 use super::plan::target::FullSecret;
-use super::plan::{
-    DeletePreconditions, ObjectVersion, Outcome, Plan, SecretWrite, TargetEvent, WriteFailure, next_status,
-};
+use super::plan::{ObjectVersion, Outcome, Plan, SecretWrite, TargetEvent, WriteFailure, next_status};
 use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
 use crate::api::{ConditionType, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
 use crate::controller::runtime::{Requeue, StatusError};
@@ -56,7 +56,7 @@ pub(super) struct SimulatedCluster {
 }
 
 /// A cluster with that binding in the namespace `shop`, to which the ProjectEnvironment `shop-dev` grants everything, and
-/// in which nobody has looked at the database yet.
+/// in which nobody has polled the database yet.
 pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
     let namespace = ObjectMeta { name: Some("shop".into()), ..ObjectMeta::default() };
     let cluster = SimulatedCluster {
@@ -259,53 +259,6 @@ impl SimulatedCluster {
                 history::compare(delivered, logged.unwrap_or_else(|| Some(token(delivered.revision))))
             }
         }
-    }
-
-    /// As the API server does it; an error where a precondition does not hold.
-    fn write_all(&mut self, plan: &Plan) -> Result<Option<ObjectVersion>, ()> {
-        let written = match &plan.write {
-            SecretWrite::Keep => None,
-            SecretWrite::Create(secret) if self.secrets.contains_key(&secret.0.name_any()) => return Err(()),
-            SecretWrite::Create(secret) => Some(self.store("create", secret, format!("uid-{}", self.version))),
-            SecretWrite::Replace(secret) => {
-                let current = self.secrets.get(&secret.0.name_any()).ok_or(())?;
-                if current.metadata.resource_version != secret.0.metadata.resource_version {
-                    return Err(());
-                }
-                assert!(secret.0.metadata.uid.is_some() && secret.0.metadata.resource_version.is_some());
-                assert_eq!(current.type_, secret.0.type_, "a type cannot change");
-                let frozen = current.immutable == Some(true);
-                assert!(!frozen || (current.data == secret.0.data && secret.0.immutable == Some(true)));
-                let uid = current.uid().expect("a uid");
-                Some(self.store("replace", secret, uid))
-            }
-            SecretWrite::Delete(preconditions) => self.remove(preconditions).map(|()| None)?,
-        };
-        for orphan in &plan.orphans {
-            self.remove(orphan)?;
-        }
-        Ok(written)
-    }
-
-    fn store(&mut self, verb: &str, secret: &FullSecret, uid: String) -> ObjectVersion {
-        self.version += 1;
-        let mut secret = secret.0.clone();
-        secret.metadata.uid = Some(uid);
-        secret.metadata.resource_version = Some(self.version.to_string());
-        self.writes.push(format!("{verb} {}", secret.name_any()));
-        let written = ObjectVersion::from(&secret.metadata);
-        self.secrets.insert(secret.name_any(), secret);
-        written
-    }
-
-    fn remove(&mut self, DeletePreconditions { name, version }: &DeletePreconditions) -> Result<(), ()> {
-        let current = self.secrets.get(name).ok_or(())?;
-        if ObjectVersion::from(&current.metadata) != *version {
-            return Err(());
-        }
-        self.secrets.remove(name);
-        self.writes.push(format!("delete {name}"));
-        Ok(())
     }
 
     /// The data of a Secret as `KEY=value`, sorted; `None` where there is no such Secret.

@@ -73,20 +73,13 @@ pub(crate) fn select<'a>(
 pub(crate) enum ContentError {
     /// A name that Kubernetes does not take for a key of a Secret.
     #[error("not valid as names of keys in a Secret: {}; give each a name with spec.data[].secretKey", list_keys(.keys))]
-    KeyNameInvalid {
-        /// The keys.
-        keys: Vec<String>,
-    },
+    KeyNameInvalid { keys: Vec<String> },
     /// Two keys for one name.
     #[error("several keys would have the name {name} in the Secret; give each a name of its own")]
-    KeyNameTwice {
-        /// The name.
-        name: String,
-    },
+    KeyNameTwice { name: String },
     /// The keyring lacks what a value was sealed with.
     #[error("cannot open {}: {cause}", list_keys(.keys))]
     RingNotHeld {
-        /// The keys.
         keys: Vec<String>,
         /// What is not held, of the first of them.
         cause: OpenError,
@@ -94,23 +87,18 @@ pub(crate) enum ContentError {
     /// A value does not open.
     #[error("cannot open {}: {cause}", list_keys(.keys))]
     OpenFailed {
-        /// The keys.
         keys: Vec<String>,
         /// Why not, of the first of them.
         cause: OpenError,
     },
     /// A value opened and is not the one that its hash is of.
     #[error("opened, but not the value that its value_hash is of: {}", list_keys(.keys))]
-    HashMismatch {
-        /// The keys.
-        keys: Vec<String>,
-    },
+    HashMismatch { keys: Vec<String> },
     /// More than a Secret may hold.
     #[error("the {keys} values have {bytes} bytes together; a Secret may have {VALUES_MAX}")]
     TooLarge {
         /// How many values.
         keys: usize,
-        /// Their bytes.
         bytes: usize,
     },
 }

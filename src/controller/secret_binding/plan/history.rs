@@ -29,7 +29,6 @@ pub(crate) enum Inquiry {
     Settled(History),
     /// The token that the project's log has for the delivered revision.
     TokenOf {
-        /// The project.
         project: ProjectId,
         /// What was delivered.
         delivered: Fence,

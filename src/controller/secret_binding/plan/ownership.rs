@@ -17,10 +17,7 @@ pub(crate) enum Ownership {
     /// Controlled by nobody, and a person said that this binding may have it.
     Adoptable,
     /// Controlled by another SecretBinding.
-    OwnedByOtherBinding {
-        /// Its name.
-        name: String,
-    },
+    OwnedByOtherBinding { name: String },
     /// Somebody else's.
     Foreign {
         /// Whose, in words.
@@ -73,11 +70,11 @@ fn is_binding(owner: &OwnerReference) -> bool {
 
 /// Of two bindings that both want a target that neither owns, whether the first may have it: the older one may.
 #[must_use]
-pub(crate) fn goes_first(binding: &SecretBinding, rival: &SecretBinding) -> bool {
+pub(crate) fn goes_first(binding: &SecretBinding, other: &SecretBinding) -> bool {
     let age = |binding: &SecretBinding| {
         (binding.metadata.creation_timestamp.as_ref().map(|time| time.0), binding.metadata.uid.clone())
     };
-    age(binding) < age(rival)
+    age(binding) < age(other)
 }
 
 #[cfg(test)]
@@ -105,10 +102,10 @@ mod tests {
 
     #[test]
     fn a_secret_of_another_binding_is_left_to_it_also_when_annotated() {
-        let rival = Ownership::OwnedByOtherBinding { name: "other".into() };
+        let other = Ownership::OwnedByOtherBinding { name: "other".into() };
         let secret = || secret("app").controlled_by(&binding("other").build());
-        assert_eq!(of(secret()), rival);
-        assert_eq!(of(secret().annotated(ADOPT, "app")), rival);
+        assert_eq!(of(secret()), other);
+        assert_eq!(of(secret().annotated(ADOPT, "app")), other);
     }
 
     #[test]

@@ -29,9 +29,7 @@ pub(crate) type ShortDigest = [u8; DIGEST_LEN];
 pub(crate) struct Origin {
     /// Kind and name of the source that the binding named then.
     pub(crate) source: String,
-    /// The project.
     pub(crate) project: ProjectId,
-    /// The environment.
     pub(crate) environment: EnvironmentId,
     /// Where in the project's history; absent where the tables are someone else's.
     #[serde(flatten)]
@@ -109,7 +107,6 @@ impl Provenance {
         Ok(Self { origin, rows: rows.collect() })
     }
 
-    /// The two annotations.
     #[must_use]
     pub(crate) fn annotations(&self) -> [(&'static str, String); 2] {
         let rows: Vec<u8> = self.rows.iter().flat_map(|row| row.key.into_iter().chain(row.row)).collect();

@@ -67,10 +67,7 @@ pub(crate) enum Hold {
         delivered: usize,
     },
     /// Keys are no longer granted, and the source says to retain them.
-    Withdrawn {
-        /// The keys.
-        keys: Vec<String>,
-    },
+    Withdrawn { keys: Vec<String> },
     /// The Secret no longer says what it was made from, and would lose keys.
     Unreadable {
         /// The keys that it would lose.

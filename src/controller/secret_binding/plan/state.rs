@@ -1,8 +1,8 @@
-//! What one look at a binding amounts to: a single value, from which all its conditions follow.
+//! What one reconcile of a binding amounts to: a single value, from which all its conditions follow.
 
 use crate::api::{ConditionType, ConditionUpdate, OutOfSyncPolicy, Reason};
 
-/// What one look at a binding amounts to.
+/// What one reconcile of a binding amounts to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BindingState {
     /// A person asked to leave everything as it is, here or on the source.
@@ -33,7 +33,6 @@ pub(crate) enum BindingState {
         reason: Reason,
         /// Which keys.
         message: String,
-        /// The registry comparison.
         in_sync: ConditionUpdate,
     },
     /// What was resolved could not be delivered.
@@ -42,7 +41,6 @@ pub(crate) enum BindingState {
         reason: Reason,
         /// What is wrong, in words.
         message: String,
-        /// The registry comparison.
         in_sync: ConditionUpdate,
     },
     /// The database has been away for longer than the binding may stand on its last word.
@@ -54,7 +52,6 @@ pub(crate) enum BindingState {
     Delivered {
         /// What it holds, in words.
         message: String,
-        /// The registry comparison.
         in_sync: ConditionUpdate,
     },
 }
@@ -104,8 +101,8 @@ impl BindingState {
         [ready, resolved, delivered, in_sync]
     }
 
-    /// Whether it answers a person who asked the operator to look now: it does, where it rests on such a look, or
-    /// needs none. Suspended is no answer, as nobody looks, and neither is a database that is away: a gate that waits
+    /// Whether it answers a person who asked for a poll: it does, where it rests on such a poll, or
+    /// needs none. Suspended is no answer, as nobody polls, and neither is a database that is away: a gate that waits
     /// for the answer must not pass on what was known before.
     #[must_use]
     pub(crate) const fn answers_sync(&self) -> bool {

@@ -61,7 +61,6 @@ impl FullSecret {
 pub(crate) struct Desired<'a> {
     /// Whose it is to be.
     pub(crate) binding: &'a SecretBinding,
-    /// Its data.
     pub(crate) values: Values,
     /// What it is to say about itself.
     pub(crate) provenance: Provenance,

@@ -10,10 +10,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::super::fake_registry::{FakeRegistry, source};
 use super::super::{SourceChange, SourceState, Sources};
-use super::{revision, told, until};
+use super::{next_source, revision, until};
 use crate::registry::Refusal;
 
-/// A poller that is reading `dev`, which takes until the test says so; the first change was told of for `others`.
+/// A poller that is reading `dev`, which takes until the test says so; the first change was handed on for `others`.
 async fn reading_dev(
     registry: &Arc<FakeRegistry>,
     others: &[&str],
@@ -22,7 +22,7 @@ async fn reading_dev(
     registry.with(|script| script.slow.insert(source("dev"), Arc::clone(&done)));
     let (sources, mut changes) = registry.start(&[&["dev"][..], others].concat());
     for _ in others {
-        told(&mut changes).await;
+        next_source(&mut changes).await;
     }
     until(|| registry.with(|script| script.snapshots) > others.len()).await;
     // What is read from now on takes no time.
@@ -54,13 +54,13 @@ async fn what_was_read_late_does_not_take_back_what_was_said_meanwhile() {
             script.away = away;
             script.refused = (!away).then_some((source("dev"), Refusal::EnvironmentNotFound)).into_iter().collect();
         });
-        told(&mut changes).await;
+        next_source(&mut changes).await;
         done.notify_one();
         assert!(timeout(Duration::from_secs(10), changes.recv()).await.is_err(), "{:?}", sources.state(&source("dev")));
         let state = sources.state(&source("dev"));
         assert!(matches!(state, SourceState::Unavailable { .. } | SourceState::Refused { .. }), "{state:?}");
         registry.with(|script| (script.away, script.refused) = (false, BTreeMap::new()));
-        told(&mut changes).await;
+        next_source(&mut changes).await;
         assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
     }
 }
@@ -70,7 +70,7 @@ async fn an_environment_that_takes_long_to_read_keeps_no_other_one_waiting() {
     let registry = FakeRegistry::new();
     let (sources, mut changes, _done) = reading_dev(&registry, &["staging"]).await;
     registry.change();
-    assert_eq!(told(&mut changes).await, source("staging"));
+    assert_eq!(next_source(&mut changes).await, source("staging"));
     assert_eq!(revision(&sources.state(&source("staging"))), Some(2));
     assert!(matches!(sources.state(&source("dev")), SourceState::Pending));
 }
@@ -88,6 +88,6 @@ async fn four_environments_are_read_at_once_and_looks_go_on_meanwhile() {
     registry.with(|script| script.slow.clear());
     done.notify_waiters();
     for _ in names {
-        told(&mut changes).await;
+        next_source(&mut changes).await;
     }
 }

@@ -26,7 +26,7 @@ fn revision(state: &SourceState) -> Option<i64> {
 }
 
 /// The next environment that is said to stand otherwise.
-async fn told(changes: &mut UnboundedReceiver<SourceChange>) -> SourceName {
+async fn next_source(changes: &mut UnboundedReceiver<SourceChange>) -> SourceName {
     change(changes).await.source
 }
 
@@ -50,7 +50,7 @@ async fn nothing_is_known_before_the_first_look_and_everything_after_it() {
     let registry = FakeRegistry::new();
     let (sources, mut changes) = registry.start(&["dev", "staging"]);
     assert!(matches!(sources.state(&source("dev")), SourceState::Pending));
-    let woken = [told(&mut changes).await, told(&mut changes).await];
+    let woken = [next_source(&mut changes).await, next_source(&mut changes).await];
     assert_eq!(woken, [source("dev"), source("staging")]);
     assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
     assert_eq!(registry.with(|script| (script.polls, script.snapshots)), (1, 2));
@@ -60,17 +60,17 @@ async fn nothing_is_known_before_the_first_look_and_everything_after_it() {
 async fn an_unchanged_fence_costs_no_snapshot_and_wakes_nobody() {
     let registry = FakeRegistry::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     assert!(timeout(Duration::from_secs(10), changes.recv()).await.is_err());
     let (polls, snapshots) = registry.with(|script| (script.polls, script.snapshots));
     assert!((16..=26).contains(&polls), "{polls} polls in 10 s");
     assert_eq!(snapshots, 1);
     registry.change();
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     assert_eq!(revision(&sources.state(&source("dev"))), Some(2));
     // Someone else's tables have this without any other sign of a change.
     registry.with(|script| script.production = true);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     assert!(sources.state(&source("dev")).snapshot().is_some_and(|snapshot| snapshot.production));
 }
 
@@ -98,7 +98,7 @@ async fn a_change_says_whether_it_touched_the_content_the_comparison_or_only_whe
 async fn a_hint_leads_to_a_look_at_once_also_after_the_listener_was_cut_off() {
     let registry = FakeRegistry::new();
     let (_sources, mut changes) = registry.start(&["dev"]);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     for listens in 1..=2 {
         until(|| registry.with(|script| script.listens) == listens).await;
         // Somewhere between two polls that nobody asked for.
@@ -109,7 +109,7 @@ async fn a_hint_leads_to_a_look_at_once_also_after_the_listener_was_cut_off() {
         let before = Instant::now();
         let hints = registry.hints.lock().unwrap().clone().expect("the poller listens");
         hints.send(()).await.unwrap();
-        told(&mut changes).await;
+        next_source(&mut changes).await;
         assert!(before.elapsed() < Duration::from_millis(25), "{:?}", before.elapsed());
         registry.hang_up.notify_one();
     }
@@ -119,7 +119,7 @@ async fn a_hint_leads_to_a_look_at_once_also_after_the_listener_was_cut_off() {
 async fn a_crowd_of_hints_does_not_become_a_crowd_of_looks() {
     let registry = FakeRegistry::new();
     let (_sources, mut changes) = registry.start(&["dev"]);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     let hints = registry.hints.lock().unwrap().clone().expect("the poller listens");
     let before = registry.with(|script| script.polls);
     for _ in 0..1_000 {
@@ -155,7 +155,7 @@ async fn a_look_that_began_before_the_call_is_no_answer() {
 async fn callers_at_the_same_time_share_one_look() {
     let registry = FakeRegistry::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     let before = registry.with(|script| script.polls);
     let dev = source("dev");
     let asked = futures::future::join_all((0..100).map(|_| sources.poll_again(&dev)));
@@ -176,9 +176,9 @@ async fn what_is_not_watched_is_looked_at_for_whoever_asks_and_then_forgotten() 
 async fn a_failure_is_said_at_once_and_keeps_its_beginning_until_it_is_over() {
     let registry = FakeRegistry::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     registry.with(|script| script.away = true);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     let SourceState::Unavailable { since, cause, fault: Fault::Away, last: Some(_) } = sources.state(&source("dev"))
     else {
         panic!("{:?}", sources.state(&source("dev")));
@@ -194,7 +194,7 @@ async fn a_failure_is_said_at_once_and_keeps_its_beginning_until_it_is_over() {
 
     registry.with(|script| script.away = false);
     let before = Instant::now();
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     assert!(before.elapsed() <= Duration::from_millis(2_400), "{:?}", before.elapsed());
     assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
     assert_eq!(registry.with(|script| script.snapshots), 1, "the same token means the same content");
@@ -205,8 +205,8 @@ async fn an_environment_that_cannot_be_read_marks_only_itself() {
     let registry = FakeRegistry::new();
     registry.with(|script| script.unreadable.insert(source("dev")));
     let (sources, mut changes) = registry.start(&["dev", "staging"]);
-    told(&mut changes).await;
-    told(&mut changes).await;
+    next_source(&mut changes).await;
+    next_source(&mut changes).await;
     assert!(matches!(
         sources.state(&source("dev")),
         SourceState::Unavailable { fault: Fault::Refused, last: None, .. }
@@ -220,13 +220,13 @@ async fn an_environment_that_cannot_be_read_marks_only_itself() {
 async fn a_refusal_forgets_what_was_read() {
     let registry = FakeRegistry::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     registry.with(|script| script.refused.insert(source("dev"), Refusal::EnvironmentNotFound));
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     let state = sources.state(&source("dev"));
     assert!(matches!(state, SourceState::Refused { refusal: Refusal::EnvironmentNotFound }), "{state:?}");
     registry.with(|script| script.refused.clear());
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
 }
 
@@ -247,12 +247,12 @@ async fn a_login_that_may_not_serve_ends_the_poller_before_anything_is_read() {
 async fn tokens_are_asked_for_once_while_the_history_only_grows() {
     let registry = FakeRegistry::new();
     let (sources, mut changes) = registry.start(&["dev"]);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     let first = registry.with(|script| script.log[0]);
     assert_eq!(sources.token_of(PROJECT, 1).await.unwrap(), Some(first));
     assert_eq!(registry.with(|script| script.token_questions), 0, "the poll had it");
     registry.change();
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     // A thousand bindings ask at the same time after each change.
     let asked = futures::future::join_all((0..1_000).map(|_| sources.token_of(PROJECT, 1)));
     assert!(asked.await.into_iter().all(|token| token.unwrap() == Some(first)));
@@ -266,7 +266,7 @@ async fn another_history_is_not_answered_from_memory() {
     registry.change();
     registry.change();
     let (sources, mut changes) = registry.start(&["dev"]);
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     let mut lost = Vec::new();
     for revision in [2, 3] {
         lost.push(sources.token_of(PROJECT, revision).await.unwrap().expect("it is in the log"));
@@ -275,7 +275,7 @@ async fn another_history_is_not_answered_from_memory() {
     registry.with(|script| script.log.truncate(1));
     registry.change();
     registry.change();
-    told(&mut changes).await;
+    next_source(&mut changes).await;
     for revision in [2, 3] {
         let token = sources.token_of(PROJECT, revision).await.unwrap().expect("it is in the log");
         assert!(!lost.contains(&token), "revision {revision} is another one now");

@@ -47,8 +47,8 @@ fn a_secret_that_is_handed_over_becomes_this_bindings_alone() {
 
 #[test]
 fn of_two_bindings_for_one_target_the_owner_wins_and_else_the_older() {
-    let rival = binding("other").build();
-    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(secret("app").controlled_by(&rival).build());
+    let other = binding("other").build();
+    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(secret("app").controlled_by(&other).build());
     cluster.reconcile();
     assert_eq!((cluster.condition(Delivered).1, cluster.requeue), ("TargetTaken", Some(BLOCKED_REQUEUE_AFTER)));
     assert!(cluster.condition(Delivered).2.contains("SecretBinding other"));

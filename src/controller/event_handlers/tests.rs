@@ -1,0 +1,214 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use kube::runtime::reflector::store;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::watcher::Event;
+use serde_json::json;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
+
+use super::*;
+
+struct Fixture {
+    event_handlers: EventHandlers,
+    bindings: UnboundedReceiver<Request<SecretBinding>>,
+    environments: UnboundedReceiver<Request<ProjectEnvironment>>,
+    store: Writer<SecretBinding>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let (to_bindings, bindings) = mpsc::unbounded_channel();
+        let (to_environments, environments) = mpsc::unbounded_channel();
+        let (stored_bindings, store) = store();
+        let event_handlers = EventHandlers {
+            index: BindingIndex::default(),
+            controlled: ControlledSecrets::default(),
+            stored_bindings,
+            bindings: to_bindings,
+            environments: to_environments,
+        };
+        Self { event_handlers, bindings, environments, store }
+    }
+
+    /// As the watch does it: the store first.
+    fn binding(&mut self, before: Option<&Arc<SecretBinding>>, after: Option<&Arc<SecretBinding>>) {
+        match (before, after) {
+            (_, Some(after)) => self.store.apply_watcher_event(&Event::Apply((**after).clone())),
+            (Some(before), None) => self.store.apply_watcher_event(&Event::Delete((**before).clone())),
+            (None, None) => {}
+        }
+        self.event_handlers.binding(&Change { before: before.cloned(), after: after.cloned() });
+    }
+
+    /// With what priority bindings were requested since the last call.
+    fn priorities(&mut self) -> Vec<Priority> {
+        std::iter::from_fn(|| self.bindings.try_recv().ok()).map(|request| request.priority).collect()
+    }
+
+    fn source_changes(&self, kind: ChangeKind) {
+        let spec = json!({"project": "shop", "environment": "dev", "grants": []});
+        let object = ProjectEnvironment::new("dev", serde_json::from_value(spec).expect("a spec"));
+        let change = SourceChange { source: registry_name(&object), kind };
+        self.event_handlers.source(&change, &[Arc::new(object)]);
+    }
+
+    /// Names of what was triggered since the last call: bindings, environments.
+    fn triggered(&mut self) -> (Vec<String>, Vec<String>) {
+        let bindings = std::iter::from_fn(|| self.bindings.try_recv().ok()).map(|request| request.name.name);
+        let environments = std::iter::from_fn(|| self.environments.try_recv().ok()).map(|request| request.name.name);
+        (bindings.collect(), environments.collect())
+    }
+}
+
+fn binding(name: &str, target: &str, generation: i64, ready: bool) -> Arc<SecretBinding> {
+    let object = json!({
+        "apiVersion": "tidelock.dev/v1alpha1", "kind": "SecretBinding",
+        "metadata": {"namespace": "shop", "name": name, "generation": generation},
+        "spec": {"sourceRef": {"name": "dev"}, "target": {"name": target}},
+        "status": {"revision": i64::from(ready)},
+    });
+    Arc::new(serde_json::from_value(object).expect("a binding"))
+}
+
+fn words(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn a_new_binding_is_looked_at_and_counted_and_its_status_is_no_news() {
+    let mut fixture = Fixture::new();
+    let first = binding("a", "app", 1, false);
+    fixture.binding(None, Some(&first));
+    assert_eq!(fixture.triggered(), (words(&["a"]), words(&["dev"])));
+    fixture.binding(Some(&first), Some(&binding("a", "app", 1, true)));
+    assert_eq!(fixture.triggered(), (words(&[]), words(&[])));
+}
+
+#[test]
+fn a_source_that_changes_while_a_status_comes_in_passes_no_binding_by() {
+    let mut fixture = Fixture::new();
+    let [before, after] = [false, true].map(|ready| binding("a", "app", 1, ready));
+    fixture.binding(None, Some(&before));
+    fixture.triggered();
+    let index = fixture.event_handlers.index.clone();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..20_000 {
+                let change = Change { before: Some(before.clone()), after: Some(after.clone()) };
+                fixture.event_handlers.binding(&change);
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            assert_eq!(index.of_source(&SourceReference::from(&*before)).len(), 1);
+        }
+    });
+}
+
+#[test]
+fn who_waits_for_a_target_is_looked_at_when_another_binding_lets_it_go() {
+    let mut fixture = Fixture::new();
+    let owner = binding("a", "app", 1, false);
+    fixture.binding(None, Some(&owner));
+    fixture.binding(None, Some(&binding("b", "app", 1, false)));
+    fixture.triggered();
+    fixture.binding(Some(&owner), None);
+    assert_eq!(fixture.triggered(), (words(&["b"]), words(&["dev"])));
+}
+
+#[test]
+fn a_secret_leads_to_who_wants_its_name_also_when_it_is_gone() {
+    let mut fixture = Fixture::new();
+    fixture.binding(None, Some(&binding("a", "app", 1, false)));
+    fixture.triggered();
+    let object = json!({"metadata": {"namespace": "shop", "name": "app"}});
+    let secret: PartialObjectMeta<Secret> = serde_json::from_value(object).expect("a secret");
+    fixture.event_handlers.secret(&Change { before: Some(Arc::new(secret)), after: None });
+    assert_eq!(fixture.triggered(), (words(&["a"]), words(&[])));
+}
+
+#[test]
+fn a_namespace_matters_when_its_labels_change() {
+    let mut fixture = Fixture::new();
+    fixture.binding(None, Some(&binding("a", "app", 1, false)));
+    fixture.triggered();
+    let namespace = |version: &str, team: &str| {
+        let object = json!({"metadata": {"name": "shop", "resourceVersion": version, "labels": {"team": team}}});
+        Some(Arc::new(serde_json::from_value::<PartialObjectMeta<Namespace>>(object).expect("a namespace")))
+    };
+    fixture.event_handlers.namespace(&Change { before: namespace("1", "x"), after: namespace("2", "x") });
+    assert_eq!(fixture.triggered().0, words(&[]));
+    fixture.event_handlers.namespace(&Change { before: namespace("2", "x"), after: namespace("3", "y") });
+    assert_eq!(fixture.triggered().0, words(&["a"]));
+}
+
+/// A binding that was reconciled at its generation.
+fn settled(policy: &str, sync: Option<&str>) -> Arc<SecretBinding> {
+    let object = json!({
+        "apiVersion": "tidelock.dev/v1alpha1", "kind": "SecretBinding",
+        "metadata": {
+            "namespace": "shop", "name": "a", "generation": 1, "annotations": {"tidelock.dev/sync": sync},
+        },
+        "spec": {"sourceRef": {"name": "dev"}, "outOfSyncPolicy": policy},
+        "status": {"observedGeneration": 1, "lastHandledSync": "monday"},
+    });
+    let mut object = object;
+    if sync.is_none() {
+        object["metadata"].as_object_mut().expect("metadata").remove("annotations");
+    }
+    Arc::new(serde_json::from_value(object).expect("a binding"))
+}
+
+#[test]
+fn what_is_new_or_changes_goes_ahead_of_what_only_falls_behind_or_is_listed_again() {
+    use ChangeKind::{Availability, Comparison, Content};
+    use Priority::{High, Low};
+    let new = binding("a", "a", 1, false);
+    let [report, degrade] = ["Report", "Degrade"].map(|policy| settled(policy, None));
+    let [asked, answered] = ["tuesday", "monday"].map(|nonce| settled("Report", Some(nonce)));
+    for (binding, change, priority) in [
+        (&new, Availability, High),
+        (&new, Comparison, High),
+        (&report, Availability, Low),
+        (&report, Comparison, Low),
+        (&report, Content, High),
+        (&degrade, Comparison, High),
+        (&degrade, Availability, Low),
+        (&asked, Availability, High),
+        (&answered, Availability, Low),
+    ] {
+        let mut fixture = Fixture::new();
+        fixture.binding(None, Some(binding));
+        fixture.priorities();
+        fixture.source_changes(change);
+        assert_eq!(fixture.priorities(), [priority], "{change:?}: {binding:?}");
+    }
+}
+
+#[test]
+fn a_binding_that_is_listed_at_the_start_is_a_resync_and_an_edit_or_a_question_is_none() {
+    let mut fixture = Fixture::new();
+    let first = settled("Report", None);
+    fixture.binding(None, Some(&first));
+    assert_eq!(fixture.priorities(), [Priority::Low]);
+    fixture.binding(Some(&first), Some(&settled("Report", Some("tuesday"))));
+    assert_eq!(fixture.priorities(), [Priority::High]);
+}
+
+#[test]
+fn a_secret_that_changes_or_goes_is_urgent_and_one_that_is_listed_is_not() {
+    let mut fixture = Fixture::new();
+    fixture.binding(None, Some(&settled("Report", None)));
+    fixture.priorities();
+    let secret = |version: &str| {
+        let object = json!({"metadata": {"namespace": "shop", "name": "a", "resourceVersion": version}});
+        Some(Arc::new(serde_json::from_value::<PartialObjectMeta<Secret>>(object).expect("a secret")))
+    };
+    fixture.event_handlers.secret(&Change { before: None, after: secret("1") });
+    fixture.event_handlers.secret(&Change { before: secret("1"), after: secret("2") });
+    fixture.event_handlers.secret(&Change { before: secret("2"), after: None });
+    assert_eq!(fixture.priorities(), [Priority::Low, Priority::High, Priority::High]);
+}

@@ -1,0 +1,129 @@
+//! Who gets a permit, and who waits for one.
+
+use super::*;
+
+/// Objects that run until told to end, in the order in which they began.
+#[derive(Clone, Default)]
+struct Begun(Arc<Mutex<Vec<String>>>);
+
+impl Begun {
+    fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn low_priority_waits_for_its_few_permits_and_high_priority_goes_past_it() {
+    let names = ["low-0", "low-1", "low-2", "low-3", "high", "raised"];
+    let (mut queue, send, _writer) = queue(&names);
+    // The same objects, asked for otherwise.
+    let (again, requests) = mpsc::unbounded_channel();
+    drop(send);
+    queue.requests = requests;
+    queue.limits = PermitLimits::new(4, 2);
+    let (stop, begun) = (queue.stop.clone(), Begun::default());
+    let work = queue.work({
+        let begun = begun.clone();
+        move |object: Arc<ConfigMap>| {
+            begun.0.lock().unwrap().push(object.metadata.name.clone().unwrap_or_default());
+            pending::<Result<Requeue, No>>().boxed()
+        }
+    });
+    let ask = async {
+        for name in &names[..4] {
+            again.send(request(name, Priority::Low)).unwrap();
+        }
+        again.send(request("raised", Priority::Low)).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(begun.names(), ["low-0", "low-1"], "the rest waits");
+        again.send(request("high", Priority::High)).unwrap();
+        again.send(request("raised", Priority::High)).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(begun.names(), ["low-0", "low-1", "high", "raised"]);
+        // The deadline ends those that run; they come again after those that waited.
+        sleep(DEADLINE).await;
+        assert_eq!(begun.names()[4..6], ["low-2", "low-3"], "and the one that was raised runs once");
+        stop.cancel();
+    };
+    tokio::join!(ends(work), ask);
+}
+
+#[tokio::test(start_paused = true)]
+async fn to_wait_for_a_permit_is_not_to_be_late_and_a_stop_ends_the_wait() {
+    let (mut queue, _send, _writer) = queue(&["one", "two", "three"]);
+    queue.limits = PermitLimits::new(1, 1);
+    let (stop, metrics, begun) = (queue.stop.clone(), Arc::clone(&queue.metrics), Begun::default());
+    let work = queue.work({
+        let (stop, begun) = (stop.clone(), begun.clone());
+        move |object: Arc<ConfigMap>| {
+            begun.0.lock().unwrap().push(object.metadata.name.clone().unwrap_or_default());
+            let (stop, is_second) = (stop.clone(), begun.names().len() == 2);
+            async move {
+                sleep(DEADLINE.mul_f64(0.9)).await;
+                if is_second {
+                    stop.cancel();
+                }
+                Ok::<_, No>(Requeue::OnChange)
+            }
+            .boxed()
+        }
+    });
+    ends(work).await;
+    assert_eq!(begun.names(), ["one", "two"], "the third had no permit yet");
+    assert!(!metrics.to_text().contains("Timeout"), "{}", metrics.to_text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_leaves_room_for_others() {
+    let (mut queue, _send, _writer) = queue(&["dev-0", "dev-1", "dev-2", "dev-3", "other"]);
+    queue.limits = PermitLimits::new(4, 1);
+    queue.permit_key = |object| object.metadata.name.clone().unwrap_or_default().replace(char::is_numeric, "");
+    let (stop, begun) = (queue.stop.clone(), Begun::default());
+    let work = queue.work({
+        let (stop, begun) = (stop.clone(), begun.clone());
+        move |object: Arc<ConfigMap>| {
+            begun.0.lock().unwrap().push(object.metadata.name.clone().unwrap_or_default());
+            let stop = stop.clone();
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                stop.cancel();
+                Ok::<_, No>(Requeue::OnChange)
+            }
+            .boxed()
+        }
+    });
+    ends(work).await;
+    let mut begun = begun.names();
+    begun.sort();
+    assert_eq!(begun, ["dev-0", "dev-1", "dev-2", "other"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_was_deleted_while_it_waited_does_not_run_and_costs_nobody_a_permit() {
+    let (mut queue, _send, mut writer) = queue(&["first", "gone", "last"]);
+    queue.limits = PermitLimits::new(1, 1);
+    let (stop, begun) = (queue.stop.clone(), Begun::default());
+    let gone = queue.store.get(&ObjectRef::new("gone")).unwrap();
+    let work = queue.work({
+        let (stop, begun) = (stop.clone(), begun.clone());
+        move |object: Arc<ConfigMap>| {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            begun.0.lock().unwrap().push(name.clone());
+            let stop = stop.clone();
+            async move {
+                sleep(Duration::from_secs(1)).await;
+                if name == "last" {
+                    stop.cancel();
+                }
+                Ok::<_, No>(Requeue::OnChange)
+            }
+            .boxed()
+        }
+    });
+    let delete = async {
+        sleep(Duration::from_millis(500)).await;
+        writer.apply_watcher_event(&Event::Delete((*gone).clone()));
+    };
+    tokio::join!(ends(work), delete);
+    assert_eq!(begun.names(), ["first", "last"]);
+}
