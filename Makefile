@@ -1,7 +1,8 @@
 # Everything that is built, tested and shown. `make` alone says what there is.
 #
-# What takes long to make is kept in $(CACHE), outside the clone, so that a fresh clone finds it: the Kubernetes programs
-# that tests run on, compiled dependencies (one folder for each Cargo.lock and toolchain), and cargo tools.
+# cargo builds where it always does, in ./target or CARGO_TARGET_DIR, so that make, plain cargo and an editor share what
+# is compiled. What no clone should build again is kept in $(CACHE): the Kubernetes programs that tests run on, and
+# cargo tools.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,8 +10,8 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 CACHE := $(or $(TIDELOCK_CACHE),$(HOME)/.cache/tidelock)
-LOCKED := $(shell cat Cargo.lock rust-toolchain.toml | sha256sum | cut -c1-12)
-export CARGO_TARGET_DIR ?= $(CACHE)/target/$(LOCKED)
+# Asked of cargo, when a recipe needs it: a person may have set it in the environment or in cargo's configuration.
+TARGET_DIR = $(or $(shell cargo metadata --locked --no-deps --format-version 1 | sed -E 's/.*"target_directory":"([^"]*)".*/\1/'),target)
 
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-tools/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
@@ -24,25 +25,21 @@ help: ## this list
 	@echo
 	@echo 'The logs of the servers that tests ran on stay in /tmp with TIDELOCK_E2E_KEEP=1.'
 
-.PHONY: target-dir
-target-dir: ## prints the folder that make has cargo build in, to export as CARGO_TARGET_DIR
-	@echo "$$CARGO_TARGET_DIR"
-
 .PHONY: demo
 demo: check ## shows what Tidelock does, on a control plane and a database of its own; KEEP=1 leaves it running, CLUSTER=current uses your cluster
 	@[ '$(CLUSTER)' = current ] || e2e/tools/build $(DEMO_TOOLS) >/dev/null
 	@e2e/tools/postgres >/dev/null
 	@cargo build --locked --bin tidelock --example demo
-	@TIDELOCK_BIN="$$CARGO_TARGET_DIR/debug/tidelock" TIDELOCK_DEMO_KEEP='$(KEEP)' TIDELOCK_DEMO_CLUSTER='$(CLUSTER)' \
-		"$$CARGO_TARGET_DIR/debug/examples/demo"
+	@TIDELOCK_BIN='$(TARGET_DIR)/debug/tidelock' TIDELOCK_DEMO_KEEP='$(KEEP)' TIDELOCK_DEMO_CLUSTER='$(CLUSTER)' \
+		'$(TARGET_DIR)/debug/examples/demo'
 
 # What fails soonest comes first.
 .PHONY: test
 test: check fmt-check lint deny crds-check chart test-all ## everything that has to pass: format, lints, licences, definitions, chart, all tests
 
 .PHONY: test-fast
-test-fast: ours ## the tests that need no server
-	cargo test --locked --lib --bins
+test-fast: ## the tests that need no server
+	cargo test --locked --lib
 
 # The tests wait for servers most of the time, so more run at once than there are cores.
 export RUST_TEST_THREADS ?= 8
@@ -60,18 +57,8 @@ bench: check tools ## the numbers in docs/performance.md, measured here
 	cargo bench --locked --bench e2e
 
 .PHONY: check
-check: ours
+check:
 	@e2e/tools/check
-
-# Cargo tells what is fresh by times, and by paths within the checkout: in a folder that another checkout has built into, it
-# would take that one's programs for this one's. Dependencies are the same for all.
-.PHONY: ours
-ours:
-	@owner="$$CARGO_TARGET_DIR/checkout"; \
-	if [ -d "$$CARGO_TARGET_DIR" ] && [ "$$(cat "$$owner" 2>/dev/null)" != '$(CURDIR)' ]; then \
-		for profile in dev release; do cargo clean --quiet --locked --package tidelock --profile $$profile; done; \
-	fi; \
-	mkdir -p "$$CARGO_TARGET_DIR"; echo '$(CURDIR)' >"$$owner"
 
 .PHONY: tools
 tools: check ## builds the Kubernetes programs and gets PostgreSQL and a pooler, where they are missing
@@ -88,7 +75,7 @@ fmt-check:
 	cargo fmt --check
 
 .PHONY: lint
-lint: ours ## clippy on everything, warnings are errors
+lint: ## clippy on everything, warnings are errors
 	cargo clippy --locked --all-targets -- -D warnings
 
 .PHONY: deny
@@ -106,14 +93,14 @@ $(CARGO_DENY):
 
 # The tests that compare generated files with the types write them when they are asked to.
 .PHONY: crds
-crds: ours ## writes crds/ and what else is generated from the types
+crds: ## writes crds/ and what else is generated from the types
 	UPDATE_GENERATED=1 cargo test --locked --lib checked_in
 
 # Built with the tests, which need the command too: alone, its dependencies would be compiled with other features.
 .PHONY: crds-check
 crds-check:
 	cargo test --locked --no-run
-	@diff -u <(awk 'FNR == 1 && NR > 1 { print "---" } { print }' crds/*.yaml) <("$$CARGO_TARGET_DIR/debug/tidelock" crd) | head -n 40 || \
+	@diff -u <(awk 'FNR == 1 && NR > 1 { print "---" } { print }' crds/*.yaml) <('$(TARGET_DIR)/debug/tidelock' crd) | head -n 40 || \
 		{ echo 'crds/ is not what `tidelock crd` prints: run `make crds`' >&2; exit 1; }
 
 # Once for each way of installing it that charts/tidelock/ci shows.
@@ -127,5 +114,6 @@ chart: ## lints and renders the chart
 	done
 
 .PHONY: clean
-clean: ## removes compiled dependencies of other versions of Cargo.lock from the cache
-	find $(CACHE)/target -mindepth 1 -maxdepth 1 ! -name '$(LOCKED)' -exec rm -rf {} +
+clean: ## removes what was compiled here, and what .ci/run keeps for all clones
+	cargo clean
+	rm -rf $(CACHE)/target

@@ -10,6 +10,8 @@ pub mod cli;
 pub mod controller;
 pub mod core;
 pub mod crypto;
+#[cfg(test)]
+mod glossary;
 pub mod registry;
 pub mod server;
 pub mod telemetry;

@@ -9,22 +9,21 @@ use tokio::sync::mpsc;
 
 use super::metrics::{Metrics, Verb};
 
-/// Most Events that wait to be sent; what is more is dropped, as a status says the same.
+/// How many Events may wait to be sent. More are dropped: the object's status says the same.
 const WAITING_MAX: usize = 1_024;
 
-/// Longest note that the API server takes, in bytes.
+/// The longest note that the API server accepts, in bytes.
 const NOTE_MAX: usize = 1_024;
 
-/// Whether somebody should have a look.
+/// The two types of Event that Kubernetes has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Severity {
-    /// Good news.
+pub(crate) enum Severity {
     Normal,
-    /// Somebody should have a look.
+    /// Somebody should look at it.
     Warning,
 }
 
-/// Sends Events, one after the other and beside the reconciles, which never wait for one. Cheap to clone.
+/// Sends Events one after the other, in a task of its own, so that no reconcile waits for one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Events {
     queue: mpsc::Sender<(Event, ObjectReference)>,
@@ -32,17 +31,19 @@ pub struct Events {
 }
 
 impl Events {
-    /// The sender, and the task that does the sending: it ends when every sender is gone and all has been sent.
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send + 'static) {
+    /// Gives the sender, and the task that sends. The task ends when every sender is dropped and the queue is empty.
+    pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
         let recorder = Recorder::new(client, Reporter::from("tidelock"));
         (Self { queue, metrics: Arc::clone(&metrics) }, send(recorder, waiting, metrics))
     }
 
-    /// Tells of a transition; only of one, never that all is as before. `reason` is one of the closed table's or a verb
-    /// in the past such as `Repaired`, `action` what the operator did, and `note` never has a value. Equal Events
-    /// about one object become a series.
-    pub fn emit(
+    /// Queues an Event about a transition. Nobody calls it to say that nothing changed.
+    ///
+    /// `reason` is one of the conditions' reasons, or a past tense such as `Repaired`; `action` is what the operator
+    /// did; `note` never has the value of a secret, and is cut to 1,024 bytes. The API server makes a series of equal
+    /// Events about one object.
+    pub(crate) fn emit(
         &self,
         about: ObjectReference,
         severity: Severity,

@@ -1,4 +1,4 @@
-//! Whether a task still goes round.
+//! How `/livez` knows that a task's loop still runs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The pulse of one task: it beats with every round. Cheap to clone.
+/// Set by one task in each round of its loop. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Heartbeat {
     start: Instant,
@@ -21,15 +21,14 @@ impl Default for Heartbeat {
 }
 
 impl Heartbeat {
-    /// Another round was done.
-    pub fn beat(&self) {
+    pub(crate) fn beat(&self) {
         let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last.store(now, Ordering::Relaxed);
     }
 
     /// How long ago the last beat was; before the first, how long ago this was made.
     #[must_use]
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.start.elapsed().saturating_sub(Duration::from_millis(self.last.load(Ordering::Relaxed)))
     }
 }

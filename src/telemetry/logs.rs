@@ -1,4 +1,4 @@
-//! Logs: text for people, JSON for machines, and never a value.
+//! Logs: text for people, JSON for machines, and never the value of a secret.
 
 use std::io::IsTerminal;
 
@@ -8,24 +8,24 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
 
-/// In what form log lines are written.
+/// The form of log lines.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
     #[default]
     Auto,
-    /// One JSON object a line.
+    /// One JSON object for each line.
     Json,
-    /// For reading.
+    /// Lines for reading.
     Text,
 }
 
 /// Starts logging to standard error, by the directives of `RUST_LOG` or at `info`. Once per process.
 ///
-/// `RUST_LOG` can make this program talk in every detail, but no library: see [`may_be_logged`].
+/// `RUST_LOG` raises the detail of this program's own lines, not of libraries': see [`may_be_logged`].
 ///
 /// # Errors
-/// Where the process has a subscriber already.
+/// If the process has a subscriber already.
 pub fn init(format: LogFormat) -> Result<(), TryInitError> {
     let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let filter = wanted.and(filter_fn(may_be_logged));
@@ -35,7 +35,7 @@ pub fn init(format: LogFormat) -> Result<(), TryInitError> {
         LogFormat::Text => false,
     };
     let lines = fmt::layer().with_writer(std::io::stderr);
-    // Spans are the libraries': they would say twice, in their own words, which object a line names already.
+    // Without spans: only libraries open them, and they repeat which object a line is about.
     let lines = if json {
         lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     } else {
@@ -44,12 +44,13 @@ pub fn init(format: LogFormat) -> Result<(), TryInitError> {
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()
 }
 
-/// Whether a line may be written at all, whatever anybody asks for: those of this program, and of libraries those at
-/// `info` and above.
+/// Whether a line may be written at all, whatever `RUST_LOG` says: every line of this program, and those of libraries
+/// at `info` and above.
 ///
-/// Below that, libraries print what passes through them: tokio-postgres its statements' parameters (ciphertext, when a
-/// person's command writes), kube the API server's answers that it cannot read and every error answer whole, h2 and
-/// rustls frames and handshakes. None of that is ours to vouch for, and a release of theirs may print more.
+/// Below `info`, libraries print the data that passes through them: tokio-postgres the parameters of statements (with
+/// ciphertext in them, where a command writes), kube every error answer of the API server and every answer that it
+/// cannot decode, h2 and rustls frames and handshakes. We cannot promise what is in there, and their next release may
+/// print more.
 fn may_be_logged(line: &Metadata<'_>) -> bool {
     let of_ours = line.target() == "tidelock" || line.target().starts_with("tidelock::");
     of_ours || *line.level() <= Level::INFO

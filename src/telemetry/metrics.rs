@@ -1,5 +1,5 @@
-//! What can be counted. No label ever has a value of a secret, a key or an object's name: each comes from a closed
-//! list, so that a large cluster has as many series as a small one.
+//! The operator's metrics. A label is never a secret, a key or an object's name: each comes from a closed list, so that a
+//! large cluster has as many series as a small one.
 
 use std::time::Duration;
 
@@ -11,33 +11,28 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-/// Bounds of the sync latency's buckets, in seconds.
+/// Upper bounds of the buckets, in seconds.
 const LATENCY: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
 
-/// Bounds of a reconcile's duration, in seconds.
+/// Upper bounds of the buckets, in seconds.
 const DURATION: [f64; 10] = [0.000_1, 0.001, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
 
-/// How a reconcile or a question to the registry ended.
+/// How a reconcile, a poll or the reading of a snapshot ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum ReconcileResult {
-    /// To its end.
+pub(crate) enum ReconcileResult {
     Ok,
-    /// With an error.
     Error,
-    /// Not within its time.
+    /// It passed its deadline.
     Timeout,
 }
 
-/// What was asked of the API server.
+/// The verb of a request to the API server, as Kubernetes names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Verb {
-    /// A new object.
+pub(crate) enum Verb {
     Create,
-    /// A whole object in place of another.
+    /// Replaces the whole object.
     Update,
-    /// A part of an object.
     Patch,
-    /// No object any more.
     Delete,
 }
 
@@ -128,48 +123,46 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// A reconcile of an object of that kind ended.
-    pub fn reconciled(&self, kind: &str, result: ReconcileResult, took: Duration) {
+    /// Counts a reconcile of an object of that kind.
+    pub(crate) fn reconciled(&self, kind: &str, result: ReconcileResult, took: Duration) {
         self.reconciles.get_or_create(&Reconciled { kind: kind.to_owned(), result }).inc();
         self.durations.get_or_create(&OfKind { kind: kind.to_owned() }).observe(took.as_secs_f64());
     }
 
-    /// A request that writes was sent; `resource` in plural, as in a path, such as `secrets` or
-    /// `secretbindings/status`.
-    pub fn wrote(&self, resource: &'static str, verb: Verb) {
+    /// Counts a write that was sent. `resource` is the plural, as in a path: `secrets`, `secretbindings/status`.
+    pub(crate) fn wrote(&self, resource: &'static str, verb: Verb) {
         self.writes.get_or_create(&Written { resource, verb }).inc();
     }
 
-    /// A poll ended.
-    pub fn polled(&self, result: ReconcileResult) {
+    /// Counts a poll of the registry.
+    pub(crate) fn polled(&self, result: ReconcileResult) {
         self.polls.get_or_create(&Asked { result }).inc();
     }
 
-    /// A snapshot was read, or not.
-    pub fn read(&self, result: ReconcileResult) {
+    /// Counts an attempt to read a snapshot.
+    pub(crate) fn read(&self, result: ReconcileResult) {
         self.snapshots.get_or_create(&Asked { result }).inc();
     }
 
-    /// A Secret was written that long after the change in the registry that it delivers.
-    pub fn synced(&self, latency: Duration) {
+    /// Records how long after the change in the registry its Secret was written.
+    pub(crate) fn synced(&self, latency: Duration) {
         self.latency.observe(latency.as_secs_f64());
     }
 
-    /// An Event was not sent.
-    pub fn event_dropped(&self) {
+    pub(crate) fn event_dropped(&self) {
         self.events_dropped.inc();
     }
 
-    /// How many sources are in each state; whoever asks for the metrics counts.
-    pub fn set_sources(&self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
+    /// Sets how many sources are in each state. Counted when the metrics are asked for, not as they change.
+    pub(crate) fn set_sources(&self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
         self.sources.clear();
         for (state, count) in counts {
             self.sources.get_or_create(&InState { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 
-    /// How many objects of which kind have which reason at `Ready`; whoever asks for the metrics counts.
-    pub fn set_objects(&self, counts: impl IntoIterator<Item = ((&'static str, String), usize)>) {
+    /// Sets how many objects have which kind and reason of `Ready`. Counted when the metrics are asked for.
+    pub(crate) fn set_objects(&self, counts: impl IntoIterator<Item = ((&'static str, String), usize)>) {
         self.objects.clear();
         for ((kind, reason), count) in counts {
             let labels = WithReason { kind, reason };
@@ -177,9 +170,9 @@ impl Metrics {
         }
     }
 
-    /// Everything in the OpenMetrics text format.
+    /// All metrics in the OpenMetrics text format.
     #[must_use]
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         let mut out = String::new();
         match text::encode(&mut out, &self.registry) {
             Ok(()) => out,

@@ -5,7 +5,9 @@ mod heartbeat;
 mod logs;
 mod metrics;
 
-pub use events::{Events, Severity};
+pub use events::Events;
+pub(crate) use events::Severity;
 pub use heartbeat::Heartbeat;
 pub use logs::{LogFormat, init as init_logs};
-pub use metrics::{Metrics, ReconcileResult, Verb};
+pub use metrics::Metrics;
+pub(crate) use metrics::{ReconcileResult, Verb};
