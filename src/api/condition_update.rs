@@ -1,4 +1,4 @@
-//! A update is what one look at the world says about one condition; `Ready` is derived from the others, here alone.
+//! A condition update is what one reconcile says about one condition; `Ready` is derived from the others, here alone.
 
 use std::fmt::Write;
 
@@ -20,7 +20,7 @@ pub struct ConditionUpdate {
 }
 
 impl ConditionUpdate {
-    /// A update in words of its own. The message names what failed, on what and why; never a value.
+    /// An update in words of its own. The message names what failed, on what and why; never a value.
     ///
     /// A reason that the table does not allow on the condition is a mistake in the caller: a panic in debug builds,
     /// `Unknown` otherwise.
@@ -31,7 +31,7 @@ impl ConditionUpdate {
         Self { condition, status: status.unwrap_or(ConditionStatus::Unknown), reason, message: message.into() }
     }
 
-    /// A update in the words of the table.
+    /// An update in the words of the table.
     #[must_use]
     pub fn plain(condition: ConditionType, reason: Reason) -> Self {
         Self::new(condition, reason, reason.entry().meaning)

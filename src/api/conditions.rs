@@ -52,7 +52,7 @@ pub fn conditions(
     conditions
 }
 
-/// Whether a status is worth writing. No time in it is set merely because it passed, so that a look that found
+/// Whether a status is worth writing. No time in it is set merely because it passed, so that a reconcile that found
 /// nothing new compares equal.
 #[must_use]
 pub fn differs<S: PartialEq>(old: Option<&S>, new: &S) -> bool {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn conditions_stand_in_one_order_whatever_the_order_of_the_verdicts() {
+    fn conditions_stand_in_one_order_whatever_the_order_of_the_updates() {
         let conditions = conditions(&[], &binding(Reason::Delivered), 1, at(10));
         assert_eq!(types(&conditions), ["Ready", "ResolvedRefs", "Delivered", "InSync"]);
         assert!(conditions.iter().all(|condition| condition.status == "True"
