@@ -159,20 +159,9 @@ impl Registry for FakeRegistry {
             if script.unreadable.contains(source) {
                 return Err(RegistryError::Inconsistent { table: "secrets", column: "key", row: "7".into() });
             }
-            Ok(Ok(Snapshot {
-                project: ProjectId(Uuid::nil()),
-                environment: EnvironmentId(Uuid::nil()),
-                version: version(script),
-                production: script.production,
-                ring: None,
-                live_secrets: Some(script.hidden_rows),
-                rows_may_be_hidden: false,
-                secrets: BTreeMap::new(),
-                tombstones: BTreeMap::new(),
-                registry: BTreeMap::new(),
-                exemptions: BTreeSet::new(),
-                hash_keys: Vec::new(),
-            }))
+            let (project, environment) = (ProjectId(Uuid::nil()), EnvironmentId(Uuid::nil()));
+            let snapshot = Snapshot::empty(project, environment, version(script), script.production);
+            Ok(Ok(Snapshot { live_secrets: Some(script.hidden_rows), ..snapshot }))
         });
         async move {
             if let Some(slow) = slow {

@@ -51,6 +51,22 @@ async fn ends(work: impl Future<Output = ()>) {
     timeout(Duration::from_mins(10), work).await.expect("it was told to stop");
 }
 
+/// Works until an object was reconciled three times, each time to be reconciled again after the pause; and the seconds at
+/// which that was.
+fn three_times(queue: TestQueue, pause: Duration) -> (impl Future<Output = ()>, Arc<Mutex<Vec<u64>>>) {
+    let (stop, began, times) = (queue.stop.clone(), Instant::now(), Arc::<Mutex<Vec<u64>>>::default());
+    let recorded = Arc::clone(&times);
+    let work = queue.work(move |_| {
+        let mut times = recorded.lock().unwrap();
+        times.push(began.elapsed().as_secs());
+        if times.len() == 3 {
+            stop.cancel();
+        }
+        async move { Ok::<_, No>(Requeue::After(pause)) }.boxed()
+    });
+    (work, times)
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_failure_or_a_panic_is_tried_again_and_keeps_nobody_else_waiting() {
     let (queue, _names, _writer) = queue(&["fails", "panics", "works"]);
@@ -124,23 +140,7 @@ async fn a_name_that_comes_while_its_object_runs_leads_to_one_more_run_and_never
 #[tokio::test(start_paused = true)]
 async fn an_action_with_a_time_leads_to_another_run_after_it() {
     let (queue, _names, _writer) = queue(&["timed"]);
-    let (stop, began) = (queue.stop.clone(), Instant::now());
-    let times = Arc::new(Mutex::new(Vec::new()));
-    let work = queue.work({
-        let (stop, times) = (stop.clone(), Arc::clone(&times));
-        move |_| {
-            let (stop, times) = (stop.clone(), Arc::clone(&times));
-            async move {
-                let mut times = times.lock().unwrap();
-                times.push(began.elapsed().as_secs());
-                if times.len() == 3 {
-                    stop.cancel();
-                }
-                Ok::<_, No>(Requeue::After(Duration::from_secs(7)))
-            }
-            .boxed()
-        }
-    });
+    let (work, times) = three_times(queue, Duration::from_secs(7));
     ends(work).await;
     assert_eq!(*times.lock().unwrap(), [0, 7, 14]);
 }
@@ -232,23 +232,7 @@ async fn pauses_grow_with_each_failure_in_a_row_and_a_success_ends_the_row() {
 #[tokio::test(start_paused = true)]
 async fn who_is_woken_before_its_time_does_not_come_again_at_that_time_and_who_is_gone_not_at_all() {
     let (queue, names, _writer) = queue(&["timed"]);
-    let (stop, began) = (queue.stop.clone(), Instant::now());
-    let times = Arc::new(Mutex::new(Vec::new()));
-    let work = queue.work({
-        let (stop, times) = (stop.clone(), Arc::clone(&times));
-        move |_| {
-            let (stop, times) = (stop.clone(), Arc::clone(&times));
-            async move {
-                let mut times = times.lock().unwrap();
-                times.push(began.elapsed().as_secs());
-                if times.len() == 3 {
-                    stop.cancel();
-                }
-                Ok::<_, No>(Requeue::After(Duration::from_mins(1)))
-            }
-            .boxed()
-        }
-    });
+    let (work, times) = three_times(queue, Duration::from_mins(1));
     let wake = async {
         sleep(Duration::from_secs(10)).await;
         for name in ["gone", "timed"] {
