@@ -77,7 +77,7 @@ impl Import {
         };
         let FileFormat::Dotenv = self.format;
         let name = file.map_or("standard input".to_owned(), |file| file.display().to_string());
-        let found = dotenv::parse(&text).map_err(|error| CliError::Usage(format!("{name}, {error}")))?;
+        let found = dotenv::parse(&text).map_err(|source| CliError::Dotenv { file: name.clone(), source })?;
         // As `secret set` has it: no binding could deliver it.
         if let Some(large) = found.iter().find(|found| found.value.len() > LARGEST_VALUE) {
             let (key, bytes) = (&large.key, large.value.len());

@@ -10,7 +10,7 @@ mod secret_value;
 mod value_hash;
 
 pub use diff::{Difference, KeyDifference, diff};
-pub use key_state::{KeyFacts, KeyState, StateCounts};
+pub use key_state::{InvalidKeyState, KeyFacts, KeyState, StateCounts};
 pub use names::{
     EnvironmentId, EnvironmentName, InvalidName, KeyName, ProjectId, ProjectName, RingName, SecretId, UserId, UserName,
     is_secret_key,

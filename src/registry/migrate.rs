@@ -7,7 +7,8 @@ use sha2::{Digest as _, Sha256};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
 
-use super::{ConnectSettings, RegistryError};
+use super::row::{decode, from_row, value};
+use super::{ConnectSettings, Explanation, RegistryError};
 
 /// The number of the newest migration that this program knows.
 pub const SCHEMA_VERSION: i32 = 7;
@@ -43,6 +44,8 @@ struct AppliedMigration {
     checksum: String,
 }
 
+from_row!(AppliedMigration, "schema_migrations", "name", [version, name, checksum]);
+
 /// The group roles, which belong to the whole server.
 const ROLES: [&str; 4] = ["tidelock_app", "tidelock_operator", "tidelock_delegate", "tidelock_definer"];
 
@@ -67,7 +70,7 @@ pub async fn pending(settings: &ConnectSettings) -> Result<Migrated, RegistryErr
 }
 
 async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, RegistryError> {
-    let failed = |error: tokio_postgres::Error| RegistryError::from_driver("migrating the registry", &error);
+    let failed = |error| RegistryError::from_driver("migrating the registry", error);
     let (mut client, connection) = settings.connect().await?;
     let connection = tokio::spawn(connection);
     let schema = settings.quoted_schema();
@@ -107,8 +110,7 @@ async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, Regist
 
 /// Applies what the schema has not had yet; answers the names.
 async fn apply_missing(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<&'static str>, RegistryError> {
-    let failed =
-        |error: tokio_postgres::Error| RegistryError::from_driver("reading which migrations were applied", &error);
+    let failed = |error| RegistryError::from_driver("reading which migrations were applied", error);
     transaction
         .batch_execute(
             "CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -120,14 +122,9 @@ async fn apply_missing(transaction: &Transaction<'_>, schema: &str) -> Result<Ve
         .await
         .map_err(failed)?;
     let history = "SELECT version, name, checksum FROM schema_migrations ORDER BY version";
-    let rows = transaction.query_typed(history, &[]).await.map_err(failed)?;
-    let applied =
-        rows.iter().map(|row| AppliedMigration { version: row.get(0), name: row.get(1), checksum: row.get(2) });
-    let missing = missing(&applied.collect::<Vec<_>>())?;
+    let missing = missing(&decode(&transaction.query_typed(history, &[]).await.map_err(failed)?)?)?;
     for (version, migration) in &missing {
-        let failed = |error: tokio_postgres::Error| {
-            RegistryError::from_driver(format!("applying migration {}", migration.name), &error)
-        };
+        let failed = |error| RegistryError::from_driver(format!("applying migration {}", migration.name), error);
         transaction.batch_execute(&migration.sql.replace("@schema@", schema)).await.map_err(failed)?;
         transaction
             .execute_typed(
@@ -152,11 +149,11 @@ fn missing(applied: &[AppliedMigration]) -> Result<Vec<(i32, &'static Migration)
             Some(applied) => {
                 let message = format!("the schema was made by another {} than this program's {name}", applied.name);
                 let hint = "use the tidelock that made it, or one released later";
-                return Err(RegistryError::Schema(format!("{message}: {hint}")));
+                return Err(RegistryError::Schema(Explanation::from(message).hint(hint)));
             }
             None if version < newest => {
                 let message = format!("the schema lacks migration {name}, though later ones were applied");
-                return Err(RegistryError::Schema(format!("{message}: restore it from a backup")));
+                return Err(RegistryError::Schema(Explanation::from(message).hint("restore it from a backup")));
             }
             None => missing.push((version, migration)),
         }
@@ -166,23 +163,23 @@ fn missing(applied: &[AppliedMigration]) -> Result<Vec<(i32, &'static Migration)
 
 /// A schema that a newer program has contracted is not for this one to touch.
 async fn refuse_older_program(transaction: &Transaction<'_>, schema: &str) -> Result<(), RegistryError> {
-    let failed = |error: tokio_postgres::Error| RegistryError::from_driver("reading the schema's version", &error);
+    let failed = |error| RegistryError::from_driver("reading the schema's version", error);
     let exists = "SELECT to_regclass($1) IS NOT NULL AS exists";
     let floor = format!("{schema}.schema_floor");
     let row = transaction.query_typed_one(exists, &[(&floor, Type::TEXT)]).await.map_err(failed)?;
-    if !row.get::<_, bool>(0) {
+    if !value(&row, "schema_floor")? {
         return Ok(());
     }
     let query = format!("SELECT oldest_writer FROM {floor}");
     let row = transaction.query_typed_one(&query, &[]).await.map_err(failed)?;
-    let oldest_writer: i32 = row.get(0);
+    let oldest_writer: i32 = value(&row, "schema_floor")?;
     if oldest_writer <= SCHEMA_VERSION {
         return Ok(());
     }
     let message = format!(
         "the schema serves writers from version {oldest_writer} on, and this program knows version {SCHEMA_VERSION}"
     );
-    Err(RegistryError::Schema(format!("{message}: use a newer tidelock")))
+    Err(RegistryError::Schema(Explanation::from(message).hint("use a newer tidelock")))
 }
 
 async fn make_roles(transaction: &Transaction<'_>) -> Result<(), RegistryError> {
@@ -208,9 +205,9 @@ async fn borrow_definer(transaction: &Transaction<'_>) -> Result<bool, RegistryE
     // anything over. Before, there is no SET to ask for.
     let query = "SELECT pg_has_role(CURRENT_USER, 'tidelock_definer', CASE
                      WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) AS is_member";
-    let failed = |error: tokio_postgres::Error| RegistryError::from_driver("migrating the registry", &error);
+    let failed = |error| RegistryError::from_driver("migrating the registry", error);
     let row = transaction.query_typed_one(query, &[]).await.map_err(failed)?;
-    if row.get::<_, bool>(0) {
+    if value(&row, "pg_roles")? {
         return Ok(false);
     }
     transaction.batch_execute("GRANT tidelock_definer TO CURRENT_USER").await.map_err(for_an_administrator)?;
@@ -218,16 +215,13 @@ async fn borrow_definer(transaction: &Transaction<'_>) -> Result<bool, RegistryE
 }
 
 fn for_an_administrator(error: tokio_postgres::Error) -> RegistryError {
-    match RegistryError::from_driver("making the group roles", &error) {
-        RegistryError::Refused { message, .. } => {
+    match RegistryError::from_driver("making the group roles", error) {
+        RegistryError::Refused(explained) => {
             let roles = ROLES.map(|role| format!("CREATE ROLE {role} NOLOGIN; ")).concat();
-            RegistryError::Refused {
-                message,
-                hint: Some(format!(
-                    "migrate as the login that owns the schema; where that may not make roles, have an administrator run once: {roles}GRANT tidelock_definer TO <this login>; \
-                     then run migrate again, and revoke that grant"
-                )),
-            }
+            RegistryError::Refused(explained.hint(format!(
+                "migrate as the login that owns the schema; where that may not make roles, have an administrator run once: {roles}GRANT tidelock_definer TO <this login>; \
+                 then run migrate again, and revoke that grant"
+            )))
         }
         other => other,
     }

@@ -42,7 +42,7 @@ impl Set {
                     .to_owned(),
             ));
         }
-        let key: KeyName = self.key.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
+        let key: KeyName = self.key.parse()?;
         let keyring = context.keyring()?;
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;

@@ -11,8 +11,9 @@ use crate::crypto::{HashCheck, HashKey, Keyring, SealContext, verify};
 
 use super::batch::Batch;
 use crate::registry::environments::Environment;
-use crate::registry::session::{Parameter, Session, Transaction, micros, time};
-use crate::registry::{RegistryError, ValueError, hash_keys};
+use crate::registry::row::{Columns, FromRow, from_row, micros};
+use crate::registry::session::{Parameter, Session, Transaction};
+use crate::registry::{Explanation, RegistryError, ValueError, hash_keys};
 
 /// The registry times that a writer has looked at. A follow answers these and no later ones, so that a change that
 /// lands between look and follow leaves the follower stale.
@@ -61,13 +62,57 @@ pub struct WriteOptions<'a> {
     pub reason: &'a str,
 }
 
-/// A live row as the project's mutex holds it still.
+struct RegisteredTime {
+    key: String,
+    last_updated_at: RegistryTime,
+}
+
+from_row!(RegisteredTime, "project_secret_registry", "key", [key, last_updated_at]);
+
+/// What a value is written over. Stands still, as the project's mutex is held.
+struct Current {
+    /// The live row, where there is one.
+    live: Option<Live>,
+    /// The key's time in the registry, where it is registered and not retired.
+    registered: Option<RegistryTime>,
+}
+
 struct Live {
     id: SecretId,
     version: i64,
     value_hash: String,
-    updated_at: Option<RegistryTime>,
+    updated_at: RegistryTime,
 }
+
+impl FromRow for Current {
+    fn from_row(row: &Row) -> Result<Self, RegistryError> {
+        let columns = Columns::new(row, "secrets", "key");
+        let live = match columns.get("id")? {
+            None => None,
+            Some(id) => Some(Live {
+                id,
+                version: columns.get("version")?,
+                value_hash: columns.get("value_hash")?,
+                updated_at: columns.get("updated_at")?,
+            }),
+        };
+        Ok(Self { live, registered: columns.get("last_updated_at")? })
+    }
+}
+
+struct Before {
+    ring: RingName,
+    audit_position: i64,
+}
+
+from_row!(Before, "environments", "ring", [ring, audit_position]);
+
+struct AuditedWrite {
+    subject: String,
+    action: String,
+}
+
+from_row!(AuditedWrite, "audit_logs", "subject", [subject, action]);
 
 impl Session {
     /// What the registry says of keys now: the look before a write; `keys` empty: of all of them. Keys that it does not
@@ -77,15 +122,16 @@ impl Session {
         environment: &Environment,
         keys: &[KeyName],
     ) -> Result<ObservedTimes, RegistryError> {
-        let work = self.reading("looking at the registry").await?;
+        let transaction = self.reading("looking at the registry").await?;
         let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
         let sql = format!(
-            "SELECT key_name, {} FROM project_secret_registry
+            "SELECT key_name AS key, {} AS last_updated_at FROM project_secret_registry
              WHERE project_id = $1 AND (cardinality($2::text[]) = 0 OR key_name IN (SELECT unnest($2::text[]))) AND retired_at IS NULL",
             micros("last_updated_at")
         );
-        let rows = work.rows(&sql, &[(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)]).await?;
-        Ok(ObservedTimes(rows.iter().filter_map(|row| Some((row.get(0), time(row, 1)?))).collect()))
+        let parameters: [Parameter<'_>; 2] = [(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)];
+        let times: Vec<RegisteredTime> = transaction.all(&sql, &parameters).await?;
+        Ok(ObservedTimes(times.into_iter().map(|time| (time.key, time.last_updated_at)).collect()))
     }
 
     /// Writes values in one transaction, sealed under the project's mutex for the rows that they become.
@@ -100,17 +146,16 @@ impl Session {
         options: WriteOptions<'_>,
     ) -> Result<Vec<(String, WriteOutcome)>, ValueError> {
         environment.require_writable()?;
-        let (work, project) = self.changing("writing secrets", &environment.project_name, options.reason).await?;
-        let (ring, position) = ring_and_audit_position(&work, environment).await?;
-        let hash_key = hash_keys::for_writing(&work, keyring, project, &ring).await?;
-        let rows = live_rows(&work, project, environment, values).await?;
+        let (transaction, project) =
+            self.changing("writing secrets", &environment.project_name, options.reason).await?;
+        let Before { ring, audit_position } = before(&transaction, environment).await?;
+        let hash_key = hash_keys::for_writing(&transaction, keyring, project, &ring).await?;
+        let current = current(&transaction, project, environment, values).await?;
 
         let (mut inserts, mut updates) = (Batch::default(), Batch::default());
         let mut written: BTreeMap<String, WriteOutcome> = BTreeMap::new();
-        for ((key, value), row) in values.iter().zip(&rows) {
-            let live = live(row);
-            let registered = time(row, 5);
-            let behind = |live: &Live| live.updated_at < registered;
+        for ((key, value), Current { live, registered }) in values.iter().zip(current) {
+            let behind = |live: &Live| Some(live.updated_at) < registered;
             let equal = live.as_ref().is_some_and(|live| is_equal(value, &live.value_hash, &hash_key));
             let answers = answer(key, options, registered, live.as_ref().is_some_and(|live| !behind(live)), equal)?;
             let target = SealTarget { keyring, ring: &ring, environment, project };
@@ -131,13 +176,11 @@ impl Session {
                 }
             }
         }
-        inserts.insert(&work, project, environment).await?;
-        updates.update(&work, environment).await?;
-        for (key, write) in audited(&work, project, environment, position).await? {
-            written.insert(key, write);
-        }
+        inserts.insert(&transaction, project, environment).await?;
+        updates.update(&transaction, environment).await?;
+        written.extend(audited(&transaction, project, environment, audit_position).await?);
         if !options.dry_run {
-            work.commit().await?;
+            transaction.commit().await?;
         }
         Ok(written.into_iter().collect())
     }
@@ -160,15 +203,18 @@ fn answer(
         return Ok(None);
     }
     match (observed, registered) {
-        (Some(_), Some(_)) if in_sync => Err(RegistryError::Refused {
-            message: format!("{key} is in sync here, so there is nothing to follow, and the value is another"),
-            hint: Some("leave out --follow to change it, which lets the other environments know".to_owned()),
-        }),
+        (Some(_), Some(_)) if in_sync => Err(RegistryError::Refused(
+            Explanation::from(format!(
+                "{key} is in sync here, so there is nothing to follow, and the value is another"
+            ))
+            .hint("leave out --follow to change it, which lets the other environments know"),
+        )),
         (Some(observed), Some(_)) => Ok(Some(observed)),
         (None, None) => Ok(None),
-        _ => Err(RegistryError::Conflict(format!(
-            "{key} was defined or retired since the look; look again, then repeat"
-        ))),
+        _ => Err(RegistryError::Conflict(
+            Explanation::from(format!("{key} was defined or retired since it was read"))
+                .hint("read again, then repeat"),
+        )),
     }
 }
 
@@ -176,36 +222,24 @@ fn is_equal(value: &SecretValue, stored: &str, hash_key: &HashKey) -> bool {
     stored.parse::<ValueHash>().is_ok_and(|stored| verify(value, &stored, Some(hash_key)) == HashCheck::Matches)
 }
 
-async fn ring_and_audit_position(
-    work: &Transaction<'_>,
-    environment: &Environment,
-) -> Result<(RingName, i64), RegistryError> {
-    let row = work
-        .one(
-            "SELECT ring, (SELECT coalesce(max(position), 0) FROM audit_logs WHERE chain = $2) FROM environments WHERE id = $1",
-            &[(&environment.id.0, Type::UUID), (&environment.project.0, Type::UUID)],
-        )
-        .await?;
-    let ring: String = row.get(0);
-    let ring = ring.parse().map_err(|_| RegistryError::Inconsistent {
-        table: "environments",
-        column: "ring",
-        row: environment.name.clone(),
-    })?;
-    Ok((ring, row.get(1)))
+async fn before(transaction: &Transaction<'_>, environment: &Environment) -> Result<Before, RegistryError> {
+    let sql = "SELECT ring, (SELECT coalesce(max(position), 0) FROM audit_logs WHERE chain = $2) AS audit_position
+               FROM environments WHERE id = $1";
+    let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&environment.project.0, Type::UUID)];
+    transaction.one(sql, &parameters).await
 }
 
 /// One row for each value, in their order.
-async fn live_rows(
-    work: &Transaction<'_>,
+async fn current(
+    transaction: &Transaction<'_>,
     project: ProjectId,
     environment: &Environment,
     values: &[(KeyName, SecretValue)],
-) -> Result<Vec<Row>, RegistryError> {
+) -> Result<Vec<Current>, RegistryError> {
     let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
     // One look-up by index for each key, whatever the planner believes about a table that has just grown.
     let sql = format!(
-        "SELECT k.key, s.id, s.version, s.value_hash, {}, {}
+        "SELECT k.key, s.id, s.version, s.value_hash, {} AS updated_at, {} AS last_updated_at
          FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
          LEFT JOIN LATERAL (
              SELECT id, version, value_hash, updated_at FROM secrets
@@ -219,12 +253,7 @@ async fn live_rows(
     );
     let parameters: [Parameter<'_>; 3] =
         [(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)];
-    work.rows(&sql, &parameters).await
-}
-
-fn live(row: &Row) -> Option<Live> {
-    let id: Option<Uuid> = row.get(1);
-    Some(Live { id: SecretId(id?), version: row.get(2), value_hash: row.get(3), updated_at: time(row, 4) })
+    transaction.all(&sql, &parameters).await
 }
 
 struct SealTarget<'a> {
@@ -245,33 +274,31 @@ impl SealTarget<'_> {
         };
         self.keyring
             .seal(self.ring, &context, value)
-            .map_err(|error| ValueError::Seal { what: format!("{key} for {}", self.environment.name), error })
+            .map_err(|source| ValueError::Seal { what: format!("{key} for {}", self.environment.name), source })
     }
 }
 
 /// What this transaction's audit rows say about one environment.
 async fn audited(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     project: ProjectId,
     environment: &Environment,
     after: i64,
 ) -> Result<Vec<(String, WriteOutcome)>, RegistryError> {
-    let rows = work
-        .rows(
-            "SELECT subject, action FROM audit_logs WHERE chain = $1 AND position > $2 AND environment_id = $3
-             ORDER BY position",
-            &[(&project.0, Type::UUID), (&after, Type::INT8), (&environment.id.0, Type::UUID)],
-        )
-        .await?;
-    let writes = rows.iter().filter_map(|row| {
-        let write = match row.get(1) {
+    let sql = "SELECT subject, action FROM audit_logs WHERE chain = $1 AND position > $2 AND environment_id = $3
+               ORDER BY position";
+    let parameters: [Parameter<'_>; 3] =
+        [(&project.0, Type::UUID), (&after, Type::INT8), (&environment.id.0, Type::UUID)];
+    let rows: Vec<AuditedWrite> = transaction.all(sql, &parameters).await?;
+    let writes = rows.into_iter().filter_map(|row| {
+        let write = match row.action.as_str() {
             "secret.create" => WriteOutcome::Created,
             "secret.update" => WriteOutcome::Changed,
             "secret.follow" => WriteOutcome::Followed,
             "secret.confirm" => WriteOutcome::Confirmed,
             _ => return None,
         };
-        Some((row.get(0), write))
+        Some((row.subject, write))
     });
     Ok(writes.collect())
 }
