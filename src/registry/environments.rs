@@ -14,30 +14,25 @@ use super::{Explanation, RegistryError, ValueError, hash_keys};
 /// An environment as its project names it, and what the acting user may do there.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    /// Its project.
-    pub project: ProjectId,
-    /// Its project's name.
-    pub project_name: String,
-    /// `environments.id`.
-    pub id: EnvironmentId,
-    /// Its name.
-    pub name: String,
-    /// Whether it is the project's production environment.
-    pub production: bool,
-    /// Whether the acting user may read its secrets.
-    pub readable: bool,
-    /// Whether the acting user may write its secrets.
-    pub writable: bool,
+    pub(crate) project: ProjectId,
+    pub(crate) project_name: String,
+    pub(crate) id: EnvironmentId,
+    pub(crate) name: String,
+    pub(crate) production: bool,
+    /// Whether the acting user may read secrets here.
+    pub(crate) readable: bool,
+    /// Whether the acting user may write secrets here.
+    pub(crate) writable: bool,
 }
 
 impl Environment {
     /// Refuses, in words, a user who may not read here.
-    pub fn require_readable(&self) -> Result<(), RegistryError> {
+    pub(crate) fn require_readable(&self) -> Result<(), RegistryError> {
         if self.readable { Ok(()) } else { Err(self.refused("read")) }
     }
 
     /// Refuses, in words, a user who may not write here: a policy alone would answer that nothing was there to change.
-    pub fn require_writable(&self) -> Result<(), RegistryError> {
+    pub(crate) fn require_writable(&self) -> Result<(), RegistryError> {
         if self.writable { Ok(()) } else { Err(self.refused("write")) }
     }
 
@@ -53,46 +48,34 @@ impl Environment {
     }
 }
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedEnvironment {
-    /// Its name.
-    pub name: String,
-    /// Whether it is production.
-    pub production: bool,
-    /// The ring that its values are sealed under.
-    pub ring: String,
-    /// How many live secrets it has.
-    pub live_secrets: i64,
-    /// The project's revision at which its live values last changed.
-    pub revision: i64,
-    /// When it was created.
-    pub created_at: Option<RegistryTime>,
+#[derive(Debug)]
+pub(crate) struct ListedEnvironment {
+    pub(crate) name: String,
+    pub(crate) production: bool,
+    pub(crate) ring: String,
+    pub(crate) live_secrets: i64,
+    /// The project's revision at which the live values here last changed.
+    pub(crate) revision: i64,
+    pub(crate) created_at: Option<RegistryTime>,
 }
 
 from_row!(ListedEnvironment, "environments", "name", [name, production, ring, live_secrets, revision, created_at]);
 
-/// An environment to be made.
-#[derive(Debug, Clone)]
-pub struct NewEnvironment {
-    /// Its name.
-    pub name: EnvironmentName,
-    /// Whether it is production.
-    pub production: bool,
-    /// Its ring; absent: `production` for production, else `default`.
-    pub ring: Option<RingName>,
+#[derive(Debug)]
+pub(crate) struct NewEnvironment {
+    pub(crate) name: EnvironmentName,
+    pub(crate) production: bool,
+    /// `None`: `production` for production, else `default`.
+    pub(crate) ring: Option<RingName>,
 }
 
-/// An environment that was made.
-#[derive(Debug, Clone)]
-pub struct CreatedEnvironment {
-    /// `environments.id`.
-    pub id: EnvironmentId,
-    /// Its ring.
-    pub ring: String,
+#[derive(Debug)]
+pub(crate) struct CreatedEnvironment {
+    pub(crate) id: EnvironmentId,
+    pub(crate) ring: String,
     /// Whether the project's hashing key can be opened by who holds just that ring. Where not, the first write here
     /// by someone who holds an older ring of the project as well makes it so.
-    pub hash_key_sealed: bool,
+    pub(crate) hash_key_sealed: bool,
 }
 
 impl Session {
@@ -107,7 +90,10 @@ impl Session {
     }
 
     /// The environments of a project that are not deleted, by name.
-    pub async fn environments(&mut self, project: &ProjectName) -> Result<Vec<ListedEnvironment>, RegistryError> {
+    pub(crate) async fn environments(
+        &mut self,
+        project: &ProjectName,
+    ) -> Result<Vec<ListedEnvironment>, RegistryError> {
         let transaction = self.reading("listing environments").await?;
         let project = transaction.project(project).await?;
         let sql = format!(
@@ -119,7 +105,7 @@ impl Session {
     }
 
     /// Makes an environment. With a keyring, the project's hashing key is sealed for its ring at once.
-    pub async fn create_environment(
+    pub(crate) async fn create_environment(
         &mut self,
         project: &ProjectName,
         new: &NewEnvironment,

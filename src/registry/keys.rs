@@ -12,7 +12,7 @@ use super::{Explanation, RegistryError};
 
 /// `project_secret_registry.tracking`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tracking {
+pub(crate) enum Tracking {
     /// A change in one environment makes the others stale.
     Tracked,
     /// Only creation, definition and retirement count.
@@ -20,9 +20,8 @@ pub enum Tracking {
 }
 
 impl Tracking {
-    /// The name, as the database has it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Tracked => "tracked",
             Self::Independent => "independent",
@@ -30,21 +29,18 @@ impl Tracking {
     }
 }
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedKey {
-    /// The key.
-    pub key: String,
+#[derive(Debug)]
+pub(crate) struct ListedKey {
+    pub(crate) key: String,
     /// `tracked` or `independent`.
-    pub tracking: String,
-    /// What it is for, if somebody said.
-    pub description: String,
-    /// When it last changed anywhere.
-    pub last_updated_at: Option<RegistryTime>,
-    /// When it was retired, if it was.
-    pub retired_at: Option<RegistryTime>,
+    pub(crate) tracking: String,
+    /// Empty where nobody has said what it is for.
+    pub(crate) description: String,
+    /// When it last changed in any environment.
+    pub(crate) last_updated_at: Option<RegistryTime>,
+    pub(crate) retired_at: Option<RegistryTime>,
     /// The environments that do not need it.
-    pub exempt: Vec<String>,
+    pub(crate) exempt: Vec<String>,
 }
 
 from_row!(
@@ -55,25 +51,22 @@ from_row!(
 );
 
 /// One key in one environment.
-#[derive(Debug, Clone)]
-pub struct StateOfKey {
-    /// The key.
-    pub key: String,
-    /// The environment.
-    pub environment: String,
-    /// Its state there.
-    pub state: KeyState,
+#[derive(Debug)]
+pub(crate) struct StateOfKey {
+    pub(crate) key: String,
+    pub(crate) environment: String,
+    pub(crate) state: KeyState,
     /// When the live secret last changed or caught up.
-    pub updated_at: Option<RegistryTime>,
-    /// When the key last changed anywhere.
-    pub last_updated_at: Option<RegistryTime>,
+    pub(crate) updated_at: Option<RegistryTime>,
+    /// When the key last changed in any environment.
+    pub(crate) last_updated_at: Option<RegistryTime>,
 }
 
 from_row!(StateOfKey, "key_states", "key", [key, environment, state, updated_at, last_updated_at]);
 
 impl Session {
     /// The keys of a project, by name, retired ones too.
-    pub async fn keys(&mut self, project: &ProjectName) -> Result<Vec<ListedKey>, RegistryError> {
+    pub(crate) async fn keys(&mut self, project: &ProjectName) -> Result<Vec<ListedKey>, RegistryError> {
         let transaction = self.reading("listing keys").await?;
         let project = transaction.project(project).await?;
         let sql = format!(
@@ -90,7 +83,7 @@ impl Session {
 
     /// The states of a project's keys, by key and environment; `keys` empty: of all of them. The same for every member,
     /// whatever they may read.
-    pub async fn key_states(
+    pub(crate) async fn key_states(
         &mut self,
         project: &ProjectName,
         keys: &[String],
@@ -109,7 +102,7 @@ impl Session {
     }
 
     /// Declares that an environment does not need keys. One that is exempt already stays so.
-    pub async fn exempt_keys(
+    pub(crate) async fn exempt_keys(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
@@ -138,7 +131,7 @@ impl Session {
     }
 
     /// Takes exemptions back.
-    pub async fn unexempt_keys(
+    pub(crate) async fn unexempt_keys(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
@@ -160,8 +153,8 @@ impl Session {
         transaction.commit().await
     }
 
-    /// Changes what is said about a key; every environment then has to look.
-    pub async fn define_key(
+    /// Changes what is said about a key, which makes it stale in every environment.
+    pub(crate) async fn define_key(
         &mut self,
         project: &ProjectName,
         key: &KeyName,
@@ -191,7 +184,7 @@ impl Session {
     }
 
     /// Ends a key in the whole project: every live secret of it is soft-deleted.
-    pub async fn retire_key(
+    pub(crate) async fn retire_key(
         &mut self,
         project: &ProjectName,
         key: &KeyName,

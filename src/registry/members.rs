@@ -12,19 +12,18 @@ use super::{Explanation, RegistryError};
 
 /// `project_members.role`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Reads and writes everything, production too.
     Admin,
     /// Reads and writes everything but production.
     Developer,
-    /// Reads everything but production.
+    /// Reads everything but production, and writes nothing.
     Viewer,
 }
 
 impl Role {
-    /// The name, as the database has it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "ADMIN",
             Self::Developer => "DEVELOPER",
@@ -33,43 +32,36 @@ impl Role {
     }
 }
 
-/// A membership as it is to be.
-#[derive(Debug, Clone)]
-pub struct Membership {
-    /// Whose.
-    pub user: UserName,
-    /// As what.
-    pub role: Role,
+/// A membership as it shall be.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) user: UserName,
+    pub(crate) role: Role,
     /// Narrowed to these environments; empty: all.
-    pub only: Vec<EnvironmentName>,
-    /// Whether it only reads.
-    pub read_only: bool,
-    /// Until when it counts; `None`: for good.
-    pub expires_at: Option<Timestamp>,
+    pub(crate) only: Vec<EnvironmentName>,
+    pub(crate) read_only: bool,
+    /// `None`: it does not expire.
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedMember {
-    /// The user's name.
-    pub user: String,
+#[derive(Debug)]
+pub(crate) struct ListedMember {
+    pub(crate) user: String,
     /// `person`, `service` or `owner`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// `ADMIN`, `DEVELOPER` or `VIEWER`.
-    pub role: String,
-    /// The environments that it is narrowed to, if it is.
-    pub only: Option<Vec<String>>,
-    /// Whether it only reads.
-    pub read_only: bool,
-    /// Until when it counts.
-    pub expires_at: Option<RegistryTime>,
+    pub(crate) role: String,
+    /// The environments that it is narrowed to; `None`: all.
+    pub(crate) only: Option<Vec<String>>,
+    pub(crate) read_only: bool,
+    pub(crate) expires_at: Option<RegistryTime>,
 }
 
 from_row!(ListedMember, "project_members", "user", [user, kind, role, only, read_only, expires_at]);
 
 impl Session {
     /// Adds a member, or makes an existing membership this one. Answers whether it is new.
-    pub async fn add_member(
+    pub(crate) async fn add_member(
         &mut self,
         project: &ProjectName,
         membership: &Membership,
@@ -116,7 +108,7 @@ impl Session {
     }
 
     /// Ends a membership.
-    pub async fn remove_member(
+    pub(crate) async fn remove_member(
         &mut self,
         project: &ProjectName,
         user: &UserName,
@@ -139,7 +131,7 @@ impl Session {
     }
 
     /// The members of a project, by name.
-    pub async fn members(&mut self, project: &ProjectName) -> Result<Vec<ListedMember>, RegistryError> {
+    pub(crate) async fn members(&mut self, project: &ProjectName) -> Result<Vec<ListedMember>, RegistryError> {
         let transaction = self.reading("listing members").await?;
         let project = transaction.project(project).await?;
         let sql = format!(

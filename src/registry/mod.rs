@@ -20,17 +20,17 @@ mod snapshot;
 mod users;
 
 pub use connect::{ConnectSettings, DEFAULT_SCHEMA};
-pub use environments::{CreatedEnvironment, Environment, ListedEnvironment, NewEnvironment};
+pub use environments::Environment;
+pub(crate) use environments::NewEnvironment;
 pub use error::{Cause, Explanation, RegistryError, ValueError};
-pub use keys::{ListedKey, StateOfKey, Tracking};
-pub use members::{ListedMember, Membership, Role};
+pub(crate) use keys::{ListedKey, StateOfKey, Tracking};
+pub(crate) use members::{Membership, Role};
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate, pending};
-pub use projects::{Finding, ListedProject};
 pub use reader::Reader;
-pub use secrets::{ListedSecret, ObservedTimes, OpenedSecret, WriteOptions, WriteOutcome};
+pub use secrets::{ObservedTimes, WriteOptions, WriteOutcome};
 pub use session::Session;
 pub use snapshot::{
     PollResult, Refusal, RegisteredKey, Revision, SealedHashKey, SecretRow, Snapshot, SnapshotVersion, SourceName,
     Tombstone,
 };
-pub use users::{ListedUser, LoginGrant, NewUser};
+pub(crate) use users::{LoginGrant, NewUser};

@@ -8,41 +8,38 @@ use super::RegistryError;
 use super::row::{from_row, micros};
 use super::session::{Parameter, Session};
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedProject {
-    /// Its name.
-    pub name: String,
+#[derive(Debug)]
+pub(crate) struct ListedProject {
+    pub(crate) name: String,
     /// The acting user's role in it.
-    pub role: String,
-    /// Its environments that are not deleted.
-    pub environments: i64,
-    /// How many transactions have changed it.
-    pub revision: i64,
-    /// When it was archived, if it was.
-    pub archived_at: Option<RegistryTime>,
+    pub(crate) role: String,
+    /// How many environments are not deleted.
+    pub(crate) environments: i64,
+    /// How many transactions have changed the project.
+    pub(crate) revision: i64,
+    pub(crate) archived_at: Option<RegistryTime>,
 }
 
 from_row!(ListedProject, "projects", "name", [name, role, environments, revision, archived_at]);
 
-/// Something that is kept and does not match what it was counted from.
-#[derive(Debug, Clone)]
-pub struct Finding {
-    /// The project.
-    pub project: String,
-    /// What does not match.
-    pub finding: String,
-    /// What is kept.
-    pub stored: Option<String>,
-    /// What it should be.
-    pub counted: Option<String>,
+/// A number that triggers keep and that does not match what it was counted from.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) project: String,
+    pub(crate) finding: String,
+    pub(crate) stored: Option<String>,
+    pub(crate) counted: Option<String>,
 }
 
 from_row!(Finding, "registry_findings", "project", [project, finding, stored, counted]);
 
 impl Session {
     /// Makes a project, whose ADMIN the acting user becomes.
-    pub async fn create_project(&mut self, name: &ProjectName, reason: &str) -> Result<ProjectId, RegistryError> {
+    pub(crate) async fn create_project(
+        &mut self,
+        name: &ProjectName,
+        reason: &str,
+    ) -> Result<ProjectId, RegistryError> {
         let transaction = self.writing("creating the project", reason).await?;
         let parameters: [Parameter<'_>; 2] = [(&name.as_str(), Type::TEXT), (&reason, Type::TEXT)];
         let made = transaction.value("projects", "SELECT create_project($1, $2) AS id", &parameters).await;
@@ -55,7 +52,7 @@ impl Session {
     }
 
     /// The projects that the acting user is a member of, by name.
-    pub async fn projects(&mut self) -> Result<Vec<ListedProject>, RegistryError> {
+    pub(crate) async fn projects(&mut self) -> Result<Vec<ListedProject>, RegistryError> {
         let transaction = self.reading("listing projects").await?;
         let sql = format!(
             "SELECT p.name, m.role::text AS role,
@@ -69,7 +66,7 @@ impl Session {
     }
 
     /// Archives a project: what it has stays readable, nothing in it changes any more.
-    pub async fn archive_project(&mut self, name: &ProjectName, reason: &str) -> Result<(), RegistryError> {
+    pub(crate) async fn archive_project(&mut self, name: &ProjectName, reason: &str) -> Result<(), RegistryError> {
         let transaction = self.writing("archiving the project", reason).await?;
         let parameters: [Parameter<'_>; 2] = [(&name.as_str(), Type::TEXT), (&reason, Type::TEXT)];
         transaction.perform("SELECT archive_project($1, $2)::text", &parameters).await?;
@@ -77,14 +74,14 @@ impl Session {
     }
 
     /// Recounts the projects of the acting user. Nothing is the healthy answer.
-    pub async fn findings(&mut self) -> Result<Vec<Finding>, RegistryError> {
+    pub(crate) async fn findings(&mut self) -> Result<Vec<Finding>, RegistryError> {
         let transaction = self.reading("checking the registry").await?;
         let sql = "SELECT project, finding, stored, counted FROM registry_findings() ORDER BY project, finding";
         transaction.all(sql, &[]).await
     }
 
     /// Sets the counts right in the projects that the acting user administers; answers how many were wrong.
-    pub async fn repair(&mut self, reason: &str) -> Result<i64, RegistryError> {
+    pub(crate) async fn repair(&mut self, reason: &str) -> Result<i64, RegistryError> {
         let transaction = self.writing("repairing the registry", reason).await?;
         let corrected = transaction.value("environments", "SELECT repair_registry() AS corrected", &[]).await?;
         transaction.commit().await?;

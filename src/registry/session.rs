@@ -95,12 +95,6 @@ impl Session {
         let project = transaction.value("projects", "SELECT begin_change($1, $2) AS id", &parameters).await?;
         Ok((transaction, project))
     }
-
-    /// A project's id.
-    pub async fn project(&mut self, name: &ProjectName) -> Result<ProjectId, RegistryError> {
-        let transaction = self.reading("looking for the project").await?;
-        transaction.project(name).await
-    }
 }
 
 /// An open transaction. Dropped, it is rolled back.

@@ -79,7 +79,7 @@ pub enum PollResult {
     Found {
         /// `environments.id`.
         environment: EnvironmentId,
-        /// What to compare with the last look.
+        /// Differs from that of the last snapshot where something has changed.
         version: SnapshotVersion,
         /// `environments.is_production`.
         production: bool,

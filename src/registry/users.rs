@@ -8,52 +8,40 @@ use super::row::from_row;
 use super::session::{Parameter, Session};
 use super::{Explanation, RegistryError};
 
-/// A user to be added.
-#[derive(Debug, Clone)]
-pub struct NewUser {
-    /// Their name.
-    pub name: UserName,
+#[derive(Debug)]
+pub(crate) struct NewUser {
+    pub(crate) name: UserName,
     /// The database login that is this user; `None` for one who only acts through a delegate.
-    pub db_role: Option<String>,
+    pub(crate) db_role: Option<String>,
     /// Whether it is a program, such as the operator.
-    pub service: bool,
+    pub(crate) service: bool,
 }
 
 /// What became of the login of a user who was added.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginGrant {
-    /// There is no login.
+#[derive(Debug)]
+pub(crate) enum LoginGrant {
+    /// The user has no login.
     None,
-    /// It has the group role.
-    Made {
-        /// The group role.
-        group: &'static str,
-    },
-    /// The owner's login may not grant it; somebody who may has to run this.
-    Needed {
-        /// The SQL.
-        sql: String,
-    },
+    /// The login has the group role.
+    Made { group: &'static str },
+    /// The owner's login may not grant it: somebody who may has to run this.
+    Needed { sql: String },
 }
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedUser {
-    /// Their name.
-    pub name: String,
-    /// Their login.
-    pub db_role: Option<String>,
+#[derive(Debug)]
+pub(crate) struct ListedUser {
+    pub(crate) name: String,
+    pub(crate) db_role: Option<String>,
     /// `person`, `service` or `owner`.
-    pub kind: String,
-    /// Whether they may do nothing any more.
-    pub disabled: bool,
+    pub(crate) kind: String,
+    pub(crate) disabled: bool,
 }
 
 from_row!(ListedUser, "users", "name", [name, db_role, kind, disabled]);
 
 impl Session {
     /// Adds a user, maps the login and gives it the group role.
-    pub async fn add_user(&mut self, user: &NewUser, reason: &str) -> Result<LoginGrant, RegistryError> {
+    pub(crate) async fn add_user(&mut self, user: &NewUser, reason: &str) -> Result<LoginGrant, RegistryError> {
         let transaction = self.writing("adding the user", reason).await?;
         let group = if user.service { "tidelock_operator" } else { "tidelock_app" };
         let kind = if user.service { "service" } else { "person" };
@@ -92,7 +80,7 @@ impl Session {
     }
 
     /// Disables a user, who may do nothing from then on, or enables one again.
-    pub async fn set_user_disabled(
+    pub(crate) async fn set_user_disabled(
         &mut self,
         name: &UserName,
         disabled: bool,
@@ -118,7 +106,7 @@ impl Session {
     }
 
     /// All users, by name.
-    pub async fn users(&mut self) -> Result<Vec<ListedUser>, RegistryError> {
+    pub(crate) async fn users(&mut self) -> Result<Vec<ListedUser>, RegistryError> {
         let transaction = self.reading("listing users").await?;
         let sql =
             "SELECT name, db_role, kind::text AS kind, disabled_at IS NOT NULL AS disabled FROM users ORDER BY name";

@@ -5,6 +5,5 @@ mod read;
 mod state;
 mod write;
 
-pub use read::{ListedSecret, OpenedSecret};
 pub(crate) use state::distinct;
 pub use write::{ObservedTimes, WriteOptions, WriteOutcome};

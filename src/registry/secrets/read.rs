@@ -13,25 +13,21 @@ use crate::registry::row::{from_row, micros};
 use crate::registry::session::{Parameter, Session, Transaction};
 use crate::registry::{RegistryError, ValueError, hash_keys};
 
-/// A value that was opened.
-pub struct OpenedSecret {
-    /// The value.
-    pub value: SecretValue,
-    /// Its row's version.
-    pub version: i64,
+pub(crate) struct OpenedSecret {
+    pub(crate) value: SecretValue,
+    pub(crate) version: i64,
     /// When it last changed or caught up.
-    pub updated_at: Option<RegistryTime>,
+    pub(crate) updated_at: Option<RegistryTime>,
     /// Whether its hash could be checked; not where the keyring lacks the project's hashing key.
-    pub checked: bool,
+    pub(crate) checked: bool,
 }
 
 /// A live secret without its value.
-#[derive(Debug, Clone)]
-pub struct ListedSecret {
-    /// The key.
-    pub key: String,
+#[derive(Debug)]
+pub(crate) struct ListedSecret {
+    pub(crate) key: String,
     /// Counts the values of this row, from 1.
-    pub version: i64,
+    pub(crate) version: i64,
 }
 
 from_row!(ListedSecret, "secrets", "key", [key, version]);
@@ -55,7 +51,7 @@ from_row!(HashOfKey, "secrets", "key", [key, value_hash]);
 
 impl Session {
     /// Reads, opens and checks one value.
-    pub async fn secret(
+    pub(crate) async fn secret(
         &mut self,
         keyring: &Keyring,
         environment: &Environment,
@@ -97,7 +93,7 @@ impl Session {
     }
 
     /// The live secrets that the acting user may read in an environment, without their values.
-    pub async fn secrets(&mut self, environment: &Environment) -> Result<Vec<ListedSecret>, RegistryError> {
+    pub(crate) async fn secrets(&mut self, environment: &Environment) -> Result<Vec<ListedSecret>, RegistryError> {
         let transaction = self.reading("listing secrets").await?;
         let sql = "SELECT key, version FROM secrets WHERE environment_id = $1 AND deleted_at IS NULL ORDER BY key";
         transaction.all(sql, &[(&environment.id.0, Type::UUID)]).await
@@ -105,7 +101,7 @@ impl Session {
 
     /// The hashes of two environments' live secrets, from one snapshot. A hash in a form that is not understood is
     /// `None`, and so compares as unknown.
-    pub async fn value_hashes(
+    pub(crate) async fn value_hashes(
         &mut self,
         left: &Environment,
         right: &Environment,

@@ -14,7 +14,7 @@ use crate::registry::{Explanation, RegistryError};
 
 impl Session {
     /// Soft-deletes keys, which counts as a change of each.
-    pub async fn delete_secrets(
+    pub(crate) async fn delete_secrets(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
@@ -36,7 +36,7 @@ impl Session {
     }
 
     /// Brings back the newest deleted row of each key.
-    pub async fn restore_secrets(
+    pub(crate) async fn restore_secrets(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
@@ -69,8 +69,8 @@ impl Session {
         transaction.commit().await
     }
 
-    /// Accepts what was observed of keys elsewhere: the values here stay.
-    pub async fn confirm_secrets(
+    /// Accepts the changes of keys elsewhere, up to the times observed: the values here stay.
+    pub(crate) async fn confirm_secrets(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],

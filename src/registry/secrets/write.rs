@@ -15,15 +15,14 @@ use crate::registry::row::{Columns, FromRow, from_row, micros};
 use crate::registry::session::{Parameter, Session, Transaction};
 use crate::registry::{Explanation, RegistryError, ValueError, hash_keys};
 
-/// The registry times that a writer has looked at. A follow answers these and no later ones, so that a change that
-/// lands between look and follow leaves the follower stale.
+/// The times of keys in the registry, as a writer read them. A follow answers these and no later ones, so that a change
+/// that lands between the reading and the follow leaves the follower stale.
 #[derive(Debug, Clone, Default)]
 pub struct ObservedTimes(BTreeMap<String, RegistryTime>);
 
 impl ObservedTimes {
-    /// The time observed for a key; `None` where the registry did not have it.
-    #[must_use]
-    pub fn time(&self, key: &KeyName) -> Option<RegistryTime> {
+    /// `None` where the registry did not have the key.
+    pub(crate) fn time(&self, key: &KeyName) -> Option<RegistryTime> {
         self.0.get(key.as_str()).copied()
     }
 }
@@ -37,13 +36,13 @@ impl FromIterator<(KeyName, RegistryTime)> for ObservedTimes {
 /// What a write was, in the database's own word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WriteOutcome {
-    /// A key that was not live here; others are behind now.
+    /// A key that was not live here; other environments are behind now.
     Created,
-    /// A new value; others are behind now.
+    /// A new value; other environments are behind now.
     Changed,
-    /// A value that only catches up.
+    /// A value that only catches up with a change elsewhere.
     Followed,
-    /// The value that was there; it counts as looked at.
+    /// The value that was there, which stays in spite of a change elsewhere.
     Confirmed,
     /// The value that was there, and nothing to catch up with: nothing was written.
     Unchanged,
@@ -54,7 +53,7 @@ pub enum WriteOutcome {
 pub struct WriteOptions<'a> {
     /// Whether to catch up with what was observed instead of making others stale.
     pub follow: bool,
-    /// What the writer had looked at before it got the values.
+    /// What the writer read of the registry before it got the values: a change since then is not answered.
     pub observed: &'a ObservedTimes,
     /// Whether to find out only, and roll back.
     pub dry_run: bool,
@@ -69,7 +68,7 @@ struct RegisteredTime {
 
 from_row!(RegisteredTime, "project_secret_registry", "key", [key, last_updated_at]);
 
-/// What a value is written over. Stands still, as the project's mutex is held.
+/// What a value is written over. Nobody changes it meanwhile: the project's mutex is held.
 struct Current {
     /// The live row, where there is one.
     live: Option<Live>,
@@ -100,8 +99,10 @@ impl FromRow for Current {
     }
 }
 
+/// What a write has to know of its environment.
 struct Before {
     ring: RingName,
+    /// The newest audit row of the project: the rows after it are this write's own.
     audit_position: i64,
 }
 
@@ -115,14 +116,14 @@ struct AuditedWrite {
 from_row!(AuditedWrite, "audit_logs", "subject", [subject, action]);
 
 impl Session {
-    /// What the registry says of keys now: the look before a write; `keys` empty: of all of them. Keys that it does not
-    /// have are left out.
+    /// The times of keys in the registry now, to be read before a write; `keys` empty: of all keys. Keys that the
+    /// registry does not have are left out.
     pub async fn observed_times(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
     ) -> Result<ObservedTimes, RegistryError> {
-        let transaction = self.reading("looking at the registry").await?;
+        let transaction = self.reading("reading the times of keys").await?;
         let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
         let sql = format!(
             "SELECT key_name AS key, {} AS last_updated_at FROM project_secret_registry
@@ -137,7 +138,8 @@ impl Session {
     /// Writes values in one transaction, sealed under the project's mutex for the rows that they become.
     ///
     /// # Errors
-    /// Besides the database's refusals: a follow of a key that is in sync here, or that appeared after the look.
+    /// Besides the database's refusals: a follow of a key that is in sync here, or that was defined or retired after it
+    /// was observed.
     pub async fn write_values(
         &mut self,
         keyring: &Keyring,
@@ -196,7 +198,7 @@ fn answer(
 ) -> Result<Option<RegistryTime>, RegistryError> {
     let observed = options.observed.time(key);
     if equal {
-        // Confirmed as of the look; where the key has left the registry since, there is nothing to answer.
+        // Confirmed as of the time observed; where the key has left the registry since, there is nothing to answer.
         return Ok(observed.filter(|_| registered.is_some()));
     }
     if !options.follow {
