@@ -90,7 +90,7 @@ impl fmt::Display for EncryptionKeyState {
 /// An encryption key of a ring, without the key itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldKey {
-    /// Its id.
+    /// As in the sealed texts that need it.
     pub id: EncryptionKeyId,
     /// What it is for.
     pub state: EncryptionKeyState,
@@ -129,9 +129,8 @@ impl Ring {
         &self.name
     }
 
-    /// The key that new values are sealed under.
-    #[must_use]
-    pub fn primary(&self) -> EncryptionKeyId {
+    #[cfg(test)]
+    pub(super) fn primary(&self) -> EncryptionKeyId {
         self.primary.id
     }
 

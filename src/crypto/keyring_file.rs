@@ -21,7 +21,7 @@ pub enum KeyringFileError {
     Io {
         /// `read` or `create`.
         action: &'static str,
-        /// The file.
+        /// As it was given.
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
@@ -32,21 +32,21 @@ pub enum KeyringFileError {
          Secret with `defaultMode: 0400` and an `fsGroup`", .path.display()
     )]
     OpenToAll {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
-        /// Its permissions.
+        /// The permission bits.
         mode: u32,
     },
     /// It is not text, or far too long.
     #[error("{} is not a keyring: create one with `tidelock keyring init`", .path.display())]
     NotAKeyring {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
     },
     /// Its text is not a valid keyring.
     #[error("the keyring {} is not valid: {source}", .path.display())]
     Invalid {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
         /// Where, and what is wrong.
         source: KeyringError,
@@ -54,7 +54,7 @@ pub enum KeyringFileError {
     /// There is a file already; it was left as it is.
     #[error("{} exists already and is left as it is: name another file for a new keyring", .path.display())]
     Exists {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
     },
 }

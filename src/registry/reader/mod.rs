@@ -28,8 +28,8 @@ const POOL_SIZE: usize = 6;
 /// After which the server gives up on a statement: before the operator gives up on the server, which would leave the
 /// statement running, and the next one beside it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
-/// Sets it for one transaction.
-const LIMIT: &str = "SELECT set_config('statement_timeout', $1, true)";
+/// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next.
+const SET_STATEMENT_TIMEOUT: &str = "SELECT set_config('statement_timeout', $1, true)";
 
 /// Whose tables a schema holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ enum SchemaKind {
     External,
 }
 
-/// A pool of connections that read. Cheap to clone.
+/// A pool of connections that only read. Cheap to clone.
 #[derive(Clone)]
 pub struct Reader {
     pool: Pool,
@@ -124,7 +124,7 @@ impl Reader {
             .start()
             .await
             .map_err(failed)?;
-        transaction.query_typed(LIMIT, &[(&limit(), Type::TEXT)]).await.map_err(failed)?;
+        transaction.query_typed(SET_STATEMENT_TIMEOUT, &[(&statement_timeout(), Type::TEXT)]).await.map_err(failed)?;
         let reading = Reading { transaction: &transaction, schema: &self.schema, source };
         let snapshot = match kind {
             SchemaKind::Native => native::snapshot(&reading).await?,
@@ -212,16 +212,15 @@ impl Reader {
         self.pool.get().await.map_err(|error| from_pool(attempt, error))
     }
 
-    /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between: a setting for
-    /// the session would be left to whoever a pooler gives the connection next.
+    /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between.
     async fn ask(&self, attempt: &str, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
         let client = self.client(attempt).await?;
         let query = query.replace("@schema@", &self.schema);
-        let limit = limit();
-        let bound: [Parameter<'_>; 1] = [(&limit, Type::TEXT)];
+        let timeout = statement_timeout();
+        let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
         let ((), _, rows, ()) = futures::try_join!(
             client.batch_execute("BEGIN READ ONLY"),
-            client.query_typed(LIMIT, &bound),
+            client.query_typed(SET_STATEMENT_TIMEOUT, &bound),
             client.query_typed(&query, parameters),
             client.batch_execute("COMMIT"),
         )
@@ -230,7 +229,7 @@ impl Reader {
     }
 }
 
-fn limit() -> String {
+fn statement_timeout() -> String {
     STATEMENT_TIMEOUT.as_millis().to_string()
 }
 

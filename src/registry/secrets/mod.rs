@@ -1,6 +1,7 @@
 //! Values: written, read, and what becomes of them without a new value.
 
 mod batch;
+mod queries;
 mod read;
 mod state;
 mod write;
