@@ -1,7 +1,7 @@
 //! What the operator reads, at the level of the registry.
 
 use tidelock::core::KeyState;
-use tidelock::registry::{ConnectSettings, PollResult, Reader, Refusal, SnapshotVersion, SourceName};
+use tidelock::registry::{ConnectSettings, PollResult, Reader, Refusal, RegistryError, SnapshotVersion, SourceName};
 use tokio::sync::mpsc;
 
 use crate::harness::wait_for;
@@ -58,6 +58,26 @@ async fn a_change_elsewhere_moves_the_projects_revision_and_not_the_environments
     assert_eq!(reader.token_of(snapshot.project, after.0.number).await.unwrap(), Some(after.0.token));
     assert_eq!(reader.token_of(snapshot.project, after.0.number + 1).await.unwrap(), None);
     assert!(!snapshot.hides_rows());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_cannot_be_read_is_named_with_its_column_and_the_cause_is_kept() {
+    let team = Team::with_shop("unreadable").await;
+    team.set("dev", "A", "1").await;
+    let superuser = team.superuser_without_triggers().await;
+    superuser
+        .batch_execute("ALTER TABLE secrets ALTER COLUMN version DROP NOT NULL; UPDATE secrets SET version = NULL")
+        .await
+        .unwrap();
+    let id = superuser.query_one("SELECT id::text FROM secrets", &[]).await.unwrap().get::<_, String>(0);
+    let error = reader(&team).snapshot(&source("shop", "dev")).await.unwrap_err();
+    assert!(std::error::Error::source(&error).is_some(), "{error:?}");
+    match error {
+        RegistryError::Inconsistent { table, column, row, .. } => {
+            assert_eq!((table, column, row), ("secrets", "version".to_owned(), id));
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A change commits in the midst of the reading: after the secrets were read, before the exemptions are.

@@ -25,6 +25,7 @@ CREATE TABLE users (
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     disabled_at timestamptz
 );
+COMMENT ON COLUMN users.kind IS 'A service reads only and makes no project; the owner migrates and adds users, and is a user of no project.';
 COMMENT ON COLUMN users.db_role IS 'The database login that is this user; NULL for users who only act through a delegate.';
 
 CREATE TABLE projects (
@@ -70,6 +71,8 @@ CREATE TABLE environments (
 );
 CREATE UNIQUE INDEX environments_name_idx ON environments (project_id, name) WHERE deleted_at IS NULL;
 CREATE UNIQUE INDEX idx_one_prod_env_per_project ON environments (project_id) WHERE is_production AND deleted_at IS NULL;
+COMMENT ON COLUMN environments.epoch IS 'Up by one when a person accepts another history (environment accept-history, a later capability): readers compare it.';
+COMMENT ON COLUMN environments.deleted_at IS 'The proof that it was deleted on purpose. Set in SQL until there is environment delete and restore.';
 COMMENT ON COLUMN environments.ring IS 'The ring of the keyring that values here are sealed under.';
 COMMENT ON COLUMN environments.revision IS 'The project''s revision at which the live values here last changed.';
 COMMENT ON COLUMN environments.live_secrets IS 'How many rows of secrets are live here: what a reader must see, or rows are hidden from it.';
@@ -126,6 +129,7 @@ CREATE TABLE secret_versions (
     replaced_at     timestamptz NOT NULL,
     PRIMARY KEY (secret_id, version)
 );
+COMMENT ON TABLE secret_versions IS 'Earlier ciphertexts, kept by trigger from the start. Read by later capabilities: secret history and rollback, reencrypt.';
 
 CREATE TABLE key_exemptions (
     project_id     uuid NOT NULL,
@@ -145,6 +149,7 @@ CREATE TABLE encryption_keys (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 COMMENT ON TABLE encryption_keys IS 'Which encryption keys rows were sealed under; never any key material.';
+COMMENT ON COLUMN encryption_keys.state IS 'For a later capability, rotation (keyring promote and drop, reencrypt): active until then.';
 
 CREATE TABLE project_hash_keys (
     project_id  uuid NOT NULL REFERENCES projects,
@@ -186,6 +191,7 @@ CREATE TABLE audit_seals (
     created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (chain, position, key_id)
 );
+COMMENT ON TABLE audit_seals IS 'For a later capability, audit seal and verify: keyed checkpoints of a chain, by those who hold a keyring. Nothing writes here yet.';
 
 CREATE TABLE deliveries (
     cluster        text NOT NULL,
@@ -196,3 +202,4 @@ CREATE TABLE deliveries (
     delivered_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (cluster, namespace, binding, environment_id)
 );
+COMMENT ON TABLE deliveries IS 'For later capabilities, deliveries and purge: which binding of which cluster holds which revision. Nothing writes here yet.';

@@ -1,4 +1,5 @@
 -- The standalone store. A vault schema that is there already belongs to somebody else and is left alone.
+-- No program reads or writes it yet: the command and the source of a later capability, the vault, do.
 
 CREATE TABLE vault_tombstones (
     id         uuid PRIMARY KEY,

@@ -184,7 +184,7 @@ async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     none(
         "tables without forced row-level security",
         "SELECT relname FROM pg_class WHERE relnamespace = {here} AND relkind = 'r' AND NOT (relrowsecurity AND relforcerowsecurity)
-             AND relname NOT IN ('schema_floor', 'refinery_schema_history')",
+             AND relname NOT IN ('schema_floor', 'schema_migrations')",
     )
     .await;
     none(
@@ -224,7 +224,7 @@ async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     none(
         "tables that can be emptied",
         "SELECT relname FROM pg_class c WHERE relnamespace = {here} AND relkind = 'r'
-             AND relname NOT IN ('schema_floor', 'refinery_schema_history')
+             AND relname NOT IN ('schema_floor', 'schema_migrations')
              AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = c.oid AND tgtype & 32 = 32)",
     )
     .await;

@@ -155,7 +155,7 @@ const SEES: &[(&str, Answers)] = &[
     ("deliveries", NO_ROW),
     ("vault_tombstones", NO_ROW),
     ("schema_floor", ["all"; 6]),
-    ("refinery_schema_history", ["-", "-", "-", "-", "-", "all"]),
+    ("schema_migrations", ["-", "-", "-", "-", "-", "all"]),
     ("vault.secrets", ["-", "-", "-", "-", "-", "all"]),
 ];
 const MEMBERS: Answers = ["0", "all", "all", "all", "all", "0"];
@@ -271,7 +271,7 @@ async fn each_login_sees_of_each_table_what_is_its_own_and_no_more() {
     for table in rows(&superuser, tables).await {
         assert!(SEES.iter().any(|(known, _)| *known == table), "who sees {table}?");
         let written = |sql: &str| sql.contains(&format!("INTO {table} ")) || sql.contains(&format!("UPDATE {table} "));
-        let exempt = ["key_states", "refinery_schema_history"].contains(&table.as_str());
+        let exempt = ["key_states", "schema_migrations"].contains(&table.as_str());
         assert!(exempt || WRITES.iter().any(|(sql, _)| written(sql)), "who writes {table}?");
     }
 }

@@ -32,7 +32,9 @@ impl Context {
             Err(_) => WorkTree::default(),
         };
         let variable = match std::env::var("TIDELOCK_ENVIRONMENT") {
-            Ok(name) => Some(name.parse().map_err(|error| CliError::Usage(format!("TIDELOCK_ENVIRONMENT: {error}")))?),
+            Ok(name) => {
+                Some(name.parse().map_err(|source| CliError::Variable { name: "TIDELOCK_ENVIRONMENT", source })?)
+            }
             Err(_) => None,
         };
         let environment = choose(options.environment.clone(), variable, work_tree.environment.clone());

@@ -32,7 +32,7 @@ pub(super) struct Controller {
 
 impl Controller {
     pub(super) async fn run(self, context: &Context) -> Result<Answer, CliError> {
-        init_logs(LogFormat::Auto).map_err(|error| CliError::Failed(format!("cannot set up logging: {error}")))?;
+        init_logs(LogFormat::Auto).map_err(CliError::failed("cannot set up logging"))?;
         // An empty variable, as a chart may set it, is as good as none.
         let named = |name: Option<String>| name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let config = Config {
@@ -42,8 +42,7 @@ impl Controller {
             concurrency: self.concurrency,
             ..Config::new(context.settings()?, context.keyring_path()?)
         };
-        controller::run(config).await.map(|()| Answer::Done).map_err(|error| {
-            if error.is_refused() { CliError::Refused(error.to_string()) } else { CliError::Failed(error.to_string()) }
-        })
+        controller::run(config).await?;
+        Ok(Answer::Done)
     }
 }

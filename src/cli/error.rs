@@ -1,7 +1,11 @@
 //! How a command ends: the one place that knows exit codes.
 
+use crate::controller::ControllerError;
+use crate::core::InvalidName;
 use crate::crypto::{KeyringFileError, OpenError};
-use crate::registry::{RegistryError, ValueError};
+use crate::registry::{Cause, RegistryError, ValueError};
+
+use super::dotenv::DotenvError;
 
 /// Wrong usage.
 pub(super) const USAGE: u8 = 2;
@@ -33,11 +37,19 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     /// Something outside failed.
-    #[error("{0}")]
-    Failed(String),
+    #[error("{attempt}: {source}")]
+    Failed { attempt: String, source: Cause },
     /// The command was not used as it wants to be.
     #[error("{0}")]
     Usage(String),
+    /// A name from the command line that breaks the rules of names.
+    #[error(transparent)]
+    Name(#[from] InvalidName),
+    /// As [`CliError::Name`], from an environment variable.
+    #[error("{name}: {source}")]
+    Variable { name: &'static str, source: InvalidName },
+    #[error("{file}, {source}")]
+    Dotenv { file: String, source: DotenvError },
     /// A rule of the command's own says no.
     #[error("{0}")]
     Refused(String),
@@ -48,30 +60,52 @@ pub(super) enum CliError {
     Registry(#[from] RegistryError),
     #[error(transparent)]
     Value(#[from] ValueError),
-    #[error("{}", keyring_text(.0))]
+    #[error(transparent)]
     Keyring(#[from] KeyringFileError),
+    #[error(transparent)]
+    Controller(#[from] ControllerError),
 }
 
 impl CliError {
+    /// For `map_err`, on whatever failed outside.
+    pub(super) fn failed<E: Into<Cause>>(attempt: impl Into<String>) -> impl FnOnce(E) -> Self {
+        |error| Self::Failed { attempt: attempt.into(), source: error.into() }
+    }
+
+    /// What a person reads: what is wrong, and what to do about it.
+    pub(super) fn with_hint(&self) -> String {
+        match self {
+            Self::Registry(error) => error.with_hint(),
+            Self::Value(error) => error.with_hint(),
+            Self::Keyring(KeyringFileError::Io { action: "read", source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                format!("{self}; make one with `tidelock keyring init`, or name yours with --keyring FILE")
+            }
+            other => other.to_string(),
+        }
+    }
+
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Registry(error) | Self::Value(ValueError::Registry(error)) => of_registry(error),
-            Self::Value(ValueError::Open { error, .. }) => of_opening(error),
-            Self::Usage(_) => USAGE,
+            Self::Value(ValueError::Open { source, .. }) => of_opening(source),
+            Self::Usage(_) | Self::Name(_) | Self::Variable { .. } | Self::Dotenv { .. } => USAGE,
+            Self::Controller(error) if error.is_refused() => 4,
             Self::Refused(_)
             | Self::Value(ValueError::Seal { .. })
             | Self::Keyring(KeyringFileError::Exists { .. } | KeyringFileError::OpenToAll { .. }) => 4,
             Self::NotFound(_) => 5,
             Self::Value(ValueError::HashMismatch { .. }) => 6,
-            Self::Failed(_) | Self::Keyring(_) => 1,
+            Self::Failed { .. } | Self::Keyring(_) | Self::Controller(_) => 1,
         }
     }
 }
 
 fn of_registry(error: &RegistryError) -> u8 {
     match error {
-        RegistryError::Invalid(_) => USAGE,
-        RegistryError::Refused { .. } => 4,
+        RegistryError::Invalid(_) | RegistryError::Settings { .. } => USAGE,
+        RegistryError::Refused(_) => 4,
         RegistryError::NotFound(_) => 5,
         RegistryError::Unavailable { .. }
         | RegistryError::Conflict(_)
@@ -89,32 +123,23 @@ fn of_opening(error: &OpenError) -> u8 {
     }
 }
 
-fn keyring_text(error: &KeyringFileError) -> String {
-    match error {
-        KeyringFileError::Io { action: "read", error: io, .. } if io.kind() == std::io::ErrorKind::NotFound => {
-            format!("{error}; make one with `tidelock keyring init`, or name yours with --keyring FILE")
-        }
-        other => other.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn each_kind_of_error_has_the_exit_code_that_the_help_says() {
-        let refused = || RegistryError::Refused { message: String::new(), hint: None };
-        let open = |error| CliError::from(ValueError::Open { what: String::new(), error });
+        let refused = || RegistryError::Refused("".into());
+        let open = |source| CliError::from(ValueError::Open { what: String::new(), source });
         let mismatch = CliError::from(ValueError::HashMismatch { what: String::new() });
         let key = "0192d5f0-5a3e-4c1b-8f21-9d7c1a2b3c4d".parse().unwrap();
         for (error, code) in [
-            (CliError::Failed(String::new()), 1),
+            (CliError::failed("")("it failed"), 1),
             (CliError::Usage(String::new()), 2),
             (CliError::Refused(String::new()), 4),
-            (RegistryError::Invalid(String::new()).into(), 2),
-            (RegistryError::NotFound(String::new()).into(), 5),
-            (RegistryError::Conflict(String::new()).into(), 1),
+            (RegistryError::Invalid("".into()).into(), 2),
+            (RegistryError::NotFound("".into()).into(), 5),
+            (RegistryError::Conflict("".into()).into(), 1),
             (refused().into(), 4),
             (ValueError::from(refused()).into(), 4),
             (open(OpenError::KeyNotHeld { key, ring: None }), 4),

@@ -49,7 +49,7 @@ impl Import {
         let keyring = context.keyring()?;
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;
-        // Before the file is read: what changes from here on was not looked at.
+        // Before the file is read: who wrote it cannot have known of what changes from here on.
         let observed = session.observed_times(&environment, &[]).await?;
         let values = self.values(output)?;
         let options = WriteOptions {
@@ -77,7 +77,7 @@ impl Import {
         };
         let FileFormat::Dotenv = self.format;
         let name = file.map_or("standard input".to_owned(), |file| file.display().to_string());
-        let found = dotenv::parse(&text).map_err(|error| CliError::Usage(format!("{name}, {error}")))?;
+        let found = dotenv::parse(&text).map_err(|source| CliError::Dotenv { file: name.clone(), source })?;
         // As `secret set` has it: no binding could deliver it.
         if let Some(large) = found.iter().find(|found| found.value.len() > LARGEST_VALUE) {
             let (key, bytes) = (&large.key, large.value.len());
@@ -110,11 +110,11 @@ fn report(
         WriteOutcome::Confirmed,
         WriteOutcome::Unchanged,
     ]
-    .map(|write| written.iter().filter(|(_, other)| *other == write).count());
+    .map(|outcome| written.iter().filter(|(_, other)| *other == outcome).count());
     let [created, changed, followed, confirmed, unchanged] = counted;
     let done = if dry_run { "would be imported" } else { "imported" };
     output.note(&format!("{} {done} into {}", keys_in_words(written.len()), environment.name));
-    let new = written.iter().filter(|(_, write)| *write == WriteOutcome::Created).map(|(key, _)| key.as_str());
+    let new = written.iter().filter(|(_, outcome)| *outcome == WriteOutcome::Created).map(|(key, _)| key.as_str());
     if let Some(note) = undeliverable(new) {
         output.note(&note);
     }
@@ -137,7 +137,7 @@ async fn advise(
 ) -> Result<(), CliError> {
     let changed: Vec<String> = written
         .into_iter()
-        .filter(|(_, write)| matches!(write, WriteOutcome::Created | WriteOutcome::Changed))
+        .filter(|(_, outcome)| matches!(outcome, WriteOutcome::Created | WriteOutcome::Changed))
         .map(|(key, _)| key)
         .collect();
     behind_elsewhere(session, context, environment, &changed).await?.summarise(context, output);

@@ -40,7 +40,7 @@ impl KeyringVerb {
 fn init(mut rings: Vec<RingName>, context: &Context, output: &Output) -> Result<Answer, CliError> {
     if rings.is_empty() {
         for name in ["default", "production"] {
-            rings.push(name.parse().map_err(|error| CliError::Usage(format!("{error}")))?);
+            rings.push(name.parse()?);
         }
     }
     let path = context.keyring_path()?;
@@ -49,7 +49,7 @@ fn init(mut rings: Vec<RingName>, context: &Context, output: &Output) -> Result<
             .recursive(true)
             .mode(0o700)
             .create(folder)
-            .map_err(|error| CliError::Failed(format!("making the folder {}: {error}", folder.display())))?;
+            .map_err(CliError::failed(format!("making the folder {}", folder.display())))?;
     }
     let keyring = Keyring::generate(&rings);
     keyring.create(&path)?;

@@ -120,10 +120,8 @@ fn perform(cli: Cli, output: &Output) -> Result<Answer, CliError> {
         Verb::Controller(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
-    let runtime = runtime
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::Failed(format!("the asynchronous runtime cannot be started: {error}")))?;
+    let runtime =
+        runtime.enable_all().build().map_err(CliError::failed("the asynchronous runtime cannot be started"))?;
     runtime.block_on(dispatch(cli.verb, &Context::new(cli.common)?, output))
 }
 

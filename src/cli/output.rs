@@ -93,7 +93,7 @@ impl Output {
     }
 
     pub(super) fn error(&self, error: &CliError) {
-        self.note(&format!("error: {error}"));
+        self.note(&format!("error: {}", error.with_hint()));
     }
 }
 
@@ -160,7 +160,7 @@ fn write(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(CliError::Failed(format!("writing to standard output: {error}")))
+            Err(CliError::failed("writing to standard output")(error))
         }
         _ => Ok(()),
     }

@@ -35,7 +35,7 @@ impl Status {
         let asked: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let states = session.key_states(project, &asked).await?;
         if let Some(key) = asked.iter().find(|key| states.iter().all(|state| state.key != **key)) {
-            return Err(CliError::NotFound(format!("project {project} has no key {key}; see: tidelock key list")));
+            return Err(CliError::NotFound(format!("project {project} has no key {key} (see: tidelock key list)")));
         }
         let shown: Vec<&StateOfKey> = states.iter().filter(|state| environments.contains(&state.environment)).collect();
         print(&shown, &environments, output)?;

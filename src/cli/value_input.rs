@@ -34,7 +34,7 @@ impl ValueInput {
         }
         if io::stdin().is_terminal() {
             let value = rpassword::prompt_password(format!("Value for {what}: "))
-                .map_err(|error| CliError::Failed(format!("asking for the value: {error}")))?;
+                .map_err(CliError::failed("asking for the value"))?;
             let bytes = Zeroizing::new(value.into_bytes());
             refuse_nothing(&bytes, "nothing was typed")?;
             return Ok(SecretValue::from(bytes));
@@ -62,18 +62,14 @@ fn refuse_nothing(bytes: &[u8], found: &str) -> Result<(), CliError> {
 /// Standard input to its end.
 pub(super) fn read_stdin(limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
     // Past the standard library's buffer, which nobody wipes.
-    let mut stdin = io::stdin()
-        .as_fd()
-        .try_clone_to_owned()
-        .map(File::from)
-        .map_err(|error| CliError::Failed(format!("reading standard input: {error}")))?;
+    let mut stdin =
+        io::stdin().as_fd().try_clone_to_owned().map(File::from).map_err(CliError::failed("reading standard input"))?;
     read_to_end(&mut stdin, "standard input", limit)
 }
 
 /// A file, every byte of it.
 pub(super) fn read_file(path: &Path, limit: usize) -> Result<Zeroizing<Vec<u8>>, CliError> {
-    let mut file =
-        File::open(path).map_err(|error| CliError::Failed(format!("reading {}: {error}", path.display())))?;
+    let mut file = File::open(path).map_err(CliError::failed(format!("reading {}", path.display())))?;
     read_to_end(&mut file, &path.display().to_string(), limit)
 }
 
@@ -86,7 +82,7 @@ fn read_to_end(from: &mut impl Read, name: &str, limit: usize) -> Result<Zeroizi
             Ok(0) => break,
             Ok(count) => length += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(CliError::Failed(format!("reading {name}: {error}"))),
+            Err(error) => return Err(CliError::failed(format!("reading {name}"))(error)),
         }
         if length > limit {
             return Err(CliError::Refused(format!(

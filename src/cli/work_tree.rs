@@ -27,7 +27,7 @@ impl WorkTree {
             match std::fs::read_to_string(&file) {
                 Ok(text) => return parse(&text, &file),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(CliError::Failed(format!("reading {}: {error}", file.display()))),
+                Err(error) => return Err(CliError::failed(format!("reading {}", file.display()))(error)),
             }
             if folder.join(".git").exists() {
                 break;
@@ -38,6 +38,7 @@ impl WorkTree {
 }
 
 fn parse(text: &str, file: &Path) -> Result<WorkTree, CliError> {
+    // The parser's error is not kept: it holds the line that it stumbled over, whatever somebody put there.
     toml::from_str(text).map_err(|error| {
         CliError::Usage(format!("{} takes `project` and `environment` only: {}", file.display(), error.message()))
     })

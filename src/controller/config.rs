@@ -54,11 +54,11 @@ pub(crate) enum ControllerError {
     #[error(transparent)]
     Keyring(#[from] KeyringFileError),
     /// The database's address cannot be used.
-    #[error(transparent)]
-    Database(RegistryError),
+    #[error("{}", .0.with_hint())]
+    Database(#[source] RegistryError),
     /// The login is one that the operator must not run with, or that may not read.
-    #[error("the operator does not run with this login: {0}")]
-    Login(RegistryError),
+    #[error("the operator does not run with this login: {}", .0.with_hint())]
+    Login(#[source] RegistryError),
     /// There is no cluster.
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -18,6 +18,6 @@ mod watches;
 pub(crate) use run::run;
 
 pub use config::CONCURRENCY;
-pub(crate) use config::Config;
+pub(crate) use config::{Config, ControllerError};
 
 use context::Context;

@@ -9,10 +9,10 @@ use super::{HashComparison, KeyName, ValueHash};
 /// How a key differs between a left and a right environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Difference {
-    /// Both have it, with equal values.
+pub(crate) enum Difference {
+    /// Both have the key, with equal values.
     Same,
-    /// Both have it, with different values.
+    /// Both have the key, with different values.
     Different,
     /// Both have it, hashed in ways that cannot be compared.
     Unknown,
@@ -22,20 +22,17 @@ pub enum Difference {
     OnlyRight,
 }
 
-/// One line of a diff.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct KeyDifference {
-    /// The key.
-    pub key: KeyName,
-    /// How it differs.
-    pub difference: Difference,
+pub(crate) struct KeyDifference {
+    pub(crate) key: KeyName,
+    pub(crate) difference: Difference,
 }
 
 /// Compares the live keys of two environments; the answer is sorted by key and holds equal keys too.
 ///
 /// A hash of `None` (a row without one, or with one in a form that is not understood) compares as unknown.
 #[must_use]
-pub fn diff(
+pub(crate) fn diff(
     left: &BTreeMap<KeyName, Option<ValueHash>>,
     right: &BTreeMap<KeyName, Option<ValueHash>>,
 ) -> Vec<KeyDifference> {

@@ -1,6 +1,7 @@
 //! The state of a key in an environment: the registry comparison, in one place.
 
 use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,11 @@ pub enum KeyState {
     /// Declared not to be needed here.
     Exempt,
 }
+
+/// Text that is not the name of a state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the state of a key: expected InSync, Stale, Missing, Unregistered or Exempt")]
+pub struct InvalidKeyState;
 
 /// What the tables say about one key in one environment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +71,17 @@ impl KeyState {
             Self::Unregistered => "Unregistered",
             Self::Exempt => "Exempt",
         }
+    }
+}
+
+impl FromStr for KeyState {
+    type Err = InvalidKeyState;
+
+    fn from_str(name: &str) -> Result<Self, InvalidKeyState> {
+        [Self::InSync, Self::Stale, Self::Missing, Self::Unregistered, Self::Exempt]
+            .into_iter()
+            .find(|state| state.as_str() == name)
+            .ok_or(InvalidKeyState)
     }
 }
 
@@ -141,6 +158,14 @@ mod tests {
         assert_eq!(state(None, Some(1), true), Some(KeyState::Exempt));
         assert_eq!(state(Some(1), None, false), Some(KeyState::Unregistered));
         assert_eq!(state(None, None, true), None);
+    }
+
+    #[test]
+    fn a_state_is_read_back_from_its_name_and_nothing_else_is() {
+        for state in [KeyState::InSync, KeyState::Stale, KeyState::Missing, KeyState::Unregistered, KeyState::Exempt] {
+            assert_eq!(state.as_str().parse(), Ok(state));
+        }
+        assert_eq!("stale".parse::<KeyState>(), Err(InvalidKeyState));
     }
 
     #[test]

@@ -9,10 +9,10 @@ mod registry_time;
 mod secret_value;
 mod value_hash;
 
-pub use diff::{Difference, KeyDifference, diff};
-pub use key_state::{KeyFacts, KeyState, StateCounts};
+pub(crate) use diff::{Difference, diff};
+pub use key_state::{InvalidKeyState, KeyFacts, KeyState, StateCounts};
 pub use names::{
-    EnvironmentId, EnvironmentName, InvalidName, KeyName, ProjectId, ProjectName, RingName, SecretId, UserId, UserName,
+    EnvironmentId, EnvironmentName, InvalidName, KeyName, ProjectId, ProjectName, RingName, SecretId, UserName,
     is_secret_key,
 };
 pub use registry_time::RegistryTime;

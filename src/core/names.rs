@@ -132,10 +132,6 @@ id!(
     /// `secrets.id`: one row, so one life of a key in an environment.
     SecretId
 );
-id!(
-    /// `users.id`.
-    UserId
-);
 
 #[cfg(test)]
 mod tests {

@@ -18,12 +18,6 @@ impl RegistryTime {
         Self(micros)
     }
 
-    /// Microseconds since the Unix epoch.
-    #[must_use]
-    pub const fn as_micros(self) -> i64 {
-        self.0
-    }
-
     /// As a timestamp of the calendar; a time outside years -9999 to 9999 becomes the nearest one inside.
     #[must_use]
     pub fn to_timestamp(self) -> Timestamp {

@@ -17,14 +17,14 @@ const LARGEST: usize = 256 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyringFileError {
     /// The operating system refused.
-    #[error("cannot {action} the keyring {}: {error}", .path.display())]
+    #[error("cannot {action} the keyring {}: {source}", .path.display())]
     Io {
         /// `read` or `create`.
         action: &'static str,
-        /// The file.
+        /// As it was given.
         path: PathBuf,
         /// What the operating system said.
-        error: io::Error,
+        source: io::Error,
     },
     /// Everyone on the machine can read it or write to it.
     #[error(
@@ -32,29 +32,29 @@ pub enum KeyringFileError {
          Secret with `defaultMode: 0400` and an `fsGroup`", .path.display()
     )]
     OpenToAll {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
-        /// Its permissions.
+        /// The permission bits.
         mode: u32,
     },
     /// It is not text, or far too long.
     #[error("{} is not a keyring: create one with `tidelock keyring init`", .path.display())]
     NotAKeyring {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
     },
     /// Its text is not a valid keyring.
-    #[error("the keyring {} is not valid: {problem}", .path.display())]
+    #[error("the keyring {} is not valid: {source}", .path.display())]
     Invalid {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
         /// Where, and what is wrong.
-        problem: KeyringError,
+        source: KeyringError,
     },
     /// There is a file already; it was left as it is.
     #[error("{} exists already and is left as it is: name another file for a new keyring", .path.display())]
     Exists {
-        /// The file.
+        /// As it was given.
         path: PathBuf,
     },
 }
@@ -65,7 +65,7 @@ impl Keyring {
     /// A file that others than owner and group can read or write is refused. The group may read it, because that is
     /// how a Secret mounted with `fsGroup` appears in a pod.
     pub fn read(path: &Path) -> Result<Self, KeyringFileError> {
-        let failed = |error| KeyringFileError::Io { action: "read", path: path.to_owned(), error };
+        let failed = |source| KeyringFileError::Io { action: "read", path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
         // Of the file that is open, not of whatever the path names by now.
         let metadata = file.metadata().map_err(failed)?;
@@ -79,7 +79,7 @@ impl Keyring {
         let bytes = read_at_most(&mut file, LARGEST).map_err(failed)?;
         let text = bytes.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
         let text = text.ok_or_else(|| KeyringFileError::NotAKeyring { path: path.to_owned() })?;
-        Self::parse(text).map_err(|problem| KeyringFileError::Invalid { path: path.to_owned(), problem })
+        Self::parse(text).map_err(|source| KeyringFileError::Invalid { path: path.to_owned(), source })
     }
 
     /// Writes the keyring to a new file that only its owner can read, and waits until it is on disk: a value sealed
@@ -87,9 +87,9 @@ impl Keyring {
     ///
     /// Never overwrites: a keyring that is gone takes every value with it.
     pub fn create(&self, path: &Path) -> Result<(), KeyringFileError> {
-        let failed = |error: io::Error| match error.kind() {
+        let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::AlreadyExists => KeyringFileError::Exists { path: path.to_owned() },
-            _ => KeyringFileError::Io { action: "create", path: path.to_owned(), error },
+            _ => KeyringFileError::Io { action: "create", path: path.to_owned(), source },
         };
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
         let written = file

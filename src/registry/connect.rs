@@ -12,6 +12,7 @@ use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::RegistryError;
+use super::error::Cause;
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -47,10 +48,10 @@ impl ConnectSettings {
     fn parse(&self) -> Result<(Config, Option<PathBuf>), RegistryError> {
         let (url, root) = split_off_root_certificate(&self.url);
         // The parser's own message is safe: it names an option or a position, never the URL.
-        let mut config = Config::from_str(&url).map_err(|error| {
-            RegistryError::Invalid(format!(
-                "the database URL cannot be read: {error}; it is postgresql://LOGIN:PASSWORD@HOST/DATABASE"
-            ))
+        let mut config = Config::from_str(&url).map_err(|error| RegistryError::Settings {
+            setting: "the database URL cannot be read".to_owned(),
+            hint: Some("it is postgresql://LOGIN:PASSWORD@HOST/DATABASE".to_owned()),
+            cause: error.into(),
         })?;
         config.application_name(&self.application_name).connect_timeout(CONNECT_TIMEOUT);
         config.keepalives_idle(Duration::from_secs(30)).tcp_user_timeout(Duration::from_secs(10));
@@ -74,7 +75,7 @@ impl ConnectSettings {
                 recycle: Some(CONNECT_TIMEOUT),
             })
             .build()
-            .map_err(|error| RegistryError::Invalid(format!("the connection pool cannot be built: {error}")))
+            .map_err(|error| unusable("the connection pool cannot be built", error))
     }
 
     /// One connection of its own, with the part that has to be polled.
@@ -94,7 +95,7 @@ impl ConnectSettings {
         config
             .connect(tls(root.as_deref())?)
             .await
-            .map_err(|error| RegistryError::from_driver("connecting to the database", &error))
+            .map_err(|error| RegistryError::from_driver("connecting to the database", error))
     }
 }
 
@@ -118,8 +119,9 @@ fn split_off_root_certificate(url: &str) -> (String, Option<PathBuf>) {
 fn tls(root: Option<&Path>) -> Result<MakeRustlsConnect, RegistryError> {
     let mut roots = rustls::RootCertStore::empty();
     if let Some(file) = root {
-        let unreadable =
-            |error| RegistryError::Invalid(format!("the root certificate {} cannot be read: {error}", file.display()));
+        let unreadable = |error: rustls::pki_types::pem::Error| {
+            unusable(format!("the root certificate {} cannot be read", file.display()), error)
+        };
         for certificate in CertificateDer::pem_file_iter(file).map_err(unreadable)? {
             roots.add_parsable_certificates([certificate.map_err(unreadable)?]);
         }
@@ -129,17 +131,21 @@ fn tls(root: Option<&Path>) -> Result<MakeRustlsConnect, RegistryError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| RegistryError::Invalid(format!("TLS cannot be set up: {error}")))?
+        .map_err(|error| unusable("TLS cannot be set up", error))?
         .with_root_certificates(roots)
         .with_no_client_auth();
     Ok(MakeRustlsConnect::new(config))
 }
 
+fn unusable(setting: impl Into<String>, cause: impl Into<Cause>) -> RegistryError {
+    RegistryError::Settings { setting: setting.into(), hint: None, cause: cause.into() }
+}
+
 /// A pool's error in the registry's terms.
 pub(super) fn from_pool(attempt: &str, error: deadpool_postgres::PoolError) -> RegistryError {
     match error {
-        deadpool_postgres::PoolError::Backend(error) => RegistryError::from_driver(attempt, &error),
-        other => RegistryError::Unavailable { attempt: attempt.to_owned(), cause: other.to_string() },
+        deadpool_postgres::PoolError::Backend(error) => RegistryError::from_driver(attempt, error),
+        other => RegistryError::Unavailable { attempt: attempt.to_owned(), cause: other.into() },
     }
 }
 

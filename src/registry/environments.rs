@@ -1,42 +1,38 @@
 //! Environments of a project.
 
+use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::core::{EnvironmentId, EnvironmentName, ProjectId, ProjectName, RegistryTime, RingName};
 use crate::crypto::Keyring;
 
-use super::hash_keys;
-use super::session::{Session, Transaction, micros, project_not_found, time};
-use super::{RegistryError, ValueError};
+use super::row::{Columns, FromRow, from_row, micros};
+use super::session::{Parameter, Session, Transaction, project_not_found};
+use super::{Explanation, RegistryError, ValueError, hash_keys};
 
 /// An environment as its project names it, and what the acting user may do there.
 #[derive(Debug, Clone)]
 pub struct Environment {
-    /// Its project.
-    pub project: ProjectId,
-    /// Its project's name.
-    pub project_name: String,
-    /// `environments.id`.
-    pub id: EnvironmentId,
-    /// Its name.
-    pub name: String,
-    /// Whether it is the project's production environment.
-    pub production: bool,
-    /// Whether the acting user may read its secrets.
-    pub readable: bool,
-    /// Whether the acting user may write its secrets.
-    pub writable: bool,
+    pub(crate) project: ProjectId,
+    pub(crate) project_name: String,
+    pub(crate) id: EnvironmentId,
+    pub(crate) name: String,
+    pub(crate) production: bool,
+    /// Whether the acting user may read secrets here.
+    pub(crate) readable: bool,
+    /// Whether the acting user may write secrets here.
+    pub(crate) writable: bool,
 }
 
 impl Environment {
     /// Refuses, in words, a user who may not read here.
-    pub fn require_readable(&self) -> Result<(), RegistryError> {
+    pub(crate) fn require_readable(&self) -> Result<(), RegistryError> {
         if self.readable { Ok(()) } else { Err(self.refused("read")) }
     }
 
     /// Refuses, in words, a user who may not write here: a policy alone would answer that nothing was there to change.
-    pub fn require_writable(&self) -> Result<(), RegistryError> {
+    pub(crate) fn require_writable(&self) -> Result<(), RegistryError> {
         if self.writable { Ok(()) } else { Err(self.refused("write")) }
     }
 
@@ -46,51 +42,40 @@ impl Environment {
         } else {
             "your role or membership does not cover it"
         };
-        RegistryError::Refused {
-            message: format!("you may not {verb} secrets of {} in project {}: {why}", self.name, self.project_name),
-            hint: Some(format!("see memberships: tidelock member list -p {}", self.project_name)),
-        }
+        let message = format!("you may not {verb} secrets of {} in project {}: {why}", self.name, self.project_name);
+        let hint = format!("see memberships: tidelock member list -p {}", self.project_name);
+        RegistryError::Refused(Explanation::from(message).hint(hint))
     }
 }
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedEnvironment {
-    /// Its name.
-    pub name: String,
-    /// Whether it is production.
-    pub production: bool,
-    /// The ring that its values are sealed under.
-    pub ring: String,
-    /// How many live secrets it has.
-    pub live_secrets: i64,
-    /// The project's revision at which its live values last changed.
-    pub revision: i64,
-    /// When it was created.
-    pub created_at: Option<RegistryTime>,
+#[derive(Debug)]
+pub(crate) struct ListedEnvironment {
+    pub(crate) name: String,
+    pub(crate) production: bool,
+    pub(crate) ring: String,
+    pub(crate) live_secrets: i64,
+    /// The project's revision at which the live values here last changed.
+    pub(crate) revision: i64,
+    pub(crate) created_at: Option<RegistryTime>,
 }
 
-/// An environment to be made.
-#[derive(Debug, Clone)]
-pub struct NewEnvironment {
-    /// Its name.
-    pub name: EnvironmentName,
-    /// Whether it is production.
-    pub production: bool,
-    /// Its ring; absent: `production` for production, else `default`.
-    pub ring: Option<RingName>,
+from_row!(ListedEnvironment, "environments", "name", [name, production, ring, live_secrets, revision, created_at]);
+
+#[derive(Debug)]
+pub(crate) struct NewEnvironment {
+    pub(crate) name: EnvironmentName,
+    pub(crate) production: bool,
+    /// `None`: `production` for production, else `default`.
+    pub(crate) ring: Option<RingName>,
 }
 
-/// An environment that was made.
-#[derive(Debug, Clone)]
-pub struct CreatedEnvironment {
-    /// `environments.id`.
-    pub id: EnvironmentId,
-    /// Its ring.
-    pub ring: String,
+#[derive(Debug)]
+pub(crate) struct CreatedEnvironment {
+    pub(crate) id: EnvironmentId,
+    pub(crate) ring: String,
     /// Whether the project's hashing key can be opened by who holds just that ring. Where not, the first write here
     /// by someone who holds an older ring of the project as well makes it so.
-    pub hash_key_sealed: bool,
+    pub(crate) hash_key_sealed: bool,
 }
 
 impl Session {
@@ -100,47 +85,42 @@ impl Session {
         project: &ProjectName,
         name: &EnvironmentName,
     ) -> Result<Environment, RegistryError> {
-        let work = self.reading("looking for the environment").await?;
-        find(&work, project, name).await
+        let transaction = self.reading("looking for the environment").await?;
+        find(&transaction, project, name).await
     }
 
     /// The environments of a project that are not deleted, by name.
-    pub async fn environments(&mut self, project: &ProjectName) -> Result<Vec<ListedEnvironment>, RegistryError> {
-        let work = self.reading("listing environments").await?;
-        let project = work.project(project).await?;
+    pub(crate) async fn environments(
+        &mut self,
+        project: &ProjectName,
+    ) -> Result<Vec<ListedEnvironment>, RegistryError> {
+        let transaction = self.reading("listing environments").await?;
+        let project = transaction.project(project).await?;
         let sql = format!(
-            "SELECT name, is_production, ring, live_secrets, revision, {} FROM environments
+            "SELECT name, is_production AS production, ring, live_secrets, revision, {} AS created_at FROM environments
              WHERE project_id = $1 AND deleted_at IS NULL ORDER BY is_production, name",
             micros("created_at")
         );
-        let rows = work.rows(&sql, &[(&project.0, Type::UUID)]).await?;
-        let listed = rows.iter().map(|row| ListedEnvironment {
-            name: row.get(0),
-            production: row.get(1),
-            ring: row.get(2),
-            live_secrets: row.get(3),
-            revision: row.get(4),
-            created_at: time(row, 5),
-        });
-        Ok(listed.collect())
+        transaction.all(&sql, &[(&project.0, Type::UUID)]).await
     }
 
     /// Makes an environment. With a keyring, the project's hashing key is sealed for its ring at once.
-    pub async fn create_environment(
+    pub(crate) async fn create_environment(
         &mut self,
         project: &ProjectName,
         new: &NewEnvironment,
         keyring: Option<&Keyring>,
         reason: &str,
     ) -> Result<CreatedEnvironment, ValueError> {
-        let (work, project_id) = self.changing("creating the environment", project.as_str(), reason).await?;
+        let (transaction, project_id) = self.changing("creating the environment", project.as_str(), reason).await?;
         if new.production {
-            work.require_admin(project_id, "creates its production environment").await?;
+            transaction.require_admin(project_id, "creates its production environment").await?;
         }
         let id = Uuid::new_v4();
         let ring = new.ring.as_ref().map(RingName::as_str);
-        let made = work
-            .one(
+        let made = transaction
+            .value(
+                "environments",
                 "INSERT INTO environments (id, project_id, name, is_production, ring) VALUES ($1, $2, $3, $4, $5)
                  RETURNING ring",
                 &[
@@ -151,67 +131,74 @@ impl Session {
                     (&ring, Type::TEXT),
                 ],
             )
-            .await
-            .map_err(|error| explain(error, project, new))?;
-        let ring: String = made.get(0);
+            .await;
+        let ring: String = made.map_err(|error| explain(error, project, new))?;
         let hash_key_sealed = match keyring {
-            Some(keyring) => hash_keys::seal_for(&work, keyring, project_id, &ring).await?,
+            Some(keyring) => hash_keys::seal_for(&transaction, keyring, project_id, &ring).await?,
             None => false,
         };
-        work.commit().await?;
+        transaction.commit().await?;
         Ok(CreatedEnvironment { id: EnvironmentId(id), ring, hash_key_sealed })
     }
 }
 
 pub(super) async fn find(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     project: &ProjectName,
     name: &EnvironmentName,
 ) -> Result<Environment, RegistryError> {
-    let row = work
+    let parameters: [Parameter<'_>; 2] = [(&project.as_str(), Type::TEXT), (&name.as_str(), Type::TEXT)];
+    let found: ProjectWithEnvironment = transaction
         .first(
-            "SELECT p.id, p.name, e.id, e.name, e.is_production,
-                    e.id IN (SELECT readable_environments()), e.id IN (SELECT writable_environments())
+            "SELECT p.id AS project, p.name AS project_name, e.id, e.name, e.is_production AS production,
+                    e.id IN (SELECT readable_environments()) AS readable,
+                    e.id IN (SELECT writable_environments()) AS writable
              FROM projects p
              LEFT JOIN environments e ON e.project_id = p.id AND e.name = $2 AND e.deleted_at IS NULL
              WHERE p.name = $1",
-            &[(&project.as_str(), Type::TEXT), (&name.as_str(), Type::TEXT)],
+            &parameters,
         )
         .await?
         .ok_or_else(|| project_not_found(project.as_str()))?;
-    let id: Option<Uuid> = row.get(2);
-    let id = id.ok_or_else(|| {
-        RegistryError::NotFound(format!(
-            "project {project} has no environment {name}; see: tidelock environment list -p {project}"
-        ))
-    })?;
-    Ok(Environment {
-        project: ProjectId(row.get(0)),
-        project_name: row.get(1),
-        id: EnvironmentId(id),
-        name: row.get(3),
-        production: row.get(4),
-        readable: row.get(5),
-        writable: row.get(6),
+    found.0.ok_or_else(|| {
+        let message = format!("project {project} has no environment {name}");
+        let hint = format!("see: tidelock environment list -p {project}");
+        RegistryError::NotFound(Explanation::from(message).hint(hint))
     })
+}
+
+/// A project that is there, with the environment where that is, too.
+struct ProjectWithEnvironment(Option<Environment>);
+
+impl FromRow for ProjectWithEnvironment {
+    fn from_row(row: &Row) -> Result<Self, RegistryError> {
+        let columns = Columns::new(row, "environments", "name");
+        let Some(id) = columns.get("id")? else { return Ok(Self(None)) };
+        Ok(Self(Some(Environment {
+            project: columns.get("project")?,
+            project_name: columns.get("project_name")?,
+            id,
+            name: columns.get("name")?,
+            production: columns.get("production")?,
+            readable: columns.get("readable")?,
+            writable: columns.get("writable")?,
+        })))
+    }
 }
 
 /// The database says that it exists already; which of the two rules that was, the names tell.
 fn explain(error: RegistryError, project: &ProjectName, new: &NewEnvironment) -> RegistryError {
+    let name = &new.name;
     match error {
-        RegistryError::Conflict(_) if new.production => RegistryError::Refused {
-            message: format!(
-                "project {project} has a production environment already, or an environment named {}",
-                new.name
-            ),
-            hint: Some(format!(
-                "a project has one production environment; see: tidelock environment list -p {project}"
-            )),
-        },
-        RegistryError::Conflict(_) => RegistryError::Refused {
-            message: format!("project {project} has an environment named {} already", new.name),
-            hint: None,
-        },
+        RegistryError::Conflict(_) if new.production => RegistryError::Refused(
+            Explanation::from(format!(
+                "project {project} has a production environment already, or an environment named {name}"
+            ))
+            .hint(format!("a project has one production environment; see: tidelock environment list -p {project}")),
+        ),
+        RegistryError::Conflict(_) => {
+            RegistryError::Refused(format!("project {project} has an environment named {name} already").into())
+        }
         other => other,
     }
 }

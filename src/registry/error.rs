@@ -1,105 +1,159 @@
 //! What goes wrong between a program and the registry, told apart by what the caller does about it.
+//!
+//! No text here carries a value, and no cause that is kept does: the server's own errors can repeat a row in their
+//! DETAIL, so of these only code, message and hint are taken over; what the driver says on its own account names types,
+//! columns and addresses, and stays reachable as `source()`.
+
+use std::fmt;
 
 use tokio_postgres::error::{DbError, SqlState};
+
+use crate::crypto::{OpenError, SealError};
+
+/// An error that another one was caused by.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// An answer of the registry that is not what was asked for.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The database cannot be reached, or broke off: the same call may succeed later.
-    #[error("{attempt}: the database is unavailable: {cause}")]
+    #[error("{attempt}: the database is unavailable: {}", chain(&**.cause))]
     Unavailable {
         /// What was tried.
         attempt: String,
-        /// What the driver said, without parameters.
-        cause: String,
+        /// What the driver said, or the server's message.
+        #[source]
+        cause: Cause,
     },
     /// Not there, or not visible to the acting user: the registry does not tell these apart.
     #[error("{0}")]
-    NotFound(String),
+    NotFound(Explanation),
     /// Refused, by role, policy or rule.
-    #[error("{message}{}", hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default())]
-    Refused {
-        /// What was refused, and why.
-        message: String,
-        /// What to do about it.
-        hint: Option<String>,
-    },
-    /// Somebody else was first; to look again and repeat is the remedy.
     #[error("{0}")]
-    Conflict(String),
+    Refused(Explanation),
+    /// Somebody else was first; to read again and repeat is the remedy.
+    #[error("{0}")]
+    Conflict(Explanation),
     /// The request makes no sense to the registry.
     #[error("{0}")]
-    Invalid(String),
+    Invalid(Explanation),
     /// The schema is missing, or of another age than this program serves.
     #[error("{0}")]
-    Schema(String),
+    Schema(Explanation),
+    /// What the program was told about the database cannot be used.
+    #[error("{setting}: {cause}")]
+    Settings {
+        /// Which setting, and that it cannot be used.
+        setting: String,
+        /// What to write instead.
+        hint: Option<String>,
+        /// What the parser or the operating system said: a name or a position, never the URL.
+        #[source]
+        cause: Cause,
+    },
     /// A row that does not fit the form it should have.
-    #[error("{table} has a row that cannot be read: column {column}, {row}")]
+    #[error("{table} has a row that cannot be read: column {column}, row {row}: {}", chain(&**.cause))]
     Inconsistent {
-        /// The table.
+        /// The table, view or function that the row came from.
         table: &'static str,
-        /// The column.
-        column: &'static str,
-        /// Which row: its id or key, never a value.
+        /// The column, as the query names it.
+        column: String,
+        /// The row's id or key, never a value.
         row: String,
+        /// What the driver said, or what is wrong with the row.
+        #[source]
+        cause: Cause,
     },
     /// Any other error of the database.
     #[error("{attempt}: the database answered {code}: {message}")]
     Database {
         /// What was tried.
         attempt: String,
-        /// Its SQLSTATE.
+        /// The SQLSTATE.
         code: String,
-        /// Its message, without detail, which could repeat a row.
+        /// The server's message, without the detail, which could repeat a row.
         message: String,
     },
 }
 
+/// What is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// What was tried, on what, and why it failed.
+    pub message: String,
+    /// Not part of `Display`: who shows it to a person says [`RegistryError::with_hint`].
+    pub hint: Option<String>,
+}
+
+impl Explanation {
+    pub(super) fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+impl From<String> for Explanation {
+    fn from(message: String) -> Self {
+        Self { message, hint: None }
+    }
+}
+
+impl From<&str> for Explanation {
+    fn from(message: &str) -> Self {
+        Self::from(message.to_owned())
+    }
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
 impl RegistryError {
-    /// Tells a driver's error apart. The server's DETAIL is left out: it can repeat the row that it is about.
-    #[must_use]
-    pub fn from_driver(attempt: impl Into<String>, error: &tokio_postgres::Error) -> Self {
+    /// Tells a driver's error apart.
+    pub(super) fn from_driver(attempt: impl Into<String>, error: tokio_postgres::Error) -> Self {
         let attempt = attempt.into();
         let Some(answer) = error.as_db_error() else {
-            return Self::Unavailable { attempt, cause: chain(error) };
+            return Self::Unavailable { attempt, cause: error.into() };
         };
-        let message = answer.message().to_owned();
-        let hint = answer.hint().map(str::to_owned);
+        let explained = Explanation { message: answer.message().to_owned(), hint: answer.hint().map(str::to_owned) };
         match answer.code().code() {
-            "TL404" => Self::NotFound(message),
-            "TL403" => Self::Refused { message, hint },
-            "TL409" => Self::Conflict(message),
-            "TL422" => Self::Invalid(with_hint(message, hint)),
+            "TL404" => Self::NotFound(explained),
+            "TL403" => Self::Refused(explained),
+            "TL409" => Self::Conflict(explained),
+            "TL422" => Self::Invalid(explained),
             _ => Self::from_sqlstate(attempt, answer),
         }
     }
 
     fn from_sqlstate(attempt: String, answer: &DbError) -> Self {
         let code = answer.code();
-        let message = answer.message().to_owned();
+        let message = answer.message();
         if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-            return Self::Refused {
-                message: format!("{attempt}: {message}"),
-                hint: Some("the login or its membership lacks the right; see: tidelock member list".to_owned()),
-            };
+            return Self::Refused(
+                Explanation::from(format!("{attempt}: {message}"))
+                    .hint("the login or its membership lacks the right; see: tidelock member list"),
+            );
         }
         if *code == SqlState::UNIQUE_VIOLATION {
-            return Self::Conflict(format!("{attempt}: it exists already"));
+            return Self::Conflict(format!("{attempt}: it exists already").into());
         }
         if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
-            return Self::Conflict(format!("{attempt}: somebody else wrote at the same time; try again"));
+            let explained = Explanation::from(format!("{attempt}: somebody else wrote at the same time"));
+            return Self::Conflict(explained.hint("try again"));
         }
         if *code == SqlState::UNDEFINED_TABLE
             || *code == SqlState::UNDEFINED_FUNCTION
             || *code == SqlState::INVALID_SCHEMA_NAME
         {
-            return Self::Schema(format!("{attempt}: {message}; has `tidelock migrate` run on this database?"));
+            let explained = Explanation::from(format!("{attempt}: {message}"));
+            return Self::Schema(explained.hint("has `tidelock migrate` run on this database?"));
         }
         // 08 connection, 53 resources, 57 operator intervention (shutdown, statement time-out).
         if matches!(&code.code()[..2], "08" | "53" | "57") {
-            return Self::Unavailable { attempt, cause: message };
+            return Self::Unavailable { attempt, cause: message.into() };
         }
-        Self::Database { attempt, code: code.code().to_owned(), message }
+        Self::Database { attempt, code: code.code().to_owned(), message: message.to_owned() }
     }
 
     /// Whether the same call may succeed later without anybody doing anything.
@@ -107,22 +161,97 @@ impl RegistryError {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Conflict(_))
     }
-}
 
-fn with_hint(message: String, hint: Option<String>) -> String {
-    match hint {
-        Some(hint) => format!("{message} ({hint})"),
-        None => message,
+    /// What to do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        match self {
+            Self::NotFound(explained)
+            | Self::Refused(explained)
+            | Self::Conflict(explained)
+            | Self::Invalid(explained)
+            | Self::Schema(explained) => explained.hint.as_deref(),
+            Self::Settings { hint, .. } => hint.as_deref(),
+            Self::Unavailable { .. } | Self::Inconsistent { .. } | Self::Database { .. } => None,
+        }
+    }
+
+    /// Message and hint, as a person reads them on the terminal or in a condition.
+    #[must_use]
+    pub fn with_hint(&self) -> String {
+        match self.hint() {
+            Some(hint) => format!("{self} ({hint})"),
+            None => self.to_string(),
+        }
     }
 }
 
 /// An error and its causes on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// A value that could not be brought into the registry, or out of it. Names keys and environments, never a value.
+#[derive(Debug, thiserror::Error)]
+pub enum ValueError {
+    /// The registry's answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// It could not be sealed.
+    #[error("sealing {what}: {source}")]
+    Seal {
+        /// What was to be sealed: a key and its environment.
+        what: String,
+        /// Why not.
+        source: SealError,
+    },
+    /// It could not be opened.
+    #[error("opening {what}: {source}")]
+    Open {
+        /// What was to be opened: a key and its environment.
+        what: String,
+        /// Why not.
+        source: OpenError,
+    },
+    /// It opened, and is not the value that the row's hash is of.
+    #[error("the value of {what} is not the one that its value_hash was made of: restore the row, or set it again")]
+    HashMismatch {
+        /// A key and its environment.
+        what: String,
+    },
+}
+
+impl ValueError {
+    /// Message and hint, as a person reads them.
+    #[must_use]
+    pub fn with_hint(&self) -> String {
+        match self {
+            Self::Registry(error) => error.with_hint(),
+            other => other.to_string(),
+        }
     }
-    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_hint_is_told_to_people_and_is_no_part_of_the_message() {
+        let error = RegistryError::Refused(Explanation::from("the login is a superuser").hint("use another"));
+        assert_eq!(error.to_string(), "the login is a superuser");
+        assert_eq!(error.with_hint(), "the login is a superuser (use another)");
+        assert_eq!(ValueError::from(error).with_hint(), "the login is a superuser (use another)");
+    }
+
+    #[test]
+    fn the_cause_is_told_and_stays_reachable() {
+        let cause = std::io::Error::other("connection reset");
+        let error = RegistryError::Unavailable { attempt: "listing keys".to_owned(), cause: cause.into() };
+        assert_eq!(error.to_string(), "listing keys: the database is unavailable: connection reset");
+        assert!(error.source().is_some_and(|cause| cause.is::<std::io::Error>()));
+    }
 }

@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use crate::core::{ProjectId, RingName};
 use crate::crypto::{HashKey, Keyring, OpenError, Ring};
 
-use super::session::Transaction;
+use super::session::{Parameter, Transaction};
 use super::{RegistryError, SealedHashKey, ValueError};
 
 /// What the value of a hashing key is called in errors.
@@ -14,19 +14,19 @@ const WHAT: &str = "the project's hashing key";
 /// The hashing key for a write under `ring`, called under the project's mutex. Made where the project has none; sealed
 /// for `ring` where it was not yet.
 pub(super) async fn for_writing(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
     ring: &RingName,
 ) -> Result<HashKey, ValueError> {
-    let copies = copies(work, project).await?;
+    let copies = copies(transaction, project).await?;
     if copies.is_empty() {
-        return create(work, keyring, project, ring).await;
+        return create(transaction, keyring, project, ring).await;
     }
     let has_copy = copies.iter().any(|copy| copy.ring == ring.as_str());
     let key = open(keyring, project, &copies, Some(ring))?;
     if !has_copy {
-        add_copy(work, keyring, project, ring, &key).await?;
+        add_copy(transaction, keyring, project, ring, &key).await?;
     }
     Ok(key)
 }
@@ -34,12 +34,12 @@ pub(super) async fn for_writing(
 /// Seals the hashing key for a ring as soon as an environment uses it. Answers whether it is sealed for it now: who
 /// holds neither that ring nor an older one of the project cannot do it, and need not.
 pub(super) async fn seal_for(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
     ring: &str,
 ) -> Result<bool, ValueError> {
-    let copies = copies(work, project).await?;
+    let copies = copies(transaction, project).await?;
     if copies.iter().any(|copy| copy.ring == ring) {
         return Ok(true);
     }
@@ -47,40 +47,35 @@ pub(super) async fn seal_for(
         return Ok(false);
     };
     if copies.is_empty() {
-        create(work, keyring, project, ring).await?;
+        create(transaction, keyring, project, ring).await?;
         return Ok(true);
     }
     match open(keyring, project, &copies, None) {
-        Ok(key) => add_copy(work, keyring, project, ring, &key).await.map(|()| true),
-        Err(ValueError::Open { error: OpenError::KeyNotHeld { .. }, .. }) => Ok(false),
+        Ok(key) => add_copy(transaction, keyring, project, ring, &key).await.map(|()| true),
+        Err(ValueError::Open { source: OpenError::KeyNotHeld { .. }, .. }) => Ok(false),
         Err(other) => Err(other),
     }
 }
 
 /// The hashing key where the keyring opens a copy of it, to check what was read.
 pub(super) async fn for_reading(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
 ) -> Result<Option<HashKey>, ValueError> {
-    let copies = copies(work, project).await?;
+    let copies = copies(transaction, project).await?;
     match open(keyring, project, &copies, None) {
         Ok(key) => Ok(Some(key)),
-        Err(ValueError::Open { error: OpenError::KeyNotHeld { .. }, .. }) => Ok(None),
+        Err(ValueError::Open { source: OpenError::KeyNotHeld { .. }, .. }) => Ok(None),
         Err(other) => Err(other),
     }
 }
 
 /// All copies of the project's oldest hashing key.
-async fn copies(work: &Transaction<'_>, project: ProjectId) -> Result<Vec<SealedHashKey>, RegistryError> {
-    let rows = work
-        .rows(
-            "SELECT hash_key_id, ring, sealed FROM project_hash_keys WHERE project_id = $1 ORDER BY created_at, hash_key_id",
-            &[(&project.0, Type::UUID)],
-        )
-        .await?;
-    let all: Vec<_> =
-        rows.iter().map(|row| SealedHashKey { id: row.get(0), ring: row.get(1), sealed: row.get(2) }).collect();
+async fn copies(transaction: &Transaction<'_>, project: ProjectId) -> Result<Vec<SealedHashKey>, RegistryError> {
+    let sql = "SELECT hash_key_id AS id, ring, sealed FROM project_hash_keys
+               WHERE project_id = $1 ORDER BY created_at, hash_key_id";
+    let all: Vec<SealedHashKey> = transaction.all(sql, &[(&project.0, Type::UUID)]).await?;
     let first = all.first().map(|copy| copy.id.clone());
     Ok(all.into_iter().filter(|copy| Some(&copy.id) == first.as_ref()).collect())
 }
@@ -116,45 +111,42 @@ fn open(
 
 /// A fresh key, sealed at once for every ring in use that the keyring holds, so that the next writer needs one ring only.
 async fn create(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
     ring: &RingName,
 ) -> Result<HashKey, ValueError> {
     let key = HashKey::generate();
-    add_copy(work, keyring, project, ring, &key).await?;
-    let used = work
-        .rows(
-            "SELECT DISTINCT ring FROM environments WHERE project_id = $1 AND deleted_at IS NULL AND ring <> $2",
-            &[(&project.0, Type::UUID), (&ring.as_str(), Type::TEXT)],
-        )
-        .await?;
-    for row in used {
-        let name: String = row.get(0);
+    add_copy(transaction, keyring, project, ring, &key).await?;
+    let sql = "SELECT DISTINCT ring FROM environments WHERE project_id = $1 AND deleted_at IS NULL AND ring <> $2";
+    let parameters: [Parameter<'_>; 2] = [(&project.0, Type::UUID), (&ring.as_str(), Type::TEXT)];
+    for name in transaction.values::<String>("environments", sql, &parameters).await? {
         if let Some(held) = keyring.rings().map(Ring::name).find(|held| held.as_str() == name) {
-            add_copy(work, keyring, project, held, &key).await?;
+            add_copy(transaction, keyring, project, held, &key).await?;
         }
     }
     Ok(key)
 }
 
 async fn add_copy(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
     ring: &RingName,
     key: &HashKey,
 ) -> Result<(), ValueError> {
-    let sealed =
-        keyring.seal_hash_key(ring, project, key).map_err(|error| ValueError::Seal { what: WHAT.to_owned(), error })?;
-    work.execute(
-        "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ($1, $2, $3, $4)",
-        &[(&project.0, Type::UUID), (&key.id(), Type::TEXT), (&ring.as_str(), Type::TEXT), (&sealed, Type::TEXT)],
-    )
-    .await?;
+    let sealed = keyring
+        .seal_hash_key(ring, project, key)
+        .map_err(|source| ValueError::Seal { what: WHAT.to_owned(), source })?;
+    transaction
+        .execute(
+            "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ($1, $2, $3, $4)",
+            &[(&project.0, Type::UUID), (&key.id(), Type::TEXT), (&ring.as_str(), Type::TEXT), (&sealed, Type::TEXT)],
+        )
+        .await?;
     Ok(())
 }
 
-fn failed(error: OpenError) -> ValueError {
-    ValueError::Open { what: WHAT.to_owned(), error }
+fn failed(source: OpenError) -> ValueError {
+    ValueError::Open { what: WHAT.to_owned(), source }
 }

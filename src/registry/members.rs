@@ -6,24 +6,24 @@ use uuid::Uuid;
 
 use crate::core::{EnvironmentName, ProjectId, ProjectName, RegistryTime, UserName};
 
-use super::RegistryError;
-use super::session::{Session, Transaction, micros, time};
+use super::row::{from_row, micros};
+use super::session::{Parameter, Session, Transaction};
+use super::{Explanation, RegistryError};
 
 /// `project_members.role`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Reads and writes everything, production too.
     Admin,
     /// Reads and writes everything but production.
     Developer,
-    /// Reads everything but production.
+    /// Reads everything but production, and writes nothing.
     Viewer,
 }
 
 impl Role {
-    /// The name, as the database has it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "ADMIN",
             Self::Developer => "DEVELOPER",
@@ -32,52 +32,47 @@ impl Role {
     }
 }
 
-/// A membership as it is to be.
-#[derive(Debug, Clone)]
-pub struct Membership {
-    /// Whose.
-    pub user: UserName,
-    /// As what.
-    pub role: Role,
+/// A membership as it shall be.
+#[derive(Debug)]
+pub(crate) struct Membership {
+    pub(crate) user: UserName,
+    pub(crate) role: Role,
     /// Narrowed to these environments; empty: all.
-    pub only: Vec<EnvironmentName>,
-    /// Whether it only reads.
-    pub read_only: bool,
-    /// Until when it counts; `None`: for good.
-    pub expires_at: Option<Timestamp>,
+    pub(crate) only: Vec<EnvironmentName>,
+    pub(crate) read_only: bool,
+    /// `None`: it does not expire.
+    pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedMember {
-    /// The user's name.
-    pub user: String,
+#[derive(Debug)]
+pub(crate) struct ListedMember {
+    pub(crate) user: String,
     /// `person`, `service` or `owner`.
-    pub kind: String,
+    pub(crate) kind: String,
     /// `ADMIN`, `DEVELOPER` or `VIEWER`.
-    pub role: String,
-    /// The environments that it is narrowed to, if it is.
-    pub only: Option<Vec<String>>,
-    /// Whether it only reads.
-    pub read_only: bool,
-    /// Until when it counts.
-    pub expires_at: Option<RegistryTime>,
+    pub(crate) role: String,
+    /// The environments that it is narrowed to; `None`: all.
+    pub(crate) only: Option<Vec<String>>,
+    pub(crate) read_only: bool,
+    pub(crate) expires_at: Option<RegistryTime>,
 }
+
+from_row!(ListedMember, "project_members", "user", [user, kind, role, only, read_only, expires_at]);
 
 impl Session {
     /// Adds a member, or makes an existing membership this one. Answers whether it is new.
-    pub async fn add_member(
+    pub(crate) async fn add_member(
         &mut self,
         project: &ProjectName,
         membership: &Membership,
         reason: &str,
     ) -> Result<bool, RegistryError> {
-        let (work, project_id) = self.changing("adding the member", project.as_str(), reason).await?;
-        work.require_admin(project_id, "changes its members").await?;
-        let user = user_id(&work, &membership.user).await?;
-        let only = environment_ids(&work, project, project_id, &membership.only).await?;
+        let (transaction, project_id) = self.changing("adding the member", project.as_str(), reason).await?;
+        transaction.require_admin(project_id, "changes its members").await?;
+        let user = user_id(&transaction, &membership.user).await?;
+        let only = environment_ids(&transaction, project, project_id, &membership.only).await?;
         let expires_at = membership.expires_at.map(|time| time.to_string());
-        let updated = work
+        let updated = transaction
             .execute(
                 "UPDATE project_members SET role = ($3::text)::project_role, only_environments = $4, read_only = $5,
                         expires_at = ($6::text)::timestamptz
@@ -93,36 +88,37 @@ impl Session {
             )
             .await?;
         if updated == 0 {
-            work.execute(
-                "INSERT INTO project_members (project_id, user_id, role, only_environments, read_only, expires_at)
+            transaction
+                .execute(
+                    "INSERT INTO project_members (project_id, user_id, role, only_environments, read_only, expires_at)
                  VALUES ($1, $2, ($3::text)::project_role, $4, $5, ($6::text)::timestamptz)",
-                &[
-                    (&project_id.0, Type::UUID),
-                    (&user, Type::UUID),
-                    (&membership.role.as_str(), Type::TEXT),
-                    (&only, Type::UUID_ARRAY),
-                    (&membership.read_only, Type::BOOL),
-                    (&expires_at, Type::TEXT),
-                ],
-            )
-            .await?;
+                    &[
+                        (&project_id.0, Type::UUID),
+                        (&user, Type::UUID),
+                        (&membership.role.as_str(), Type::TEXT),
+                        (&only, Type::UUID_ARRAY),
+                        (&membership.read_only, Type::BOOL),
+                        (&expires_at, Type::TEXT),
+                    ],
+                )
+                .await?;
         }
-        work.commit().await?;
+        transaction.commit().await?;
         Ok(updated == 0)
     }
 
     /// Ends a membership.
-    pub async fn remove_member(
+    pub(crate) async fn remove_member(
         &mut self,
         project: &ProjectName,
         user: &UserName,
         reason: &str,
     ) -> Result<(), RegistryError> {
-        let (work, project_id) = self.changing("removing the member", project.as_str(), reason).await?;
-        work.require_admin(project_id, "changes its members").await?;
-        let gone = || RegistryError::NotFound(format!("{user} is no member of project {project}"));
-        let user_id = find_user(&work, user).await?.ok_or_else(gone)?;
-        let removed = work
+        let (transaction, project_id) = self.changing("removing the member", project.as_str(), reason).await?;
+        transaction.require_admin(project_id, "changes its members").await?;
+        let gone = || RegistryError::NotFound(format!("{user} is no member of project {project}").into());
+        let user_id = find_user(&transaction, user).await?.ok_or_else(gone)?;
+        let removed = transaction
             .execute(
                 "DELETE FROM project_members WHERE project_id = $1 AND user_id = $2",
                 &[(&project_id.0, Type::UUID), (&user_id, Type::UUID)],
@@ -131,48 +127,39 @@ impl Session {
         if removed == 0 {
             return Err(gone());
         }
-        work.commit().await
+        transaction.commit().await
     }
 
     /// The members of a project, by name.
-    pub async fn members(&mut self, project: &ProjectName) -> Result<Vec<ListedMember>, RegistryError> {
-        let work = self.reading("listing members").await?;
-        let project = work.project(project).await?;
+    pub(crate) async fn members(&mut self, project: &ProjectName) -> Result<Vec<ListedMember>, RegistryError> {
+        let transaction = self.reading("listing members").await?;
+        let project = transaction.project(project).await?;
         let sql = format!(
-            "SELECT u.name, u.kind::text, m.role::text, m.read_only, {},
+            "SELECT u.name AS user, u.kind::text AS kind, m.role::text AS role, m.read_only, {} AS expires_at,
                     CASE WHEN m.only_environments IS NOT NULL THEN
-                        ARRAY(SELECT e.name FROM environments e WHERE e.id = ANY (m.only_environments) ORDER BY e.name) END
+                        ARRAY(SELECT e.name FROM environments e WHERE e.id = ANY (m.only_environments) ORDER BY e.name)
+                    END AS only
              FROM project_members m JOIN users u ON u.id = m.user_id WHERE m.project_id = $1 ORDER BY u.name",
             micros("m.expires_at")
         );
-        let rows = work.rows(&sql, &[(&project.0, Type::UUID)]).await?;
-        let listed = rows.iter().map(|row| ListedMember {
-            user: row.get(0),
-            kind: row.get(1),
-            role: row.get(2),
-            read_only: row.get(3),
-            expires_at: time(row, 4),
-            only: row.get(5),
-        });
-        Ok(listed.collect())
+        transaction.all(&sql, &[(&project.0, Type::UUID)]).await
     }
 }
 
-async fn user_id(work: &Transaction<'_>, name: &UserName) -> Result<Uuid, RegistryError> {
-    find_user(work, name).await?.ok_or_else(|| {
-        RegistryError::NotFound(format!(
-            "there is no user {name}: have the registry's owner run `tidelock user add {name} --db-role ROLE`"
-        ))
+async fn user_id(transaction: &Transaction<'_>, name: &UserName) -> Result<Uuid, RegistryError> {
+    find_user(transaction, name).await?.ok_or_else(|| {
+        let hint = format!("have the registry's owner run `tidelock user add {name} --db-role ROLE`");
+        RegistryError::NotFound(Explanation::from(format!("there is no user {name}")).hint(hint))
     })
 }
 
-async fn find_user(work: &Transaction<'_>, name: &UserName) -> Result<Option<Uuid>, RegistryError> {
-    let found = work.first("SELECT id FROM users WHERE name = $1", &[(&name.as_str(), Type::TEXT)]).await?;
-    Ok(found.map(|row| row.get(0)))
+async fn find_user(transaction: &Transaction<'_>, name: &UserName) -> Result<Option<Uuid>, RegistryError> {
+    let sql = "SELECT id FROM users WHERE name = $1";
+    transaction.first_value("users", sql, &[(&name.as_str(), Type::TEXT)]).await
 }
 
 async fn environment_ids(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     project: &ProjectName,
     project_id: ProjectId,
     names: &[EnvironmentName],
@@ -182,14 +169,12 @@ async fn environment_ids(
     }
     let mut ids = Vec::with_capacity(names.len());
     for name in names {
-        let row = work
-            .first(
-                "SELECT id FROM environments WHERE project_id = $1 AND name = $2 AND deleted_at IS NULL",
-                &[(&project_id.0, Type::UUID), (&name.as_str(), Type::TEXT)],
-            )
-            .await?;
-        let row = row.ok_or_else(|| RegistryError::NotFound(format!("project {project} has no environment {name}")))?;
-        ids.push(row.get(0));
+        let sql = "SELECT id FROM environments WHERE project_id = $1 AND name = $2 AND deleted_at IS NULL";
+        let parameters: [Parameter<'_>; 2] = [(&project_id.0, Type::UUID), (&name.as_str(), Type::TEXT)];
+        let id = transaction.first_value("environments", sql, &parameters).await?;
+        ids.push(
+            id.ok_or_else(|| RegistryError::NotFound(format!("project {project} has no environment {name}").into()))?,
+        );
     }
     Ok(Some(ids))
 }

@@ -3,27 +3,48 @@
 //! Everything happens in one transaction under a transaction's advisory lock, so that ten at once, through a pooler in
 //! transaction mode too, end like one.
 
-use refinery_core::traits::r#async::{AsyncQuery, AsyncTransaction};
-use refinery_core::{AsyncMigrate, Migration, Runner};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
-use tokio_postgres::{SimpleQueryMessage, Transaction};
+use sha2::{Digest as _, Sha256};
+use tokio_postgres::Transaction;
+use tokio_postgres::types::Type;
 
-use super::{ConnectSettings, RegistryError};
+use super::row::{decode, from_row, value};
+use super::{ConnectSettings, Explanation, RegistryError};
 
 /// The number of the newest migration that this program knows.
 pub const SCHEMA_VERSION: i32 = 7;
 
-/// In order; a file that has been released is never edited.
-const MIGRATIONS: [(&str, &str); SCHEMA_VERSION as usize] = [
-    ("V1__tables", include_str!("../../migrations/V1__tables.sql")),
-    ("V2__actors", include_str!("../../migrations/V2__actors.sql")),
-    ("V3__changes", include_str!("../../migrations/V3__changes.sql")),
-    ("V4__audit", include_str!("../../migrations/V4__audit.sql")),
-    ("V5__key_states", include_str!("../../migrations/V5__key_states.sql")),
-    ("V6__vault", include_str!("../../migrations/V6__vault.sql")),
-    ("V7__definer", include_str!("../../migrations/V7__definer.sql")),
+/// In order of their versions, which start at 1. A file that has been released is never edited.
+const MIGRATIONS: [Migration; SCHEMA_VERSION as usize] = [
+    Migration { name: "V1__tables", sql: include_str!("../../migrations/V1__tables.sql") },
+    Migration { name: "V2__actors", sql: include_str!("../../migrations/V2__actors.sql") },
+    Migration { name: "V3__changes", sql: include_str!("../../migrations/V3__changes.sql") },
+    Migration { name: "V4__audit", sql: include_str!("../../migrations/V4__audit.sql") },
+    Migration { name: "V5__key_states", sql: include_str!("../../migrations/V5__key_states.sql") },
+    Migration { name: "V6__vault", sql: include_str!("../../migrations/V6__vault.sql") },
+    Migration { name: "V7__definer", sql: include_str!("../../migrations/V7__definer.sql") },
 ];
+
+struct Migration {
+    name: &'static str,
+    /// `@schema@` stands for the quoted name of the schema.
+    sql: &'static str,
+}
+
+impl Migration {
+    /// Of the file as it is, so that the schema's name plays no part.
+    fn checksum(&self) -> String {
+        hex::encode(Sha256::digest(self.sql))
+    }
+}
+
+/// A migration that the schema has had.
+struct AppliedMigration {
+    version: i32,
+    name: String,
+    checksum: String,
+}
+
+from_row!(AppliedMigration, "schema_migrations", "name", [version, name, checksum]);
 
 /// The group roles, which belong to the whole server.
 const ROLES: [&str; 4] = ["tidelock_app", "tidelock_operator", "tidelock_delegate", "tidelock_definer"];
@@ -49,7 +70,7 @@ pub async fn pending(settings: &ConnectSettings) -> Result<Migrated, RegistryErr
 }
 
 async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, RegistryError> {
-    let failed = |error: tokio_postgres::Error| RegistryError::from_driver("migrating the registry", &error);
+    let failed = |error| RegistryError::from_driver("migrating the registry", error);
     let (mut client, connection) = settings.connect().await?;
     let connection = tokio::spawn(connection);
     let schema = settings.quoted_schema();
@@ -68,17 +89,7 @@ async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, Regist
         ))
         .await
         .map_err(failed)?;
-    let migrations = MIGRATIONS
-        .iter()
-        .map(|(name, sql)| Migration::unapplied(name, &sql.replace("@schema@", &schema)))
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| RegistryError::Schema(format!("the embedded migrations cannot be read: {error}")))?;
-    let report = Runner::new(&migrations)
-        .set_abort_missing(false)
-        .run_async(&mut UnderLock(&transaction))
-        .await
-        .map_err(|error| from_refinery(&error))?;
-    let applied = report.applied_migrations().iter().map(ToString::to_string).collect();
+    let applied = apply_missing(&transaction, &schema).await?;
     transaction
         .batch_execute(&format!("UPDATE schema_floor SET version = {SCHEMA_VERSION} WHERE version < {SCHEMA_VERSION}"))
         .await
@@ -94,26 +105,81 @@ async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, Regist
     drop(client);
     // Ends by itself once the client is gone; its error, if any, has reached the client's calls already.
     let _ = connection.await;
-    Ok(Migrated { migrations: applied })
+    Ok(Migrated { migrations: applied.into_iter().map(str::to_owned).collect() })
+}
+
+/// Applies what the schema has not had yet; answers the names.
+async fn apply_missing(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<&'static str>, RegistryError> {
+    let failed = |error| RegistryError::from_driver("reading which migrations were applied", error);
+    transaction
+        .batch_execute(
+            "CREATE TABLE IF NOT EXISTS schema_migrations (
+                version    integer PRIMARY KEY,
+                name       text NOT NULL,
+                checksum   text NOT NULL,
+                applied_at timestamptz NOT NULL DEFAULT clock_timestamp())",
+        )
+        .await
+        .map_err(failed)?;
+    let history = "SELECT version, name, checksum FROM schema_migrations ORDER BY version";
+    let missing = missing(&decode(&transaction.query_typed(history, &[]).await.map_err(failed)?)?)?;
+    for (version, migration) in &missing {
+        let failed = |error| RegistryError::from_driver(format!("applying migration {}", migration.name), error);
+        transaction.batch_execute(&migration.sql.replace("@schema@", schema)).await.map_err(failed)?;
+        transaction
+            .execute_typed(
+                "INSERT INTO schema_migrations (version, name, checksum) VALUES ($1, $2, $3)",
+                &[(version, Type::INT4), (&migration.name, Type::TEXT), (&migration.checksum(), Type::TEXT)],
+            )
+            .await
+            .map_err(failed)?;
+    }
+    Ok(missing.into_iter().map(|(_, migration)| migration.name).collect())
+}
+
+/// The migrations that come after those that were applied. Refuses a schema that was made in another way than these would
+/// make it; what a newer program has applied besides is its own matter.
+fn missing(applied: &[AppliedMigration]) -> Result<Vec<(i32, &'static Migration)>, RegistryError> {
+    let newest = applied.iter().map(|applied| applied.version).max().unwrap_or_default();
+    let mut missing = Vec::new();
+    for (version, migration) in (1..).zip(&MIGRATIONS) {
+        let name = migration.name;
+        match applied.iter().find(|applied| applied.version == version) {
+            Some(applied) if applied.name == name && applied.checksum == migration.checksum() => {}
+            Some(applied) => {
+                let message = format!("the schema was made by another {} than this program's {name}", applied.name);
+                let hint = "use the tidelock that made it, or one released later";
+                return Err(RegistryError::Schema(Explanation::from(message).hint(hint)));
+            }
+            None if version < newest => {
+                let message = format!("the schema lacks migration {name}, though later ones were applied");
+                return Err(RegistryError::Schema(Explanation::from(message).hint("restore it from a backup")));
+            }
+            None => missing.push((version, migration)),
+        }
+    }
+    Ok(missing)
 }
 
 /// A schema that a newer program has contracted is not for this one to touch.
 async fn refuse_older_program(transaction: &Transaction<'_>, schema: &str) -> Result<(), RegistryError> {
-    let failed = |error: tokio_postgres::Error| RegistryError::from_driver("reading the schema's version", &error);
-    let exists = format!("SELECT to_regclass('{}.schema_floor') IS NOT NULL", schema.replace('\'', "''"));
-    let floor = match first_cell(&transaction.simple_query(&exists).await.map_err(failed)?).as_deref() {
-        Some("t") => {
-            let query = format!("SELECT oldest_writer FROM {schema}.schema_floor");
-            first_cell(&transaction.simple_query(&query).await.map_err(failed)?)
-        }
-        _ => None,
-    };
-    match floor.and_then(|floor| floor.parse::<i32>().ok()) {
-        Some(floor) if floor > SCHEMA_VERSION => Err(RegistryError::Schema(format!(
-            "the schema serves writers from version {floor} on, and this program knows version {SCHEMA_VERSION}: use a newer tidelock"
-        ))),
-        _ => Ok(()),
+    let failed = |error| RegistryError::from_driver("reading the schema's version", error);
+    let exists = "SELECT to_regclass($1) IS NOT NULL AS exists";
+    let floor = format!("{schema}.schema_floor");
+    let row = transaction.query_typed_one(exists, &[(&floor, Type::TEXT)]).await.map_err(failed)?;
+    if !value(&row, "schema_floor")? {
+        return Ok(());
     }
+    let query = format!("SELECT oldest_writer FROM {floor}");
+    let row = transaction.query_typed_one(&query, &[]).await.map_err(failed)?;
+    let oldest_writer: i32 = value(&row, "schema_floor")?;
+    if oldest_writer <= SCHEMA_VERSION {
+        return Ok(());
+    }
+    let message = format!(
+        "the schema serves writers from version {oldest_writer} on, and this program knows version {SCHEMA_VERSION}"
+    );
+    Err(RegistryError::Schema(Explanation::from(message).hint("use a newer tidelock")))
 }
 
 async fn make_roles(transaction: &Transaction<'_>) -> Result<(), RegistryError> {
@@ -127,7 +193,7 @@ async fn make_roles(transaction: &Transaction<'_>) -> Result<(), RegistryError> 
                  END $$"
             ))
             .await;
-        made.map_err(|error| for_an_administrator(&error))?;
+        made.map_err(for_an_administrator)?;
     }
     Ok(())
 }
@@ -137,105 +203,83 @@ async fn make_roles(transaction: &Transaction<'_>) -> Result<(), RegistryError> 
 async fn borrow_definer(transaction: &Transaction<'_>) -> Result<bool, RegistryError> {
     // From PostgreSQL 16 on, who made a role is a member that may grant it and nothing else; only SET lets it hand
     // anything over. Before, there is no SET to ask for.
-    let member = transaction
-        .simple_query(
-            "SELECT pg_has_role(CURRENT_USER, 'tidelock_definer',
-                CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END)",
-        )
-        .await
-        .map_err(|error| RegistryError::from_driver("migrating the registry", &error))?;
-    if first_cell(&member).as_deref() == Some("t") {
+    let query = "SELECT pg_has_role(CURRENT_USER, 'tidelock_definer', CASE
+                     WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) AS is_member";
+    let failed = |error| RegistryError::from_driver("migrating the registry", error);
+    let row = transaction.query_typed_one(query, &[]).await.map_err(failed)?;
+    if value(&row, "pg_roles")? {
         return Ok(false);
     }
-    transaction
-        .batch_execute("GRANT tidelock_definer TO CURRENT_USER")
-        .await
-        .map_err(|error| for_an_administrator(&error))?;
+    transaction.batch_execute("GRANT tidelock_definer TO CURRENT_USER").await.map_err(for_an_administrator)?;
     Ok(true)
 }
 
-fn for_an_administrator(error: &tokio_postgres::Error) -> RegistryError {
+fn for_an_administrator(error: tokio_postgres::Error) -> RegistryError {
     match RegistryError::from_driver("making the group roles", error) {
-        RegistryError::Refused { message, .. } => {
+        RegistryError::Refused(explained) => {
             let roles = ROLES.map(|role| format!("CREATE ROLE {role} NOLOGIN; ")).concat();
-            RegistryError::Refused {
-                message,
-                hint: Some(format!(
-                    "migrate as the login that owns the schema; where that may not make roles, have an administrator run once: {roles}GRANT tidelock_definer TO <this login>; \
-                     then run migrate again, and revoke that grant"
-                )),
-            }
+            RegistryError::Refused(explained.hint(format!(
+                "migrate as the login that owns the schema; where that may not make roles, have an administrator run once: {roles}GRANT tidelock_definer TO <this login>; \
+                 then run migrate again, and revoke that grant"
+            )))
         }
         other => other,
     }
 }
 
-fn from_refinery(error: &refinery_core::Error) -> RegistryError {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    while let Some(inner) = cause {
-        if let Some(driver) = inner.downcast_ref::<tokio_postgres::Error>() {
-            return RegistryError::from_driver(error.to_string(), driver);
-        }
-        cause = inner.source();
-    }
-    RegistryError::Schema(error.to_string())
-}
-
-fn first_cell(messages: &[SimpleQueryMessage]) -> Option<String> {
-    messages.iter().find_map(|message| match message {
-        SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
-        _ => None,
-    })
-}
-
-/// The migrator's connection, inside our transaction and with simple queries only: no prepared statement outlives a
-/// pooler's turn.
-struct UnderLock<'t>(&'t Transaction<'t>);
-
-impl AsyncTransaction for UnderLock<'_> {
-    type Error = tokio_postgres::Error;
-
-    async fn execute<'a, T: Iterator<Item = &'a str> + Send + 'a>(
-        &'a mut self,
-        queries: T,
-    ) -> Result<usize, Self::Error> {
-        let mut count = 0;
-        for query in queries {
-            self.0.batch_execute(query).await?;
-            count += 1;
-        }
-        Ok(count)
-    }
-}
-
-impl AsyncQuery<Vec<Migration>> for UnderLock<'_> {
-    async fn query<'a>(&'a mut self, query: &'a str) -> Result<Vec<Migration>, Self::Error> {
-        let messages = self.0.simple_query(query).await?;
-        Ok(messages
-            .iter()
-            .filter_map(|message| match message {
-                SimpleQueryMessage::Row(row) => Some(Migration::applied(
-                    row.get(0)?.parse().ok()?,
-                    row.get(1)?.to_owned(),
-                    OffsetDateTime::parse(row.get(2)?, &Rfc3339).ok()?,
-                    row.get(3)?.parse().ok()?,
-                )),
-                _ => None,
-            })
-            .collect())
-    }
-}
-
-impl AsyncMigrate for UnderLock<'_> {}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn applied(versions: impl IntoIterator<Item = usize>) -> Vec<AppliedMigration> {
+        let one = |version: usize| AppliedMigration {
+            version: i32::try_from(version).unwrap(),
+            name: MIGRATIONS[version - 1].name.to_owned(),
+            checksum: MIGRATIONS[version - 1].checksum(),
+        };
+        versions.into_iter().map(one).collect()
+    }
+
+    fn versions(applied: &[AppliedMigration]) -> Vec<i32> {
+        missing(applied).unwrap().into_iter().map(|(version, _)| version).collect()
+    }
+
+    fn refusal(applied: &[AppliedMigration]) -> String {
+        match missing(applied) {
+            Err(error @ RegistryError::Schema(_)) => error.to_string(),
+            other => panic!("{}", other.map_or_else(|error| error.to_string(), |_| "no refusal".to_owned())),
+        }
+    }
+
     #[test]
-    fn the_version_is_that_of_the_newest_migration() {
-        let numbers: Vec<i32> =
-            MIGRATIONS.iter().map(|(name, sql)| Migration::unapplied(name, sql).unwrap().version()).collect();
-        assert_eq!(numbers, (1..=SCHEMA_VERSION).collect::<Vec<_>>());
+    fn the_version_is_that_of_the_newest_migration_and_there_is_no_gap() {
+        for (version, migration) in (1..=SCHEMA_VERSION).zip(&MIGRATIONS) {
+            assert!(migration.name.starts_with(&format!("V{version}__")), "{}", migration.name);
+        }
+    }
+
+    #[test]
+    fn what_comes_after_the_applied_migrations_is_missing() {
+        assert_eq!(versions(&[]), (1..=SCHEMA_VERSION).collect::<Vec<_>>());
+        assert_eq!(versions(&applied(1..=5)), [6, 7]);
+        assert_eq!(versions(&applied(1..=7)), [0; 0]);
+    }
+
+    #[test]
+    fn what_a_newer_program_applied_besides_is_left_to_it() {
+        let mut newer = applied(1..=7);
+        newer.push(AppliedMigration { version: 8, name: "V8__later".to_owned(), checksum: "08".to_owned() });
+        assert_eq!(versions(&newer), [0; 0]);
+    }
+
+    #[test]
+    fn a_migration_that_was_edited_or_renamed_or_left_out_is_refused_by_name() {
+        let mut edited = applied(1..=7);
+        edited[2].checksum = "00".to_owned();
+        assert!(refusal(&edited).contains("V3__changes"));
+        let mut renamed = applied(1..=7);
+        renamed[2].name = "V3__other".to_owned();
+        assert!(refusal(&renamed).contains("V3__other"));
+        assert!(refusal(&applied([1, 2, 4])).contains("lacks migration V3__changes"));
     }
 }

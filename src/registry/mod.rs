@@ -4,7 +4,6 @@
 //! it. Statements are unnamed (`query_typed`) and settings local to a transaction, so that a pooler in transaction mode
 //! may stand in between; every type that tokio-postgres would have to look up is cast to text.
 
-mod check;
 mod connect;
 mod environments;
 mod error;
@@ -14,28 +13,24 @@ mod members;
 mod migrate;
 mod projects;
 mod reader;
+mod row;
 mod secrets;
 mod session;
 mod snapshot;
-mod status;
 mod users;
-mod values;
 
-pub use check::Finding;
 pub use connect::{ConnectSettings, DEFAULT_SCHEMA};
-pub use environments::{CreatedEnvironment, Environment, ListedEnvironment, NewEnvironment};
-pub use error::RegistryError;
-pub use keys::{ListedKey, Tracking};
-pub use members::{ListedMember, Membership, Role};
+pub use environments::Environment;
+pub(crate) use environments::NewEnvironment;
+pub use error::{Cause, Explanation, RegistryError, ValueError};
+pub(crate) use keys::{ListedKey, StateOfKey, Tracking};
+pub(crate) use members::{Membership, Role};
 pub use migrate::{Migrated, SCHEMA_VERSION, migrate, pending};
-pub use projects::ListedProject;
-pub use reader::{Reader, Schema};
-pub use secrets::{ListedSecret, ObservedTimes, OpenedSecret, WriteOptions, WriteOutcome};
+pub use reader::Reader;
+pub use secrets::{ObservedTimes, WriteOptions, WriteOutcome};
 pub use session::Session;
 pub use snapshot::{
     PollResult, Refusal, RegisteredKey, Revision, SealedHashKey, SecretRow, Snapshot, SnapshotVersion, SourceName,
     Tombstone,
 };
-pub use status::StateOfKey;
-pub use users::{ListedUser, LoginGrant, NewUser};
-pub use values::ValueError;
+pub(crate) use users::{LoginGrant, NewUser};

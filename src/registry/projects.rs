@@ -1,69 +1,90 @@
-//! Projects.
+//! Projects, and the recount of what triggers keep in them (`registry check`).
 
 use tokio_postgres::types::Type;
 
 use crate::core::{ProjectId, ProjectName, RegistryTime};
 
 use super::RegistryError;
-use super::session::{Session, micros, time};
+use super::row::{from_row, micros};
+use super::session::{Parameter, Session};
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedProject {
-    /// Its name.
-    pub name: String,
+#[derive(Debug)]
+pub(crate) struct ListedProject {
+    pub(crate) name: String,
     /// The acting user's role in it.
-    pub role: String,
-    /// Its environments that are not deleted.
-    pub environments: i64,
-    /// How many transactions have changed it.
-    pub revision: i64,
-    /// When it was archived, if it was.
-    pub archived_at: Option<RegistryTime>,
+    pub(crate) role: String,
+    /// How many environments are not deleted.
+    pub(crate) environments: i64,
+    /// How many transactions have changed the project.
+    pub(crate) revision: i64,
+    pub(crate) archived_at: Option<RegistryTime>,
 }
+
+from_row!(ListedProject, "projects", "name", [name, role, environments, revision, archived_at]);
+
+/// A number that triggers keep and that does not match what it was counted from.
+#[derive(Debug)]
+pub(crate) struct Finding {
+    pub(crate) project: String,
+    pub(crate) finding: String,
+    pub(crate) stored: Option<String>,
+    pub(crate) counted: Option<String>,
+}
+
+from_row!(Finding, "registry_findings", "project", [project, finding, stored, counted]);
 
 impl Session {
     /// Makes a project, whose ADMIN the acting user becomes.
-    pub async fn create_project(&mut self, name: &ProjectName, reason: &str) -> Result<ProjectId, RegistryError> {
-        let work = self.writing("creating the project", reason).await?;
-        let row = work
-            .one("SELECT create_project($1, $2)", &[(&name.as_str(), Type::TEXT), (&reason, Type::TEXT)])
-            .await
-            .map_err(|error| match error {
-                RegistryError::Conflict(message) => RegistryError::Refused { message, hint: None },
-                other => other,
-            })?;
-        work.commit().await?;
-        Ok(ProjectId(row.get(0)))
+    pub(crate) async fn create_project(
+        &mut self,
+        name: &ProjectName,
+        reason: &str,
+    ) -> Result<ProjectId, RegistryError> {
+        let transaction = self.writing("creating the project", reason).await?;
+        let parameters: [Parameter<'_>; 2] = [(&name.as_str(), Type::TEXT), (&reason, Type::TEXT)];
+        let made = transaction.value("projects", "SELECT create_project($1, $2) AS id", &parameters).await;
+        let id = made.map_err(|error| match error {
+            RegistryError::Conflict(explained) => RegistryError::Refused(explained),
+            other => other,
+        })?;
+        transaction.commit().await?;
+        Ok(id)
     }
 
     /// The projects that the acting user is a member of, by name.
-    pub async fn projects(&mut self) -> Result<Vec<ListedProject>, RegistryError> {
-        let work = self.reading("listing projects").await?;
+    pub(crate) async fn projects(&mut self) -> Result<Vec<ListedProject>, RegistryError> {
+        let transaction = self.reading("listing projects").await?;
         let sql = format!(
-            "SELECT p.name, m.role::text,
-                    (SELECT count(*) FROM environments e WHERE e.project_id = p.id AND e.deleted_at IS NULL),
-                    r.revision, {}
+            "SELECT p.name, m.role::text AS role,
+                    (SELECT count(*) FROM environments e WHERE e.project_id = p.id AND e.deleted_at IS NULL) AS environments,
+                    r.revision, {} AS archived_at
              FROM projects p JOIN memberships() m ON m.project_id = p.id JOIN project_revisions r ON r.project_id = p.id
              ORDER BY p.name",
             micros("p.archived_at")
         );
-        let rows = work.rows(&sql, &[]).await?;
-        let listed = rows.iter().map(|row| ListedProject {
-            name: row.get(0),
-            role: row.get(1),
-            environments: row.get(2),
-            revision: row.get(3),
-            archived_at: time(row, 4),
-        });
-        Ok(listed.collect())
+        transaction.all(&sql, &[]).await
     }
 
     /// Archives a project: what it has stays readable, nothing in it changes any more.
-    pub async fn archive_project(&mut self, name: &ProjectName, reason: &str) -> Result<(), RegistryError> {
-        let work = self.writing("archiving the project", reason).await?;
-        work.rows("SELECT archive_project($1, $2)::text", &[(&name.as_str(), Type::TEXT), (&reason, Type::TEXT)])
-            .await?;
-        work.commit().await
+    pub(crate) async fn archive_project(&mut self, name: &ProjectName, reason: &str) -> Result<(), RegistryError> {
+        let transaction = self.writing("archiving the project", reason).await?;
+        let parameters: [Parameter<'_>; 2] = [(&name.as_str(), Type::TEXT), (&reason, Type::TEXT)];
+        transaction.perform("SELECT archive_project($1, $2)::text", &parameters).await?;
+        transaction.commit().await
+    }
+
+    /// Recounts the projects of the acting user. Nothing is the healthy answer.
+    pub(crate) async fn findings(&mut self) -> Result<Vec<Finding>, RegistryError> {
+        let transaction = self.reading("checking the registry").await?;
+        let sql = "SELECT project, finding, stored, counted FROM registry_findings() ORDER BY project, finding";
+        transaction.all(sql, &[]).await
+    }
+
+    /// Sets the counts right in the projects that the acting user administers; answers how many were wrong.
+    pub(crate) async fn repair(&mut self, reason: &str) -> Result<i64, RegistryError> {
+        let transaction = self.writing("repairing the registry", reason).await?;
+        let corrected = transaction.value("environments", "SELECT repair_registry() AS corrected", &[]).await?;
+        transaction.commit().await?;
+        Ok(corrected)
     }
 }

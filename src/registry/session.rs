@@ -2,18 +2,26 @@
 
 use std::time::Duration;
 
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::{FromSqlOwned, ToSql, Type};
 use tokio_postgres::{Client, IsolationLevel, Row, Transaction as DriverTransaction};
 
-use crate::core::{ProjectId, ProjectName, RegistryTime, UserName};
+use crate::core::{ProjectId, ProjectName, UserName};
 
-use super::{ConnectSettings, RegistryError, SCHEMA_VERSION};
+use super::row::{self, FromRow, from_row};
+use super::{ConnectSettings, Explanation, RegistryError, SCHEMA_VERSION};
 
 /// How long one statement may take, waiting for the project's mutex included.
 const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// A parameter with its type, so that nothing has to be prepared.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+struct SchemaFloor {
+    oldest_writer: i32,
+    version: i32,
+}
+
+from_row!(SchemaFloor, "schema_floor", "version", [oldest_writer, version]);
 
 /// A connection on behalf of the login's user or, for a delegate, of another one.
 pub struct Session {
@@ -36,19 +44,20 @@ impl Session {
         let floor = client
             .query_typed_one(&format!("SELECT oldest_writer, version FROM {schema}.schema_floor"), &[])
             .await
-            .map_err(|error| nobodys_login(RegistryError::from_driver("looking at the registry", &error)))?;
-        let (oldest_writer, version): (i32, i32) = (floor.get(0), floor.get(1));
+            .map_err(|error| nobodys_login(RegistryError::from_driver("reading the schema's version", error)))?;
+        let SchemaFloor { oldest_writer, version } = SchemaFloor::from_row(&floor)?;
         if oldest_writer > SCHEMA_VERSION {
-            return Err(RegistryError::Schema(format!(
+            let message = format!(
                 "the registry serves programs from schema version {oldest_writer} on, and this one knows version \
-                 {SCHEMA_VERSION}: use a newer tidelock"
-            )));
+                 {SCHEMA_VERSION}"
+            );
+            return Err(RegistryError::Schema(Explanation::from(message).hint("use a newer tidelock")));
         }
         if version < SCHEMA_VERSION {
-            return Err(RegistryError::Schema(format!(
-                "the registry is at schema version {version}, and this program needs {SCHEMA_VERSION}: have its owner \
-                 run `tidelock migrate`"
-            )));
+            let message =
+                format!("the registry is at schema version {version}, and this program needs {SCHEMA_VERSION}");
+            let hint = "have its owner run `tidelock migrate`";
+            return Err(RegistryError::Schema(Explanation::from(message).hint(hint)));
         }
         let user = user.map(ToString::to_string).unwrap_or_default();
         Ok(Self { client, search_path: format!("pg_catalog, {schema}, pg_temp"), user })
@@ -68,9 +77,9 @@ impl Session {
     ) -> Result<Transaction<'_>, RegistryError> {
         // Read committed: what is read once the project's mutex is held is newer than what was read before it.
         let builder = self.client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
-        let work = Transaction::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
-        work.rows("SELECT set_config('tidelock.reason', $1, true)", &[(&reason, Type::TEXT)]).await?;
-        Ok(work)
+        let transaction = Transaction::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
+        transaction.perform("SELECT set_config('tidelock.reason', $1, true)", &[(&reason, Type::TEXT)]).await?;
+        Ok(transaction)
     }
 
     /// A transaction that holds the project's mutex from its first statement on.
@@ -81,22 +90,16 @@ impl Session {
         reason: &str,
     ) -> Result<(Transaction<'_>, ProjectId), RegistryError> {
         let builder = self.client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
-        let work = Transaction::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
-        let row = work.one("SELECT begin_change($1, $2)", &[(&project, Type::TEXT), (&reason, Type::TEXT)]).await?;
-        let project = ProjectId(row.get(0));
-        Ok((work, project))
-    }
-
-    /// A project's id.
-    pub async fn project(&mut self, name: &ProjectName) -> Result<ProjectId, RegistryError> {
-        let work = self.reading("looking for the project").await?;
-        work.project(name).await
+        let transaction = Transaction::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
+        let parameters: [Parameter<'_>; 2] = [(&project, Type::TEXT), (&reason, Type::TEXT)];
+        let project = transaction.value("projects", "SELECT begin_change($1, $2) AS id", &parameters).await?;
+        Ok((transaction, project))
     }
 }
 
 /// An open transaction. Dropped, it is rolled back.
 pub(super) struct Transaction<'s> {
-    transaction: DriverTransaction<'s>,
+    driver: DriverTransaction<'s>,
     attempt: &'static str,
 }
 
@@ -107,43 +110,100 @@ impl<'s> Transaction<'s> {
         search_path: &str,
         user: &str,
     ) -> Result<Self, RegistryError> {
-        let transaction = begun.map_err(|error| RegistryError::from_driver(attempt, &error))?;
-        let work = Self { transaction, attempt };
+        let driver = begun.map_err(|error| RegistryError::from_driver(attempt, error))?;
+        let transaction = Self { driver, attempt };
         let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
-        work.rows(
-            "SELECT set_config('search_path', $1, true), set_config('tidelock.acting_user', $2, true),
-                    set_config('statement_timeout', $3, true)",
-            &[(&search_path, Type::TEXT), (&user, Type::TEXT), (&timeout, Type::TEXT)],
-        )
-        .await?;
-        Ok(work)
+        transaction
+            .perform(
+                "SELECT set_config('search_path', $1, true), set_config('tidelock.acting_user', $2, true),
+                        set_config('statement_timeout', $3, true)",
+                &[(&search_path, Type::TEXT), (&user, Type::TEXT), (&timeout, Type::TEXT)],
+            )
+            .await?;
+        Ok(transaction)
     }
 
-    pub(super) async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
-        self.transaction.query_typed(sql, parameters).await.map_err(|error| self.failed(&error))
+    async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
+        self.driver.query_typed(sql, parameters).await.map_err(|error| self.failed(error))
     }
 
-    pub(super) async fn first(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Option<Row>, RegistryError> {
-        Ok(self.rows(sql, parameters).await?.into_iter().next())
+    pub(super) async fn all<R: FromRow>(
+        &self,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<R>, RegistryError> {
+        row::decode(&self.rows(sql, parameters).await?)
     }
 
-    pub(super) async fn one(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row, RegistryError> {
-        self.transaction.query_typed_one(sql, parameters).await.map_err(|error| self.failed(&error))
+    pub(super) async fn first<R: FromRow>(
+        &self,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<R>, RegistryError> {
+        self.rows(sql, parameters).await?.first().map(R::from_row).transpose()
+    }
+
+    pub(super) async fn one<R: FromRow>(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<R, RegistryError> {
+        R::from_row(&self.one_row(sql, parameters).await?)
+    }
+
+    async fn one_row(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row, RegistryError> {
+        self.driver.query_typed_one(sql, parameters).await.map_err(|error| self.failed(error))
+    }
+
+    /// As [`one`](Self::one), of a query with a single column; `table` names it in an error.
+    pub(super) async fn value<T: FromSqlOwned>(
+        &self,
+        table: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<T, RegistryError> {
+        row::value(&self.one_row(sql, parameters).await?, table)
+    }
+
+    /// As [`first`](Self::first), of a query with a single column.
+    pub(super) async fn first_value<T: FromSqlOwned>(
+        &self,
+        table: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Option<T>, RegistryError> {
+        self.rows(sql, parameters).await?.first().map(|row| row::value(row, table)).transpose()
+    }
+
+    /// As [`all`](Self::all), of a query with a single column.
+    pub(super) async fn values<T: FromSqlOwned>(
+        &self,
+        table: &'static str,
+        sql: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<T>, RegistryError> {
+        self.rows(sql, parameters).await?.iter().map(|row| row::value(row, table)).collect()
+    }
+
+    /// Whether a query finds any row.
+    pub(super) async fn exists(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<bool, RegistryError> {
+        Ok(!self.rows(sql, parameters).await?.is_empty())
+    }
+
+    /// Calls a function for what it does.
+    pub(super) async fn perform(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<(), RegistryError> {
+        self.rows(sql, parameters).await.map(|_| ())
     }
 
     /// Answers how many rows it wrote.
     pub(super) async fn execute(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<u64, RegistryError> {
-        self.transaction.execute_typed(sql, parameters).await.map_err(|error| self.failed(&error))
+        self.driver.execute_typed(sql, parameters).await.map_err(|error| self.failed(error))
     }
 
     /// Runs a statement that takes no parameters, such as GRANT.
     pub(super) async fn run(&self, sql: &str) -> Result<(), RegistryError> {
-        self.transaction.batch_execute(sql).await.map_err(|error| self.failed(&error))
+        self.driver.batch_execute(sql).await.map_err(|error| self.failed(error))
     }
 
     pub(super) async fn commit(self) -> Result<(), RegistryError> {
         let attempt = self.attempt;
-        self.transaction.commit().await.map_err(|error| match RegistryError::from_driver(attempt, &error) {
+        self.driver.commit().await.map_err(|error| match RegistryError::from_driver(attempt, error) {
             // The answer was lost, and with it whether the database had committed.
             RegistryError::Unavailable { attempt, cause } => RegistryError::Unavailable {
                 attempt: format!("{attempt}, which may have been done or not: look before you repeat it"),
@@ -154,49 +214,36 @@ impl<'s> Transaction<'s> {
     }
 
     pub(super) async fn project(&self, name: &ProjectName) -> Result<ProjectId, RegistryError> {
-        self.first("SELECT id FROM projects WHERE name = $1", &[(&name.as_str(), Type::TEXT)])
+        self.first_value("projects", "SELECT id FROM projects WHERE name = $1", &[(&name.as_str(), Type::TEXT)])
             .await?
-            .map(|row| ProjectId(row.get(0)))
             .ok_or_else(|| project_not_found(name.as_str()))
     }
 
     /// Refuses whoever does not administer the project: a policy alone would answer that nothing was there to change.
     pub(super) async fn require_admin(&self, project: ProjectId, what: &str) -> Result<(), RegistryError> {
-        let row = self.one("SELECT $1 IN (SELECT administered_projects())", &[(&project.0, Type::UUID)]).await?;
-        if row.get(0) {
+        let sql = "SELECT $1 IN (SELECT administered_projects()) AS administered";
+        if self.value("memberships", sql, &[(&project.0, Type::UUID)]).await? {
             return Ok(());
         }
-        Err(RegistryError::Refused {
-            message: format!("only an ADMIN of the whole project {what}"),
-            hint: Some("see who is one: tidelock member list".to_owned()),
-        })
+        let message = format!("only an ADMIN of the whole project {what}");
+        Err(RegistryError::Refused(Explanation::from(message).hint("see who is one: tidelock member list")))
     }
 
-    fn failed(&self, error: &tokio_postgres::Error) -> RegistryError {
+    fn failed(&self, error: tokio_postgres::Error) -> RegistryError {
         RegistryError::from_driver(self.attempt, error)
     }
 }
 
 /// One answer for what does not exist and what is not for the acting user to see.
 pub(super) fn project_not_found(name: &str) -> RegistryError {
-    RegistryError::NotFound(format!("project {name} not found, or you are not a member"))
-}
-
-/// A time in SQL, as microseconds: what a client makes of `timestamptz` depends on its settings.
-pub(super) fn micros(expression: &str) -> String {
-    format!("(extract(epoch FROM {expression}) * 1000000)::bigint")
-}
-
-pub(super) fn time(row: &Row, column: usize) -> Option<RegistryTime> {
-    row.get::<_, Option<i64>>(column).map(RegistryTime::from_micros)
+    RegistryError::NotFound(format!("project {name} not found, or you are not a member").into())
 }
 
 fn nobodys_login(error: RegistryError) -> RegistryError {
     match error {
-        RegistryError::Refused { message, .. } => RegistryError::Refused {
-            message,
-            hint: Some("have the registry's owner run: tidelock user add NAME --db-role ROLE".to_owned()),
-        },
+        RegistryError::Refused(explained) => RegistryError::Refused(
+            explained.hint("have the registry's owner run: tidelock user add NAME --db-role ROLE"),
+        ),
         other => other,
     }
 }

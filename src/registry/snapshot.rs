@@ -5,6 +5,7 @@ use std::fmt;
 
 use uuid::Uuid;
 
+use super::row::from_row;
 use crate::core::{EnvironmentId, KeyFacts, KeyState, ProjectId, RegistryTime, SecretId, StateCounts};
 
 /// An environment as a custom resource names it. Names in someone else's tables may be any text.
@@ -78,7 +79,7 @@ pub enum PollResult {
     Found {
         /// `environments.id`.
         environment: EnvironmentId,
-        /// What to compare with the last look.
+        /// Differs from that of the last snapshot where something has changed.
         version: SnapshotVersion,
         /// `environments.is_production`.
         production: bool,
@@ -128,6 +129,8 @@ pub struct SealedHashKey {
     /// Sealed text.
     pub sealed: String,
 }
+
+from_row!(SealedHashKey, "project_hash_keys", "id", [id, ring, sealed]);
 
 /// Everything about one environment, read in one database snapshot. Holds no decrypted value.
 #[derive(Debug, Clone, PartialEq, Eq)]

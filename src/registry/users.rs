@@ -4,106 +4,90 @@ use tokio_postgres::types::Type;
 
 use crate::core::UserName;
 
-use super::RegistryError;
-use super::session::Session;
+use super::row::from_row;
+use super::session::{Parameter, Session};
+use super::{Explanation, RegistryError};
 
-/// A user to be added.
-#[derive(Debug, Clone)]
-pub struct NewUser {
-    /// Their name.
-    pub name: UserName,
+#[derive(Debug)]
+pub(crate) struct NewUser {
+    pub(crate) name: UserName,
     /// The database login that is this user; `None` for one who only acts through a delegate.
-    pub db_role: Option<String>,
+    pub(crate) db_role: Option<String>,
     /// Whether it is a program, such as the operator.
-    pub service: bool,
+    pub(crate) service: bool,
 }
 
 /// What became of the login of a user who was added.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LoginGrant {
-    /// There is no login.
+#[derive(Debug)]
+pub(crate) enum LoginGrant {
+    /// The user has no login.
     None,
-    /// It has the group role.
-    Made {
-        /// The group role.
-        group: &'static str,
-    },
-    /// The owner's login may not grant it; somebody who may has to run this.
-    Needed {
-        /// The SQL.
-        sql: String,
-    },
+    /// The login has the group role.
+    Made { group: &'static str },
+    /// The owner's login may not grant it: somebody who may has to run this.
+    Needed { sql: String },
 }
 
-/// One line of a listing.
-#[derive(Debug, Clone)]
-pub struct ListedUser {
-    /// Their name.
-    pub name: String,
-    /// Their login.
-    pub db_role: Option<String>,
+#[derive(Debug)]
+pub(crate) struct ListedUser {
+    pub(crate) name: String,
+    pub(crate) db_role: Option<String>,
     /// `person`, `service` or `owner`.
-    pub kind: String,
-    /// Whether they may do nothing any more.
-    pub disabled: bool,
+    pub(crate) kind: String,
+    pub(crate) disabled: bool,
 }
+
+from_row!(ListedUser, "users", "name", [name, db_role, kind, disabled]);
 
 impl Session {
     /// Adds a user, maps the login and gives it the group role.
-    pub async fn add_user(&mut self, user: &NewUser, reason: &str) -> Result<LoginGrant, RegistryError> {
-        let work = self.writing("adding the user", reason).await?;
+    pub(crate) async fn add_user(&mut self, user: &NewUser, reason: &str) -> Result<LoginGrant, RegistryError> {
+        let transaction = self.writing("adding the user", reason).await?;
         let group = if user.service { "tidelock_operator" } else { "tidelock_app" };
         let kind = if user.service { "service" } else { "person" };
         let grant: Option<String> = match &user.db_role {
             None => None,
             Some(role) => {
-                let row = work
-                    .first(
-                        "SELECT format('GRANT %I TO %I', $1, rolname) FROM pg_roles WHERE rolname = $2",
-                        &[(&group, Type::TEXT), (role, Type::TEXT)],
-                    )
-                    .await?;
+                let sql = "SELECT format('GRANT %I TO %I', $1, rolname) AS grant FROM pg_roles WHERE rolname = $2";
+                let parameters: [Parameter<'_>; 2] = [(&group, Type::TEXT), (role, Type::TEXT)];
+                let grant = transaction.first_value("pg_roles", sql, &parameters).await?;
                 // Not mapped in advance: a name that was mistyped would be waiting for whoever gets it.
-                let row = row.ok_or_else(|| {
-                    RegistryError::NotFound(format!(
-                        "the database has no login {role}: have it made (CREATE ROLE \"{}\" LOGIN ...), then repeat",
-                        role.replace('"', "\"\"")
-                    ))
-                })?;
-                Some(row.get(0))
+                Some(grant.ok_or_else(|| no_login(role))?)
             }
         };
-        work.execute(
-            "INSERT INTO users (name, db_role, kind) VALUES ($1, $2, ($3::text)::user_kind)",
-            &[(&user.name.as_str(), Type::TEXT), (&user.db_role, Type::TEXT), (&kind, Type::TEXT)],
-        )
-        .await
-        .map_err(|error| match error {
-            RegistryError::Conflict(_) => RegistryError::Refused {
-                message: format!("there is a user {} already, or the login is mapped to another one", user.name),
-                hint: Some("see: tidelock user list".to_owned()),
-            },
-            other => owners_matter(other),
-        })?;
-        work.commit().await?;
+        transaction
+            .execute(
+                "INSERT INTO users (name, db_role, kind) VALUES ($1, $2, ($3::text)::user_kind)",
+                &[(&user.name.as_str(), Type::TEXT), (&user.db_role, Type::TEXT), (&kind, Type::TEXT)],
+            )
+            .await
+            .map_err(|error| match error {
+                RegistryError::Conflict(_) => {
+                    let message =
+                        format!("there is a user {} already, or the login is mapped to another one", user.name);
+                    RegistryError::Refused(Explanation::from(message).hint("see: tidelock user list"))
+                }
+                other => owners_matter(other),
+            })?;
+        transaction.commit().await?;
         let Some(sql) = grant else { return Ok(LoginGrant::None) };
-        let work = self.writing("granting the group role", reason).await?;
-        match work.run(&sql).await {
-            Ok(()) => work.commit().await.map(|()| LoginGrant::Made { group }),
-            Err(RegistryError::Refused { .. }) => Ok(LoginGrant::Needed { sql }),
+        let transaction = self.writing("granting the group role", reason).await?;
+        match transaction.run(&sql).await {
+            Ok(()) => transaction.commit().await.map(|()| LoginGrant::Made { group }),
+            Err(RegistryError::Refused(_)) => Ok(LoginGrant::Needed { sql }),
             Err(other) => Err(other),
         }
     }
 
     /// Disables a user, who may do nothing from then on, or enables one again.
-    pub async fn set_user_disabled(
+    pub(crate) async fn set_user_disabled(
         &mut self,
         name: &UserName,
         disabled: bool,
         reason: &str,
     ) -> Result<(), RegistryError> {
-        let work = self.writing("changing the user", reason).await?;
-        let changed = work
+        let transaction = self.writing("changing the user", reason).await?;
+        let changed = transaction
             .execute(
                 "UPDATE users SET disabled_at = CASE WHEN $2 THEN clock_timestamp() END
                  WHERE name = $1 AND kind <> 'owner' AND (disabled_at IS NOT NULL) <> $2",
@@ -113,35 +97,34 @@ impl Session {
             .map_err(owners_matter)?;
         if changed == 0 {
             let state = if disabled { "enabled" } else { "disabled" };
-            return Err(RegistryError::NotFound(format!(
-                "there is no {state} user {name} (the registry's owner stays); see: tidelock user list"
-            )));
+            let hint = "the registry's owner stays; see: tidelock user list";
+            return Err(RegistryError::NotFound(
+                Explanation::from(format!("there is no {state} user {name}")).hint(hint),
+            ));
         }
-        work.commit().await
+        transaction.commit().await
     }
 
     /// All users, by name.
-    pub async fn users(&mut self) -> Result<Vec<ListedUser>, RegistryError> {
-        let work = self.reading("listing users").await?;
-        let rows = work
-            .rows("SELECT name, db_role, kind::text, disabled_at IS NOT NULL FROM users ORDER BY name", &[])
-            .await?;
-        let listed = rows.iter().map(|row| ListedUser {
-            name: row.get(0),
-            db_role: row.get(1),
-            kind: row.get(2),
-            disabled: row.get(3),
-        });
-        Ok(listed.collect())
+    pub(crate) async fn users(&mut self) -> Result<Vec<ListedUser>, RegistryError> {
+        let transaction = self.reading("listing users").await?;
+        let sql =
+            "SELECT name, db_role, kind::text AS kind, disabled_at IS NOT NULL AS disabled FROM users ORDER BY name";
+        transaction.all(sql, &[]).await
     }
+}
+
+fn no_login(role: &str) -> RegistryError {
+    let hint = format!("have it made (CREATE ROLE \"{}\" LOGIN ...), then repeat", role.replace('"', "\"\""));
+    RegistryError::NotFound(Explanation::from(format!("the database has no login {role}")).hint(hint))
 }
 
 fn owners_matter(error: RegistryError) -> RegistryError {
     match error {
-        RegistryError::Refused { .. } => RegistryError::Refused {
-            message: "only the registry's owner changes users and maps logins".to_owned(),
-            hint: Some("connect as the login that ran `tidelock migrate`".to_owned()),
-        },
+        RegistryError::Refused(_) => RegistryError::Refused(
+            Explanation::from("only the registry's owner changes users and maps logins")
+                .hint("connect as the login that ran `tidelock migrate`"),
+        ),
         other => other,
     }
 }

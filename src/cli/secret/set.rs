@@ -42,11 +42,11 @@ impl Set {
                     .to_owned(),
             ));
         }
-        let key: KeyName = self.key.parse().map_err(|error| CliError::Usage(format!("{error}")))?;
+        let key: KeyName = self.key.parse()?;
         let keyring = context.keyring()?;
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;
-        // Before there is a value: what changes from here on was not looked at.
+        // Before the value is read: who typed it cannot have known of what changes from here on.
         let observed = session.observed_times(&environment, std::slice::from_ref(&key)).await?;
         if self.follow && observed.time(&key).is_none() {
             return Err(CliError::NotFound(format!(
@@ -59,8 +59,8 @@ impl Set {
             WriteOptions { follow: self.follow, observed: &observed, dry_run: false, reason: &self.reason.reason };
         let values = [(key.clone(), value)];
         let written = session.write_values(&keyring, &environment, &values, options).await?;
-        let write = written.first().map_or(WriteOutcome::Unchanged, |(_, write)| *write);
-        report(&mut session, context, output, &environment, key.as_str(), write).await
+        let outcome = written.first().map_or(WriteOutcome::Unchanged, |(_, outcome)| *outcome);
+        report(&mut session, context, output, &environment, key.as_str(), outcome).await
     }
 }
 
@@ -70,18 +70,18 @@ async fn report(
     output: &Output,
     environment: &Environment,
     key: &str,
-    write: WriteOutcome,
+    outcome: WriteOutcome,
 ) -> Result<Answer, CliError> {
     let place = format!("{key} in {}", environment.name);
-    let change = matches!(write, WriteOutcome::Created | WriteOutcome::Changed);
-    output.note(&match write {
+    let change = matches!(outcome, WriteOutcome::Created | WriteOutcome::Changed);
+    output.note(&match outcome {
         WriteOutcome::Created => format!("created {place}"),
         WriteOutcome::Changed => format!("changed {place}"),
         WriteOutcome::Followed => format!("followed with {place}: it catches up, and nobody else is behind for it"),
         WriteOutcome::Confirmed => format!("confirmed {place}: it has this value already, and counts as looked at"),
         WriteOutcome::Unchanged => format!("{place} has this value already, and is in sync: nothing was written"),
     });
-    if write == WriteOutcome::Created
+    if outcome == WriteOutcome::Created
         && let Some(note) = undeliverable([key])
     {
         output.note(&note);
@@ -90,7 +90,7 @@ async fn report(
     if change {
         behind.advise(key, context, output);
     }
-    output.told(&behind.outcome(key, word(write)))?;
+    output.told(&behind.outcome(key, word(outcome)))?;
     let overtaken = !change && behind.here(key) == Some(KeyState::Stale);
     if overtaken {
         output.note(&format!("{place} is behind all the same: it changed elsewhere in between; look, then repeat"));
@@ -98,8 +98,8 @@ async fn report(
     Ok(Answer::differs_if(overtaken))
 }
 
-fn word(write: WriteOutcome) -> &'static str {
-    match write {
+fn word(outcome: WriteOutcome) -> &'static str {
+    match outcome {
         WriteOutcome::Created => "created",
         WriteOutcome::Changed => "changed",
         WriteOutcome::Followed => "followed",

@@ -120,7 +120,7 @@ impl Registry for FakeRegistry {
     fn check_login(&self) -> Answer<'_, ()> {
         let answer = self.with(|script| match (script.away, script.login_refused) {
             (true, _) => Err(unavailable()),
-            (_, true) => Err(RegistryError::Refused { message: "the login is a superuser".into(), hint: None }),
+            (_, true) => Err(RegistryError::Refused("the login is a superuser".into())),
             _ => Ok(()),
         });
         async { answer }.boxed()
@@ -157,7 +157,12 @@ impl Registry for FakeRegistry {
                 return Err(unavailable());
             }
             if script.unreadable.contains(source) {
-                return Err(RegistryError::Inconsistent { table: "secrets", column: "key", row: "7".into() });
+                return Err(RegistryError::Inconsistent {
+                    table: "secrets",
+                    column: "key".into(),
+                    row: "7".into(),
+                    cause: "NULL".into(),
+                });
             }
             let (project, environment) = (ProjectId(Uuid::nil()), EnvironmentId(Uuid::nil()));
             let snapshot = Snapshot::empty(project, environment, version(script), script.production);

@@ -113,8 +113,8 @@ impl PollState {
         };
         let (since, cause) = match began {
             Some((before, since, cause)) if before == fault => (since, cause),
-            Some((_, since, _)) => (since, error.to_string()),
-            None => (now, error.to_string()),
+            Some((_, since, _)) => (since, error.with_hint()),
+            None => (now, error.with_hint()),
         };
         if alone {
             let mut left = retry.map_or_else(|| pauses(RETRY).build(), |(_, left)| left);

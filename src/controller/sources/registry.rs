@@ -67,7 +67,7 @@ pub(super) async fn in_time<T>(
     tokio::time::timeout(DATABASE_TIMEOUT, answer).await.unwrap_or_else(|_| {
         Err(RegistryError::Unavailable {
             attempt: attempt.to_owned(),
-            cause: format!("no answer within {} s", DATABASE_TIMEOUT.as_secs()),
+            cause: format!("no answer within {} s", DATABASE_TIMEOUT.as_secs()).into(),
         })
     })
 }

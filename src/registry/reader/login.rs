@@ -3,71 +3,95 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::Schema;
-use super::rows::cell;
-use crate::registry::{RegistryError, SCHEMA_VERSION};
+use super::SchemaKind;
+use crate::registry::row::{FromRow, from_row};
+use crate::registry::{Explanation, RegistryError, SCHEMA_VERSION};
 
-/// The privileges that would lift row-level security off whoever holds them.
+struct Login {
+    name: String,
+    superuser: bool,
+    bypasses_row_security: bool,
+    owns_tables: bool,
+}
+
+from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, owns_tables]);
+
+struct Tables {
+    has_floor: bool,
+    has_secrets: bool,
+}
+
+from_row!(Tables, "pg_class", "has_floor", [has_floor, has_secrets]);
+
+struct SchemaFloor {
+    version: i32,
+    oldest_reader: i32,
+}
+
+from_row!(SchemaFloor, "schema_floor", "version", [version, oldest_reader]);
+
+/// Refuses the privileges that would lift row-level security off whoever holds them.
 pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryError> {
     let row = client
         .query_typed_one(
-            "SELECT session_user::text, r.rolsuper, r.rolbypassrls,
+            "SELECT session_user::text AS name, r.rolsuper AS superuser, r.rolbypassrls AS bypasses_row_security,
                     EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                             WHERE n.nspname = $1 AND c.relname = 'secrets' AND pg_has_role(session_user, c.relowner, 'USAGE'))
+                        AS owns_tables
              FROM pg_roles r WHERE r.rolname = session_user",
             &[(&schema, Type::TEXT)],
         )
         .await
-        .map_err(|error| RegistryError::from_driver("checking the operator's login", &error))?;
-    let login: String = cell(&row, 0, "pg_roles", "rolname")?;
-    let too_much = [(1, "is a superuser"), (2, "has BYPASSRLS"), (3, "owns the registry's tables")];
-    for (column, what) in too_much {
-        if cell::<bool>(&row, column, "pg_roles", "rolsuper")? {
-            return Err(RegistryError::Refused {
-                message: format!("the login {login} {what}, so row-level security would not hold the operator"),
-                hint: Some(
-                    "give the operator a login of its own: tidelock user add NAME --db-role ROLE --service".to_owned(),
-                ),
-            });
+        .map_err(|error| RegistryError::from_driver("checking the operator's login", error))?;
+    let login = Login::from_row(&row)?;
+    let too_much = [
+        (login.superuser, "is a superuser"),
+        (login.bypasses_row_security, "has BYPASSRLS"),
+        (login.owns_tables, "owns the registry's tables"),
+    ];
+    match too_much.iter().find(|(held, _)| *held) {
+        None => Ok(()),
+        Some((_, what)) => {
+            let message = format!("the login {} {what}, so row-level security would not hold the operator", login.name);
+            let hint = "give the operator a login of its own: tidelock user add NAME --db-role ROLE --service";
+            Err(RegistryError::Refused(Explanation::from(message).hint(hint)))
         }
     }
-    Ok(())
 }
 
 /// Whose tables are there, and whether this program may read them.
-pub(super) async fn tables(client: &Client, schema: &str, quoted: &str) -> Result<Schema, RegistryError> {
-    let attempt = "looking for the registry's tables";
-    let failed = |error: tokio_postgres::Error| RegistryError::from_driver(attempt, &error);
+pub(super) async fn schema_kind(client: &Client, schema: &str, quoted: &str) -> Result<SchemaKind, RegistryError> {
+    let failed = |error| RegistryError::from_driver("looking for the registry's tables", error);
     let row = client
         .query_typed_one(
-            "SELECT coalesce(bool_or(c.relname = 'schema_floor'), false), coalesce(bool_or(c.relname = 'secrets'), false)
+            "SELECT coalesce(bool_or(c.relname = 'schema_floor'), false) AS has_floor,
+                    coalesce(bool_or(c.relname = 'secrets'), false) AS has_secrets
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname = $1 AND c.relname IN ('schema_floor', 'secrets')",
             &[(&schema, Type::TEXT)],
         )
         .await
         .map_err(failed)?;
-    if !cell::<bool>(&row, 1, "pg_class", "relname")? {
-        return Err(RegistryError::Schema(format!(
-            "schema {schema} of this database has no table secrets: run `tidelock migrate`, or say --schema"
-        )));
+    let found = Tables::from_row(&row)?;
+    if !found.has_secrets {
+        let message = format!("schema {schema} of this database has no table secrets");
+        let hint = "run `tidelock migrate`, or say --schema";
+        return Err(RegistryError::Schema(Explanation::from(message).hint(hint)));
     }
-    if !cell::<bool>(&row, 0, "pg_class", "relname")? {
-        return Ok(Schema::External);
+    if !found.has_floor {
+        return Ok(SchemaKind::External);
     }
     let row = client
         .query_typed_one(&format!("SELECT version, oldest_reader FROM {quoted}.schema_floor"), &[])
         .await
         .map_err(failed)?;
-    let (version, oldest_reader): (i32, i32) =
-        (cell(&row, 0, "schema_floor", "version")?, cell(&row, 1, "schema_floor", "oldest_reader")?);
+    let SchemaFloor { version, oldest_reader } = SchemaFloor::from_row(&row)?;
     if version < SCHEMA_VERSION {
-        return Err(RegistryError::Schema(format!(
-            "the schema is at version {version}, and this program reads version {SCHEMA_VERSION}: run `tidelock migrate`"
-        )));
+        let message = format!("the schema is at version {version}, and this program reads version {SCHEMA_VERSION}");
+        return Err(RegistryError::Schema(Explanation::from(message).hint("run `tidelock migrate`")));
     }
     require_served(oldest_reader)?;
-    Ok(Schema::Native)
+    Ok(SchemaKind::Native)
 }
 
 /// Whether the schema still serves readers of this version.
@@ -75,7 +99,8 @@ pub(super) fn require_served(oldest_reader: i32) -> Result<(), RegistryError> {
     if oldest_reader <= SCHEMA_VERSION {
         return Ok(());
     }
-    Err(RegistryError::Schema(format!(
-        "the schema serves readers from version {oldest_reader} on, and this program knows version {SCHEMA_VERSION}: use a newer tidelock"
-    )))
+    let message = format!(
+        "the schema serves readers from version {oldest_reader} on, and this program knows version {SCHEMA_VERSION}"
+    );
+    Err(RegistryError::Schema(Explanation::from(message).hint("use a newer tidelock")))
 }

@@ -8,6 +8,7 @@ mod login;
 mod native;
 mod rows;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{Object, Pool};
@@ -18,6 +19,7 @@ use tokio_postgres::{AsyncMessage, IsolationLevel, Row, Transaction};
 use uuid::Uuid;
 
 use super::connect::from_pool;
+use super::row::value;
 use super::{ConnectSettings, PollResult, Refusal, RegistryError, Snapshot, SourceName};
 use crate::core::{EnvironmentId, ProjectId};
 
@@ -26,26 +28,32 @@ const POOL_SIZE: usize = 6;
 /// After which the server gives up on a statement: before the operator gives up on the server, which would leave the
 /// statement running, and the next one beside it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
-/// Sets it for one transaction.
-const LIMIT: &str = "SELECT set_config('statement_timeout', $1, true)";
+/// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next.
+const SET_STATEMENT_TIMEOUT: &str = "SELECT set_config('statement_timeout', $1, true)";
 
-/// Whose tables these are.
+/// Whose tables a schema holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Schema {
+enum SchemaKind {
     /// Made by `tidelock migrate`.
     Native,
     /// The documented columns, filled by another program.
     External,
 }
 
-/// A pool of connections that read. Cheap to clone.
+/// A pool of connections that only read. Cheap to clone.
 #[derive(Clone)]
 pub struct Reader {
     pool: Pool,
     settings: ConnectSettings,
     listen: ConnectSettings,
     schema: String,
-    tables: std::sync::Arc<OnceCell<Schema>>,
+    kind: Arc<OnceCell<SchemaKind>>,
+}
+
+/// What a poll answers about one environment, and the place of that environment among those asked about, from 1.
+struct Polled {
+    place: i64,
+    result: PollResult,
 }
 
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -59,7 +67,7 @@ impl Reader {
     pub fn new(settings: ConnectSettings, listen_url: Option<String>) -> Result<Self, RegistryError> {
         let listen = ConnectSettings { url: listen_url.unwrap_or_else(|| settings.url.clone()), ..settings.clone() };
         let schema = settings.quoted_schema();
-        Ok(Self { pool: settings.pool(POOL_SIZE)?, settings, listen, schema, tables: std::sync::Arc::default() })
+        Ok(Self { pool: settings.pool(POOL_SIZE)?, settings, listen, schema, kind: Arc::default() })
     }
 
     /// Whether this login may serve an operator, and whether this program may read these tables.
@@ -70,7 +78,7 @@ impl Reader {
     pub async fn check_login(&self) -> Result<(), RegistryError> {
         let client = self.client("checking the operator's login").await?;
         login::check(&client, &self.settings.schema).await?;
-        self.tables().await.map(|_| ())
+        self.schema_kind().await.map(|_| ())
     }
 
     /// Where each environment stands, in the order asked. One statement, one round trip.
@@ -78,41 +86,37 @@ impl Reader {
     /// # Errors
     /// [`RegistryError::Unavailable`] and what else the database answers; a source that may not be read is no error.
     pub async fn poll(&self, sources: &[SourceName]) -> Result<Vec<PollResult>, RegistryError> {
-        let tables = self.tables().await?;
+        let kind = self.schema_kind().await?;
         let projects: Vec<&str> = sources.iter().map(|source| source.project.as_str()).collect();
         let environments: Vec<&str> = sources.iter().map(|source| source.environment.as_str()).collect();
-        let query = match tables {
-            Schema::Native => native::POLL,
-            Schema::External => external::POLL,
+        let (query, read): (_, fn(&Row) -> Result<Polled, RegistryError>) = match kind {
+            SchemaKind::Native => (native::POLL, native::polled),
+            SchemaKind::External => (external::POLL, external::polled),
         };
         let parameters: [Parameter<'_>; 2] = [(&projects, Type::TEXT_ARRAY), (&environments, Type::TEXT_ARRAY)];
-        let rows = self.ask("looking at the environments", query, &parameters).await?;
-        let read = match tables {
-            Schema::Native => native::read_poll_result,
-            Schema::External => external::read_poll_result,
-        };
-        let mut looks = vec![None; sources.len()];
+        let rows = self.ask("polling the environments", query, &parameters).await?;
+        let mut results = vec![None; sources.len()];
         for row in &rows {
-            let place: i64 = rows::cell(row, row.len() - 1, "projects", "place")?;
-            let look = usize::try_from(place - 1).ok().and_then(|place| looks.get_mut(place));
-            match look {
-                Some(look @ None) => *look = Some(read(row)?),
+            let Polled { place, result } = read(row)?;
+            match usize::try_from(place - 1).ok().and_then(|place| results.get_mut(place)) {
+                Some(first @ None) => *first = Some(result),
                 // Where names are not unique, as someone else's tables need not have them.
-                Some(look) => *look = Some(PollResult::Refused(Refusal::NameNotUnique)),
+                Some(second) => *second = Some(PollResult::Refused(Refusal::NameNotUnique)),
                 None => {}
             }
         }
-        Ok(looks.into_iter().map(|look| look.unwrap_or(PollResult::Refused(Refusal::ProjectNotVisible))).collect())
+        let unseen = PollResult::Refused(Refusal::ProjectNotVisible);
+        Ok(results.into_iter().map(|result| result.unwrap_or_else(|| unseen.clone())).collect())
     }
 
     /// Everything about one environment, from one database snapshot.
     ///
     /// # Errors
-    /// As [`look`](Self::look); [`RegistryError::Inconsistent`] for a row that is not what it should be.
+    /// As [`poll`](Self::poll); [`RegistryError::Inconsistent`] for a row that is not what it should be.
     pub async fn snapshot(&self, source: &SourceName) -> Result<Result<Snapshot, Refusal>, RegistryError> {
-        let tables = self.tables().await?;
+        let kind = self.schema_kind().await?;
         let mut client = self.client("reading the environment").await?;
-        let failed = |error: tokio_postgres::Error| RegistryError::from_driver(format!("reading {source}"), &error);
+        let failed = |error| RegistryError::from_driver(format!("reading {source}"), error);
         let transaction = client
             .build_transaction()
             .isolation_level(IsolationLevel::RepeatableRead)
@@ -120,11 +124,11 @@ impl Reader {
             .start()
             .await
             .map_err(failed)?;
-        transaction.query_typed(LIMIT, &[(&limit(), Type::TEXT)]).await.map_err(failed)?;
+        transaction.query_typed(SET_STATEMENT_TIMEOUT, &[(&statement_timeout(), Type::TEXT)]).await.map_err(failed)?;
         let reading = Reading { transaction: &transaction, schema: &self.schema, source };
-        let snapshot = match tables {
-            Schema::Native => native::snapshot(&reading).await?,
-            Schema::External => external::snapshot(&reading).await?,
+        let snapshot = match kind {
+            SchemaKind::Native => native::snapshot(&reading).await?,
+            SchemaKind::External => external::snapshot(&reading).await?,
         };
         transaction.commit().await.map_err(failed)?;
         Ok(snapshot)
@@ -133,28 +137,28 @@ impl Reader {
     /// The token that the project's log has for a revision; `None` where it has none, and in someone else's tables.
     ///
     /// # Errors
-    /// As [`look`](Self::look).
+    /// As [`poll`](Self::poll).
     pub async fn token_of(&self, project: ProjectId, revision: i64) -> Result<Option<Uuid>, RegistryError> {
-        if self.tables().await? == Schema::External {
+        if self.schema_kind().await? == SchemaKind::External {
             return Ok(None);
         }
         let query = "SELECT token FROM @schema@.revision_log WHERE project_id = $1 AND revision = $2";
         self.ask("reading the revision log", query, &[(&project.0, Type::UUID), (&revision, Type::INT8)])
             .await?
             .first()
-            .map(|row| rows::cell(row, 0, "revision_log", "token"))
+            .map(|row| value(row, "revision_log"))
             .transpose()
     }
 
     /// Whether there is proof that an environment was deleted on purpose.
     ///
     /// # Errors
-    /// As [`look`](Self::look).
+    /// As [`poll`](Self::poll).
     pub async fn environment_was_deleted(&self, environment: EnvironmentId) -> Result<bool, RegistryError> {
-        if self.tables().await? == Schema::External {
+        if self.schema_kind().await? == SchemaKind::External {
             return Ok(false);
         }
-        let query = "SELECT 1 FROM @schema@.environments WHERE id = $1 AND deleted_at IS NOT NULL";
+        let query = "SELECT FROM @schema@.environments WHERE id = $1 AND deleted_at IS NOT NULL";
         let found = self.ask("looking for a deleted environment", query, &[(&environment.0, Type::UUID)]).await?;
         Ok(!found.is_empty())
     }
@@ -165,7 +169,7 @@ impl Reader {
     /// # Errors
     /// Returns only when the connection breaks or cannot be made, with why.
     pub async fn listen(&self, hints: &mpsc::Sender<()>) -> RegistryError {
-        let failed = |error: &tokio_postgres::Error| RegistryError::from_driver("listening for notifications", error);
+        let failed = |error| RegistryError::from_driver("listening for notifications", error);
         let (client, mut connection) = match self.listen.connect().await {
             Ok(connected) => connected,
             Err(error) => return error,
@@ -178,15 +182,15 @@ impl Reader {
             tokio::select! {
                 answer = &mut listening, if !asked => match answer {
                     Ok(()) => { asked = true; let _ = hints.try_send(()); }
-                    Err(error) => return failed(&error),
+                    Err(error) => return failed(error),
                 },
                 message = messages.next() => match message {
                     Some(Ok(AsyncMessage::Notification(_))) => { let _ = hints.try_send(()); }
                     Some(Ok(_)) => {}
-                    Some(Err(error)) => return failed(&error),
+                    Some(Err(error)) => return failed(error),
                     None => return RegistryError::Unavailable {
                         attempt: "listening for notifications".to_owned(),
-                        cause: "the connection was closed".to_owned(),
+                        cause: "the connection was closed".into(),
                     },
                 },
             }
@@ -194,11 +198,11 @@ impl Reader {
     }
 
     /// Whose tables these are; asked once, when the database first answers.
-    async fn tables(&self) -> Result<Schema, RegistryError> {
-        self.tables
+    async fn schema_kind(&self) -> Result<SchemaKind, RegistryError> {
+        self.kind
             .get_or_try_init(|| async {
                 let client = self.client("looking for the registry's tables").await?;
-                login::tables(&client, &self.settings.schema, &self.schema).await
+                login::schema_kind(&client, &self.settings.schema, &self.schema).await
             })
             .await
             .copied()
@@ -208,25 +212,24 @@ impl Reader {
         self.pool.get().await.map_err(|error| from_pool(attempt, error))
     }
 
-    /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between: a setting for
-    /// the session would be left to whoever a pooler gives the connection next.
+    /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between.
     async fn ask(&self, attempt: &str, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
         let client = self.client(attempt).await?;
         let query = query.replace("@schema@", &self.schema);
-        let limit = limit();
-        let bound: [Parameter<'_>; 1] = [(&limit, Type::TEXT)];
+        let timeout = statement_timeout();
+        let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
         let ((), _, rows, ()) = futures::try_join!(
             client.batch_execute("BEGIN READ ONLY"),
-            client.query_typed(LIMIT, &bound),
+            client.query_typed(SET_STATEMENT_TIMEOUT, &bound),
             client.query_typed(&query, parameters),
             client.batch_execute("COMMIT"),
         )
-        .map_err(|error| RegistryError::from_driver(attempt, &error))?;
+        .map_err(|error| RegistryError::from_driver(attempt, error))?;
         Ok(rows)
     }
 }
 
-fn limit() -> String {
+fn statement_timeout() -> String {
     STATEMENT_TIMEOUT.as_millis().to_string()
 }
 
@@ -242,21 +245,26 @@ impl Reading<'_> {
         self.transaction
             .query_typed(&query.replace("@schema@", self.schema), parameters)
             .await
-            .map_err(|error| RegistryError::from_driver(format!("reading {}", self.source), &error))
+            .map_err(|error| RegistryError::from_driver(format!("reading {}", self.source), error))
     }
 
-    /// The look of this very snapshot.
+    /// The poll of this very snapshot.
     async fn poll(
         &self,
         query: &str,
-        read: fn(&Row) -> Result<PollResult, RegistryError>,
+        read: fn(&Row) -> Result<Polled, RegistryError>,
     ) -> Result<PollResult, RegistryError> {
         let (projects, environments) = ([self.source.project.as_str()], [self.source.environment.as_str()]);
         let parameters: [Parameter<'_>; 2] =
             [(&projects.as_slice(), Type::TEXT_ARRAY), (&environments.as_slice(), Type::TEXT_ARRAY)];
         match self.rows(query, &parameters).await?.as_slice() {
-            [row] => read(row),
-            _ => Err(RegistryError::Inconsistent { table: "projects", column: "name", row: self.source.to_string() }),
+            [row] => read(row).map(|polled| polled.result),
+            _ => Err(RegistryError::Inconsistent {
+                table: "environments",
+                column: "name".to_owned(),
+                row: self.source.to_string(),
+                cause: "more than one project or environment has that name".into(),
+            }),
         }
     }
 }

@@ -1,60 +1,62 @@
-//! Cells of rows as our types.
+//! The rows that both kinds of schema answer with, under the same names.
 
 use tokio_postgres::Row;
-use tokio_postgres::types::FromSql;
 
 use crate::core::{RegistryTime, SecretId};
+use crate::registry::row::{Columns, FromRow, decode, from_row};
 use crate::registry::{RegisteredKey, RegistryError, SecretRow, Snapshot, Tombstone};
 
-/// One cell. A cell of another type or NULL where there may be none is the row's inconsistency, not a panic.
-pub(super) fn cell<'a, T: FromSql<'a>>(
-    row: &'a Row,
-    index: usize,
-    table: &'static str,
-    column: &'static str,
-) -> Result<T, RegistryError> {
-    row.try_get(index).map_err(|_| RegistryError::Inconsistent {
-        table,
-        column,
-        row: "type or NULL unexpected".to_owned(),
-    })
+enum StoredSecret {
+    Live(String, SecretRow),
+    Deleted(SecretId, Tombstone),
 }
 
-/// A time, selected as microseconds since 1970.
-fn time(row: &Row, index: usize, table: &'static str, column: &'static str) -> Result<RegistryTime, RegistryError> {
-    cell(row, index, table, column).map(RegistryTime::from_micros)
-}
-
-/// Puts rows of `secrets` (id, key, `deleted_at`, `encrypted_value`, `value_hash`, version, `updated_at`) and of the
-/// registry (key, `last_updated_at`) where they belong.
-pub(super) fn fill(snapshot: &mut Snapshot, secrets: &[Row], registry: &[Row]) -> Result<(), RegistryError> {
-    for row in secrets {
-        let id = SecretId(cell(row, 0, "secrets", "id")?);
-        let key: String = cell(row, 1, "secrets", "key")?;
-        if cell::<Option<i64>>(row, 2, "secrets", "deleted_at")?.is_some() {
-            snapshot.tombstones.insert(id, Tombstone { key, deleted_at: time(row, 2, "secrets", "deleted_at")? });
-            continue;
+impl FromRow for StoredSecret {
+    fn from_row(row: &Row) -> Result<Self, RegistryError> {
+        let columns = Columns::new(row, "secrets", "id");
+        let (id, key) = (columns.get("id")?, columns.get("key")?);
+        if let Some(deleted_at) = columns.get("deleted_at")? {
+            return Ok(Self::Deleted(id, Tombstone { key, deleted_at }));
         }
         let secret = SecretRow {
             id,
-            encrypted_value: cell(row, 3, "secrets", "encrypted_value")?,
-            value_hash: cell(row, 4, "secrets", "value_hash")?,
-            version: cell(row, 5, "secrets", "version")?,
-            updated_at: time(row, 6, "secrets", "updated_at")?,
+            encrypted_value: columns.get("encrypted_value")?,
+            value_hash: columns.get("value_hash")?,
+            version: columns.get("version")?,
+            updated_at: columns.get("updated_at")?,
         };
-        if snapshot.secrets.insert(key.clone(), secret).is_some() {
-            return Err(RegistryError::Inconsistent {
-                table: "secrets",
-                column: "key",
-                row: format!("{key} is live twice"),
-            });
+        Ok(Self::Live(key, secret))
+    }
+}
+
+struct RegisteredRow {
+    key: String,
+    last_updated_at: RegistryTime,
+}
+
+from_row!(RegisteredRow, "project_secret_registry", "key", [key, last_updated_at]);
+
+/// Puts rows of `secrets` and of the registry where they belong.
+pub(super) fn fill(snapshot: &mut Snapshot, secrets: &[Row], registry: &[Row]) -> Result<(), RegistryError> {
+    for stored in decode(secrets)? {
+        match stored {
+            StoredSecret::Deleted(id, tombstone) => {
+                snapshot.tombstones.insert(id, tombstone);
+            }
+            StoredSecret::Live(key, secret) => {
+                if let Some(other) = snapshot.secrets.insert(key, secret) {
+                    return Err(RegistryError::Inconsistent {
+                        table: "secrets",
+                        column: "key".to_owned(),
+                        row: other.id.to_string(),
+                        cause: "another live row has the same key".into(),
+                    });
+                }
+            }
         }
     }
-    for row in registry {
-        let last_updated_at = time(row, 1, "project_secret_registry", "last_updated_at")?;
-        snapshot
-            .registry
-            .insert(cell(row, 0, "project_secret_registry", "key_name")?, RegisteredKey { last_updated_at });
+    for RegisteredRow { key, last_updated_at } in decode(registry)? {
+        snapshot.registry.insert(key, RegisteredKey { last_updated_at });
     }
     Ok(())
 }

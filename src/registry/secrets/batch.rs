@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::core::{KeyName, ProjectId, RegistryTime, SecretId};
 
-use crate::registry::RegistryError;
 use crate::registry::environments::Environment;
 use crate::registry::session::Transaction;
+use crate::registry::{Explanation, RegistryError};
 
 /// The columns of the two statements.
 #[derive(Default)]
@@ -40,14 +40,14 @@ impl Batch {
 
     pub(crate) async fn insert(
         &self,
-        work: &Transaction<'_>,
+        transaction: &Transaction<'_>,
         project: ProjectId,
         environment: &Environment,
     ) -> Result<(), RegistryError> {
         if self.ids.is_empty() {
             return Ok(());
         }
-        work.execute(
+        transaction.execute(
             "INSERT INTO secrets (id, project_id, environment_id, key, encrypted_value, value_hash, answers)
              SELECT n.id, $1, $2, n.key, n.sealed, n.hash, n.answers::timestamptz
              FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[]) AS n (id, key, sealed, hash, answers)",
@@ -67,11 +67,15 @@ impl Batch {
 
     /// A row without a new ciphertext is confirmed. By id alone, so that only one plan comes to mind: the rows were read
     /// under the project's mutex, and whether they may be written is the policies' matter.
-    pub(crate) async fn update(&self, work: &Transaction<'_>, environment: &Environment) -> Result<(), RegistryError> {
+    pub(crate) async fn update(
+        &self,
+        transaction: &Transaction<'_>,
+        environment: &Environment,
+    ) -> Result<(), RegistryError> {
         if self.ids.is_empty() {
             return Ok(());
         }
-        let updated = work
+        let updated = transaction
             .execute(
                 "UPDATE secrets s SET encrypted_value = coalesce(n.sealed, s.encrypted_value), value_hash = n.hash,
                         version = n.version, answers = n.answers::timestamptz
@@ -95,11 +99,10 @@ pub(crate) fn require_all(environment: &Environment, asked: usize, written: u64)
     if u64::try_from(asked) == Ok(written) {
         return Ok(());
     }
-    Err(RegistryError::Refused {
-        message: format!(
-            "the database let {written} of {asked} secrets of {} in project {} be written, so none was",
-            environment.name, environment.project_name
-        ),
-        hint: Some("your membership may just have changed; see: tidelock member list".to_owned()),
-    })
+    let message = format!(
+        "the database let {written} of {asked} secrets of {} in project {} be written, so none was",
+        environment.name, environment.project_name
+    );
+    let hint = "your membership may just have changed; see: tidelock member list";
+    Err(RegistryError::Refused(Explanation::from(message).hint(hint)))
 }

@@ -1,10 +1,10 @@
 //! Values: written, read, and what becomes of them without a new value.
 
 mod batch;
+mod queries;
 mod read;
 mod state;
 mod write;
 
-pub use read::{ListedSecret, OpenedSecret};
 pub(crate) use state::distinct;
 pub use write::{ObservedTimes, WriteOptions, WriteOutcome};

@@ -9,128 +9,124 @@ use crate::crypto::{HashCheck, Keyring, OpenError, SealContext, key_id_of, verif
 
 use super::state::secret_not_found;
 use crate::registry::environments::Environment;
-use crate::registry::session::{Session, Transaction, micros, time};
+use crate::registry::row::{from_row, micros};
+use crate::registry::session::{Parameter, Session, Transaction};
 use crate::registry::{RegistryError, ValueError, hash_keys};
 
-/// A value that was opened.
-pub struct OpenedSecret {
-    /// The value.
-    pub value: SecretValue,
-    /// Its row's version.
-    pub version: i64,
+pub(crate) struct OpenedSecret {
+    pub(crate) value: SecretValue,
+    pub(crate) version: i64,
     /// When it last changed or caught up.
-    pub updated_at: Option<RegistryTime>,
+    pub(crate) updated_at: Option<RegistryTime>,
     /// Whether its hash could be checked; not where the keyring lacks the project's hashing key.
-    pub checked: bool,
+    pub(crate) checked: bool,
 }
 
 /// A live secret without its value.
-#[derive(Debug, Clone)]
-pub struct ListedSecret {
-    /// The key.
-    pub key: String,
+#[derive(Debug)]
+pub(crate) struct ListedSecret {
+    pub(crate) key: String,
     /// Counts the values of this row, from 1.
-    pub version: i64,
+    pub(crate) version: i64,
 }
+
+from_row!(ListedSecret, "secrets", "key", [key, version]);
+
+struct SealedSecret {
+    id: SecretId,
+    encrypted_value: String,
+    value_hash: String,
+    version: i64,
+    updated_at: Option<RegistryTime>,
+}
+
+from_row!(SealedSecret, "secrets", "id", [id, encrypted_value, value_hash, version, updated_at]);
+
+struct HashOfKey {
+    key: KeyName,
+    value_hash: Option<String>,
+}
+
+from_row!(HashOfKey, "secrets", "key", [key, value_hash]);
 
 impl Session {
     /// Reads, opens and checks one value.
-    pub async fn secret(
+    pub(crate) async fn secret(
         &mut self,
         keyring: &Keyring,
         environment: &Environment,
         key: &KeyName,
     ) -> Result<OpenedSecret, ValueError> {
         environment.require_readable()?;
-        let work = self.reading("reading the secret").await?;
+        let transaction = self.reading("reading the secret").await?;
         let sql = format!(
-            "SELECT id, encrypted_value, value_hash, version, {} FROM secrets
+            "SELECT id, encrypted_value, value_hash, version, {} AS updated_at FROM secrets
              WHERE environment_id = $1 AND key = $2 AND deleted_at IS NULL",
             micros("updated_at")
         );
-        let row = work
-            .first(&sql, &[(&environment.id.0, Type::UUID), (&key.as_str(), Type::TEXT)])
-            .await?
-            .ok_or_else(|| secret_not_found(environment, key))?;
-        let (sealed, version): (String, i64) = (row.get(1), row.get(3));
+        let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&key.as_str(), Type::TEXT)];
+        let found: Option<SealedSecret> = transaction.first(&sql, &parameters).await?;
+        let sealed = found.ok_or_else(|| secret_not_found(environment, key))?;
         let what = || format!("{key} of {} in project {}", environment.name, environment.project_name);
         let context = SealContext {
             project: environment.project,
             environment: environment.id,
-            secret: SecretId(row.get(0)),
+            secret: sealed.id,
             key: key.as_str(),
-            version,
+            version: sealed.version,
         };
-        let value = match keyring.open(&context, &sealed) {
+        let value = match keyring.open(&context, &sealed.encrypted_value) {
             Ok(value) => value,
             Err(error) => {
-                let error = name_ring(&work, &sealed, error).await?;
-                return Err(ValueError::Open { what: what(), error });
+                let source = name_ring(&transaction, &sealed.encrypted_value, error).await?;
+                return Err(ValueError::Open { what: what(), source });
             }
         };
-        let hash_key = hash_keys::for_reading(&work, keyring, environment.project).await?;
-        let stored = row.get::<_, String>(2).parse::<ValueHash>().ok();
+        let hash_key = hash_keys::for_reading(&transaction, keyring, environment.project).await?;
+        let stored = sealed.value_hash.parse::<ValueHash>().ok();
         let check = stored.map_or(HashCheck::Unknown, |stored| verify(&value, &stored, hash_key.as_ref()));
         if check == HashCheck::Differs {
             return Err(ValueError::HashMismatch { what: what() });
         }
-        Ok(OpenedSecret { value, version, updated_at: time(&row, 4), checked: check == HashCheck::Matches })
+        let checked = check == HashCheck::Matches;
+        Ok(OpenedSecret { value, version: sealed.version, updated_at: sealed.updated_at, checked })
     }
 
     /// The live secrets that the acting user may read in an environment, without their values.
-    pub async fn secrets(&mut self, environment: &Environment) -> Result<Vec<ListedSecret>, RegistryError> {
-        let work = self.reading("listing secrets").await?;
-        let rows = work
-            .rows(
-                "SELECT key, version FROM secrets WHERE environment_id = $1 AND deleted_at IS NULL ORDER BY key",
-                &[(&environment.id.0, Type::UUID)],
-            )
-            .await?;
-        Ok(rows.iter().map(|row| ListedSecret { key: row.get(0), version: row.get(1) }).collect())
+    pub(crate) async fn secrets(&mut self, environment: &Environment) -> Result<Vec<ListedSecret>, RegistryError> {
+        let transaction = self.reading("listing secrets").await?;
+        let sql = "SELECT key, version FROM secrets WHERE environment_id = $1 AND deleted_at IS NULL ORDER BY key";
+        transaction.all(sql, &[(&environment.id.0, Type::UUID)]).await
     }
 
     /// The hashes of two environments' live secrets, from one snapshot. A hash in a form that is not understood is
     /// `None`, and so compares as unknown.
-    pub async fn value_hashes(
+    pub(crate) async fn value_hashes(
         &mut self,
         left: &Environment,
         right: &Environment,
     ) -> Result<[BTreeMap<KeyName, Option<ValueHash>>; 2], RegistryError> {
         left.require_readable()?;
         right.require_readable()?;
-        let work = self.reading("comparing environments").await?;
-        Ok([hashes(&work, left).await?, hashes(&work, right).await?])
+        let transaction = self.reading("comparing environments").await?;
+        Ok([hashes(&transaction, left).await?, hashes(&transaction, right).await?])
     }
 }
 
 async fn hashes(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     environment: &Environment,
 ) -> Result<BTreeMap<KeyName, Option<ValueHash>>, RegistryError> {
-    let rows = work
-        .rows(
-            "SELECT key, value_hash FROM secrets WHERE environment_id = $1 AND deleted_at IS NULL",
-            &[(&environment.id.0, Type::UUID)],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let key: String = row.get(0);
-            let hash: Option<String> = row.get(1);
-            let name = KeyName::try_from(key.clone()).map_err(|_| RegistryError::Inconsistent {
-                table: "secrets",
-                column: "key",
-                row: key,
-            })?;
-            Ok((name, hash.and_then(|hash| hash.parse().ok())))
-        })
-        .collect()
+    let sql = "SELECT key, value_hash FROM secrets WHERE environment_id = $1 AND deleted_at IS NULL";
+    let rows: Vec<HashOfKey> = transaction.all(sql, &[(&environment.id.0, Type::UUID)]).await?;
+    Ok(rows.into_iter().map(|row| (row.key, row.value_hash.and_then(|hash| hash.parse().ok()))).collect())
 }
 
 /// The text says which encryption key it needs; the registry knows of which ring that is.
-async fn name_ring(work: &Transaction<'_>, sealed: &str, error: OpenError) -> Result<OpenError, RegistryError> {
+async fn name_ring(transaction: &Transaction<'_>, sealed: &str, error: OpenError) -> Result<OpenError, RegistryError> {
     let (OpenError::KeyNotHeld { .. }, Some(id)) = (&error, key_id_of(sealed)) else { return Ok(error) };
-    let row = work.first("SELECT ring FROM encryption_keys WHERE id = $1", &[(&id, Type::TEXT)]).await?;
-    let ring = row.and_then(|row| row.get::<_, String>(0).parse().ok());
+    let sql = "SELECT ring FROM encryption_keys WHERE id = $1";
+    let ring: Option<String> = transaction.first_value("encryption_keys", sql, &[(&id, Type::TEXT)]).await?;
+    let ring = ring.and_then(|ring| ring.parse().ok());
     Ok(ring.map_or(error.clone(), |ring| error.in_ring(&ring)))
 }

@@ -8,13 +8,13 @@ use crate::core::KeyName;
 
 use super::batch::require_all;
 use super::write::ObservedTimes;
-use crate::registry::RegistryError;
 use crate::registry::environments::Environment;
-use crate::registry::session::{Session, Transaction};
+use crate::registry::session::{Parameter, Session, Transaction};
+use crate::registry::{Explanation, RegistryError};
 
 impl Session {
     /// Soft-deletes keys, which counts as a change of each.
-    pub async fn delete_secrets(
+    pub(crate) async fn delete_secrets(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
@@ -22,9 +22,9 @@ impl Session {
     ) -> Result<(), RegistryError> {
         environment.require_writable()?;
         let keys = &distinct(keys);
-        let (work, _) = self.changing("deleting secrets", &environment.project_name, reason).await?;
-        require_live(&work, environment, keys).await?;
-        let deleted = work
+        let (transaction, _) = self.changing("deleting secrets", &environment.project_name, reason).await?;
+        require_live(&transaction, environment, keys).await?;
+        let deleted = transaction
             .execute(
                 "UPDATE secrets SET deleted_at = clock_timestamp()
                  WHERE environment_id = $1 AND key = ANY ($2) AND deleted_at IS NULL",
@@ -32,27 +32,27 @@ impl Session {
             )
             .await?;
         require_all(environment, keys.len(), deleted)?;
-        work.commit().await
+        transaction.commit().await
     }
 
     /// Brings back the newest deleted row of each key.
-    pub async fn restore_secrets(
+    pub(crate) async fn restore_secrets(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
         reason: &str,
     ) -> Result<(), RegistryError> {
         environment.require_writable()?;
-        let (work, _) = self.changing("restoring secrets", &environment.project_name, reason).await?;
-        let live = live_keys(&work, environment, keys).await?;
+        let (transaction, _) = self.changing("restoring secrets", &environment.project_name, reason).await?;
+        let live = live_keys(&transaction, environment, keys).await?;
         if let Some(key) = keys.iter().find(|key| live.iter().any(|live| live == key.as_str())) {
-            return Err(RegistryError::Refused {
-                message: format!("{key} is live in {}, so there is nothing to restore", environment.name),
-                hint: None,
-            });
+            return Err(RegistryError::Refused(
+                format!("{key} is live in {}, so there is nothing to restore", environment.name).into(),
+            ));
         }
-        let restored = work
-            .rows(
+        let restored: Vec<String> = transaction
+            .values(
+                "secrets",
                 "UPDATE secrets SET deleted_at = NULL WHERE id IN (
                      SELECT DISTINCT ON (key) id FROM secrets
                      WHERE environment_id = $1 AND key = ANY ($2) AND deleted_at IS NOT NULL
@@ -61,18 +61,16 @@ impl Session {
                 &[(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)],
             )
             .await?;
-        let restored: Vec<String> = restored.iter().map(|row| row.get(0)).collect();
         if let Some(key) = keys.iter().find(|key| restored.iter().all(|restored| restored != key.as_str())) {
-            return Err(RegistryError::NotFound(format!(
-                "{key} was never deleted in {} of project {}",
-                environment.name, environment.project_name
-            )));
+            let message =
+                format!("{key} was never deleted in {} of project {}", environment.name, environment.project_name);
+            return Err(RegistryError::NotFound(message.into()));
         }
-        work.commit().await
+        transaction.commit().await
     }
 
-    /// Accepts what was observed of keys elsewhere: the values here stay.
-    pub async fn confirm_secrets(
+    /// Accepts the changes of keys elsewhere, up to the times observed: the values here stay.
+    pub(crate) async fn confirm_secrets(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
@@ -85,13 +83,13 @@ impl Session {
             .iter()
             .map(|key| {
                 observed.time(key).map(|time| time.to_string()).ok_or_else(|| {
-                    RegistryError::NotFound(format!("project {} has no key {key}", environment.project_name))
+                    RegistryError::NotFound(format!("project {} has no key {key}", environment.project_name).into())
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let (work, _) = self.changing("confirming secrets", &environment.project_name, reason).await?;
-        require_live(&work, environment, keys).await?;
-        let confirmed = work
+        let (transaction, _) = self.changing("confirming secrets", &environment.project_name, reason).await?;
+        require_live(&transaction, environment, keys).await?;
+        let confirmed = transaction
             .execute(
                 "UPDATE secrets s SET value_hash = s.value_hash, answers = n.answers::timestamptz
                  FROM unnest($2::text[], $3::text[]) AS n (key, answers)
@@ -100,7 +98,7 @@ impl Session {
             )
             .await?;
         require_all(environment, keys.len(), confirmed)?;
-        work.commit().await
+        transaction.commit().await
     }
 }
 
@@ -114,25 +112,21 @@ fn names(keys: &[KeyName]) -> Vec<&str> {
 }
 
 async fn live_keys(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     environment: &Environment,
     keys: &[KeyName],
 ) -> Result<Vec<String>, RegistryError> {
-    let rows = work
-        .rows(
-            "SELECT key FROM secrets WHERE environment_id = $1 AND key = ANY ($2) AND deleted_at IS NULL",
-            &[(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)],
-        )
-        .await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+    let sql = "SELECT key FROM secrets WHERE environment_id = $1 AND key = ANY ($2) AND deleted_at IS NULL";
+    let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)];
+    transaction.values("secrets", sql, &parameters).await
 }
 
 async fn require_live(
-    work: &Transaction<'_>,
+    transaction: &Transaction<'_>,
     environment: &Environment,
     keys: &[KeyName],
 ) -> Result<(), RegistryError> {
-    let live = live_keys(work, environment, keys).await?;
+    let live = live_keys(transaction, environment, keys).await?;
     match keys.iter().find(|key| live.iter().all(|live| live != key.as_str())) {
         None => Ok(()),
         Some(key) => Err(secret_not_found(environment, key)),
@@ -140,8 +134,7 @@ async fn require_live(
 }
 
 pub(crate) fn secret_not_found(environment: &Environment, key: &KeyName) -> RegistryError {
-    RegistryError::NotFound(format!(
-        "{} in project {} has no secret {key}; see: tidelock status -p {}",
-        environment.name, environment.project_name, environment.project_name
-    ))
+    let message = format!("{} in project {} has no secret {key}", environment.name, environment.project_name);
+    let hint = format!("see: tidelock status -p {}", environment.project_name);
+    RegistryError::NotFound(Explanation::from(message).hint(hint))
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
@@ -10,19 +9,20 @@ use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretVa
 use crate::crypto::{HashCheck, HashKey, Keyring, SealContext, verify};
 
 use super::batch::Batch;
+use super::queries::{Before, Current, Live, audited, before, current};
 use crate::registry::environments::Environment;
-use crate::registry::session::{Parameter, Session, Transaction, micros, time};
-use crate::registry::{RegistryError, ValueError, hash_keys};
+use crate::registry::row::{from_row, micros};
+use crate::registry::session::{Parameter, Session};
+use crate::registry::{Explanation, RegistryError, ValueError, hash_keys};
 
-/// The registry times that a writer has looked at. A follow answers these and no later ones, so that a change that
-/// lands between look and follow leaves the follower stale.
+/// The times of keys in the registry, as a writer read them. A follow answers these and no later ones, so that a change
+/// that lands between the reading and the follow leaves the follower stale.
 #[derive(Debug, Clone, Default)]
 pub struct ObservedTimes(BTreeMap<String, RegistryTime>);
 
 impl ObservedTimes {
-    /// The time observed for a key; `None` where the registry did not have it.
-    #[must_use]
-    pub fn time(&self, key: &KeyName) -> Option<RegistryTime> {
+    /// `None` where the registry did not have the key.
+    pub(crate) fn time(&self, key: &KeyName) -> Option<RegistryTime> {
         self.0.get(key.as_str()).copied()
     }
 }
@@ -36,13 +36,13 @@ impl FromIterator<(KeyName, RegistryTime)> for ObservedTimes {
 /// What a write was, in the database's own word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum WriteOutcome {
-    /// A key that was not live here; others are behind now.
+    /// A key that was not live here; other environments are behind now.
     Created,
-    /// A new value; others are behind now.
+    /// A new value; other environments are behind now.
     Changed,
-    /// A value that only catches up.
+    /// A value that only catches up with a change elsewhere.
     Followed,
-    /// The value that was there; it counts as looked at.
+    /// The value that was there, which stays in spite of a change elsewhere.
     Confirmed,
     /// The value that was there, and nothing to catch up with: nothing was written.
     Unchanged,
@@ -53,7 +53,7 @@ pub enum WriteOutcome {
 pub struct WriteOptions<'a> {
     /// Whether to catch up with what was observed instead of making others stale.
     pub follow: bool,
-    /// What the writer had looked at before it got the values.
+    /// What the writer read of the registry before it got the values: a change since then is not answered.
     pub observed: &'a ObservedTimes,
     /// Whether to find out only, and roll back.
     pub dry_run: bool,
@@ -61,37 +61,38 @@ pub struct WriteOptions<'a> {
     pub reason: &'a str,
 }
 
-/// A live row as the project's mutex holds it still.
-struct Live {
-    id: SecretId,
-    version: i64,
-    value_hash: String,
-    updated_at: Option<RegistryTime>,
+struct RegisteredTime {
+    key: String,
+    last_updated_at: RegistryTime,
 }
 
+from_row!(RegisteredTime, "project_secret_registry", "key", [key, last_updated_at]);
+
 impl Session {
-    /// What the registry says of keys now: the look before a write; `keys` empty: of all of them. Keys that it does not
-    /// have are left out.
+    /// The times of keys in the registry now, to be read before a write; `keys` empty: of all keys. Keys that the
+    /// registry does not have are left out.
     pub async fn observed_times(
         &mut self,
         environment: &Environment,
         keys: &[KeyName],
     ) -> Result<ObservedTimes, RegistryError> {
-        let work = self.reading("looking at the registry").await?;
+        let transaction = self.reading("reading the times of keys").await?;
         let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
         let sql = format!(
-            "SELECT key_name, {} FROM project_secret_registry
+            "SELECT key_name AS key, {} AS last_updated_at FROM project_secret_registry
              WHERE project_id = $1 AND (cardinality($2::text[]) = 0 OR key_name IN (SELECT unnest($2::text[]))) AND retired_at IS NULL",
             micros("last_updated_at")
         );
-        let rows = work.rows(&sql, &[(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)]).await?;
-        Ok(ObservedTimes(rows.iter().filter_map(|row| Some((row.get(0), time(row, 1)?))).collect()))
+        let parameters: [Parameter<'_>; 2] = [(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)];
+        let times: Vec<RegisteredTime> = transaction.all(&sql, &parameters).await?;
+        Ok(ObservedTimes(times.into_iter().map(|time| (time.key, time.last_updated_at)).collect()))
     }
 
     /// Writes values in one transaction, sealed under the project's mutex for the rows that they become.
     ///
     /// # Errors
-    /// Besides the database's refusals: a follow of a key that is in sync here, or that appeared after the look.
+    /// Besides the database's refusals: a follow of a key that is in sync here, or that was defined or retired after it
+    /// was observed.
     pub async fn write_values(
         &mut self,
         keyring: &Keyring,
@@ -100,17 +101,16 @@ impl Session {
         options: WriteOptions<'_>,
     ) -> Result<Vec<(String, WriteOutcome)>, ValueError> {
         environment.require_writable()?;
-        let (work, project) = self.changing("writing secrets", &environment.project_name, options.reason).await?;
-        let (ring, position) = ring_and_audit_position(&work, environment).await?;
-        let hash_key = hash_keys::for_writing(&work, keyring, project, &ring).await?;
-        let rows = live_rows(&work, project, environment, values).await?;
+        let (transaction, project) =
+            self.changing("writing secrets", &environment.project_name, options.reason).await?;
+        let Before { ring, audit_position } = before(&transaction, environment).await?;
+        let hash_key = hash_keys::for_writing(&transaction, keyring, project, &ring).await?;
+        let current = current(&transaction, project, environment, values).await?;
 
         let (mut inserts, mut updates) = (Batch::default(), Batch::default());
         let mut written: BTreeMap<String, WriteOutcome> = BTreeMap::new();
-        for ((key, value), row) in values.iter().zip(&rows) {
-            let live = live(row);
-            let registered = time(row, 5);
-            let behind = |live: &Live| live.updated_at < registered;
+        for ((key, value), Current { live, registered }) in values.iter().zip(current) {
+            let behind = |live: &Live| Some(live.updated_at) < registered;
             let equal = live.as_ref().is_some_and(|live| is_equal(value, &live.value_hash, &hash_key));
             let answers = answer(key, options, registered, live.as_ref().is_some_and(|live| !behind(live)), equal)?;
             let target = SealTarget { keyring, ring: &ring, environment, project };
@@ -131,13 +131,11 @@ impl Session {
                 }
             }
         }
-        inserts.insert(&work, project, environment).await?;
-        updates.update(&work, environment).await?;
-        for (key, write) in audited(&work, project, environment, position).await? {
-            written.insert(key, write);
-        }
+        inserts.insert(&transaction, project, environment).await?;
+        updates.update(&transaction, environment).await?;
+        written.extend(audited(&transaction, project, environment, audit_position).await?);
         if !options.dry_run {
-            work.commit().await?;
+            transaction.commit().await?;
         }
         Ok(written.into_iter().collect())
     }
@@ -153,78 +151,30 @@ fn answer(
 ) -> Result<Option<RegistryTime>, RegistryError> {
     let observed = options.observed.time(key);
     if equal {
-        // Confirmed as of the look; where the key has left the registry since, there is nothing to answer.
+        // Confirmed as of the time observed; where the key has left the registry since, there is nothing to answer.
         return Ok(observed.filter(|_| registered.is_some()));
     }
     if !options.follow {
         return Ok(None);
     }
     match (observed, registered) {
-        (Some(_), Some(_)) if in_sync => Err(RegistryError::Refused {
-            message: format!("{key} is in sync here, so there is nothing to follow, and the value is another"),
-            hint: Some("leave out --follow to change it, which lets the other environments know".to_owned()),
-        }),
+        (Some(_), Some(_)) if in_sync => Err(RegistryError::Refused(
+            Explanation::from(format!(
+                "{key} is in sync here, so there is nothing to follow, and the value is another"
+            ))
+            .hint("leave out --follow to change it, which lets the other environments know"),
+        )),
         (Some(observed), Some(_)) => Ok(Some(observed)),
         (None, None) => Ok(None),
-        _ => Err(RegistryError::Conflict(format!(
-            "{key} was defined or retired since the look; look again, then repeat"
-        ))),
+        _ => Err(RegistryError::Conflict(
+            Explanation::from(format!("{key} was defined or retired since it was read"))
+                .hint("read again, then repeat"),
+        )),
     }
 }
 
 fn is_equal(value: &SecretValue, stored: &str, hash_key: &HashKey) -> bool {
     stored.parse::<ValueHash>().is_ok_and(|stored| verify(value, &stored, Some(hash_key)) == HashCheck::Matches)
-}
-
-async fn ring_and_audit_position(
-    work: &Transaction<'_>,
-    environment: &Environment,
-) -> Result<(RingName, i64), RegistryError> {
-    let row = work
-        .one(
-            "SELECT ring, (SELECT coalesce(max(position), 0) FROM audit_logs WHERE chain = $2) FROM environments WHERE id = $1",
-            &[(&environment.id.0, Type::UUID), (&environment.project.0, Type::UUID)],
-        )
-        .await?;
-    let ring: String = row.get(0);
-    let ring = ring.parse().map_err(|_| RegistryError::Inconsistent {
-        table: "environments",
-        column: "ring",
-        row: environment.name.clone(),
-    })?;
-    Ok((ring, row.get(1)))
-}
-
-/// One row for each value, in their order.
-async fn live_rows(
-    work: &Transaction<'_>,
-    project: ProjectId,
-    environment: &Environment,
-    values: &[(KeyName, SecretValue)],
-) -> Result<Vec<Row>, RegistryError> {
-    let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
-    // One look-up by index for each key, whatever the planner believes about a table that has just grown.
-    let sql = format!(
-        "SELECT k.key, s.id, s.version, s.value_hash, {}, {}
-         FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
-         LEFT JOIN LATERAL (
-             SELECT id, version, value_hash, updated_at FROM secrets
-             WHERE environment_id = $2 AND key = k.key AND deleted_at IS NULL OFFSET 0) s ON true
-         LEFT JOIN LATERAL (
-             SELECT last_updated_at FROM project_secret_registry
-             WHERE project_id = $3 AND key_name = k.key AND retired_at IS NULL OFFSET 0) r ON true
-         ORDER BY k.place",
-        micros("s.updated_at"),
-        micros("r.last_updated_at")
-    );
-    let parameters: [Parameter<'_>; 3] =
-        [(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)];
-    work.rows(&sql, &parameters).await
-}
-
-fn live(row: &Row) -> Option<Live> {
-    let id: Option<Uuid> = row.get(1);
-    Some(Live { id: SecretId(id?), version: row.get(2), value_hash: row.get(3), updated_at: time(row, 4) })
 }
 
 struct SealTarget<'a> {
@@ -245,33 +195,6 @@ impl SealTarget<'_> {
         };
         self.keyring
             .seal(self.ring, &context, value)
-            .map_err(|error| ValueError::Seal { what: format!("{key} for {}", self.environment.name), error })
+            .map_err(|source| ValueError::Seal { what: format!("{key} for {}", self.environment.name), source })
     }
-}
-
-/// What this transaction's audit rows say about one environment.
-async fn audited(
-    work: &Transaction<'_>,
-    project: ProjectId,
-    environment: &Environment,
-    after: i64,
-) -> Result<Vec<(String, WriteOutcome)>, RegistryError> {
-    let rows = work
-        .rows(
-            "SELECT subject, action FROM audit_logs WHERE chain = $1 AND position > $2 AND environment_id = $3
-             ORDER BY position",
-            &[(&project.0, Type::UUID), (&after, Type::INT8), (&environment.id.0, Type::UUID)],
-        )
-        .await?;
-    let writes = rows.iter().filter_map(|row| {
-        let write = match row.get(1) {
-            "secret.create" => WriteOutcome::Created,
-            "secret.update" => WriteOutcome::Changed,
-            "secret.follow" => WriteOutcome::Followed,
-            "secret.confirm" => WriteOutcome::Confirmed,
-            _ => return None,
-        };
-        Some((row.get(0), write))
-    });
-    Ok(writes.collect())
 }

@@ -1,0 +1,109 @@
+//! Rows, decoded by the names of their columns into one struct for each query.
+//!
+//! A query names every expression that it selects, and its struct has a field of each name: `from_row!` reads one from
+//! the other. What does not fit is an error that names table, column and row.
+
+use std::error::Error;
+
+use tokio_postgres::Row;
+use tokio_postgres::types::{FromSql, FromSqlOwned, Type, accepts};
+use uuid::Uuid;
+
+use crate::core::{EnvironmentId, KeyName, KeyState, ProjectId, RegistryTime, RingName, SecretId};
+
+use super::RegistryError;
+
+/// What a query answers, one row of it.
+pub(super) trait FromRow: Sized {
+    fn from_row(row: &Row) -> Result<Self, RegistryError>;
+}
+
+/// Reads each field from the column of its name. The table, and the column whose content names a row in an error: an id
+/// or a name, never a value.
+macro_rules! from_row {
+    ($type:ty, $table:literal, $key:literal, [$($field:ident),+ $(,)?]) => {
+        impl $crate::registry::row::FromRow for $type {
+            fn from_row(row: &tokio_postgres::Row) -> Result<Self, $crate::registry::RegistryError> {
+                let columns = $crate::registry::row::Columns::new(row, $table, $key);
+                Ok(Self { $($field: columns.get(stringify!($field))?),+ })
+            }
+        }
+    };
+}
+pub(super) use from_row;
+
+/// The columns of one row. For `FromRow` alone.
+pub(super) struct Columns<'r> {
+    row: &'r Row,
+    table: &'static str,
+    key: &'static str,
+}
+
+impl<'r> Columns<'r> {
+    pub(super) const fn new(row: &'r Row, table: &'static str, key: &'static str) -> Self {
+        Self { row, table, key }
+    }
+
+    /// NULL where there may be none, and another type than the field's, are the row's inconsistency, not a panic.
+    pub(super) fn get<T: FromSql<'r>>(&self, column: &str) -> Result<T, RegistryError> {
+        self.row.try_get(column).map_err(|error| RegistryError::Inconsistent {
+            table: self.table,
+            column: column.to_owned(),
+            row: self.name_of_row(),
+            cause: error.into(),
+        })
+    }
+
+    fn name_of_row(&self) -> String {
+        let text = self.row.try_get::<_, String>(self.key);
+        text.or_else(|_| self.row.try_get::<_, Uuid>(self.key).map(|id| id.to_string()))
+            .or_else(|_| self.row.try_get::<_, i64>(self.key).map(|number| number.to_string()))
+            .unwrap_or_else(|_| "unknown".to_owned())
+    }
+}
+
+/// All rows of an answer.
+pub(super) fn decode<R: FromRow>(rows: &[Row]) -> Result<Vec<R>, RegistryError> {
+    rows.iter().map(R::from_row).collect()
+}
+
+/// The one column of a query that selects no other.
+pub(super) fn value<T: FromSqlOwned>(row: &Row, table: &'static str) -> Result<T, RegistryError> {
+    let column = row.columns().first().map_or("", |column| column.name());
+    Columns::new(row, table, "").get(column)
+}
+
+// The names and states of the field as the database has them. Times are selected as microseconds (`micros`): what a
+// client makes of `timestamptz` depends on its settings.
+
+macro_rules! from_sql {
+    ($accepted:ident, $($type:ty: |$raw:ident: $inner:ty| $value:expr),+ $(,)?) => {$(
+        impl<'r> FromSql<'r> for $type {
+            fn from_sql(of: &Type, raw: &'r [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+                let $raw = <$inner>::from_sql(of, raw)?;
+                $value
+            }
+
+            accepts!($accepted);
+        }
+    )+};
+}
+
+from_sql!(INT8, RegistryTime: |micros: i64| Ok(Self::from_micros(micros)));
+from_sql!(
+    UUID,
+    ProjectId: |id: Uuid| Ok(Self(id)),
+    EnvironmentId: |id: Uuid| Ok(Self(id)),
+    SecretId: |id: Uuid| Ok(Self(id)),
+);
+from_sql!(
+    TEXT,
+    KeyName: |name: String| Ok(Self::try_from(name)?),
+    RingName: |name: String| Ok(Self::try_from(name)?),
+    KeyState: |name: String| Ok(name.parse()?),
+);
+
+/// A time in SQL, as [`RegistryTime`] is decoded from.
+pub(super) fn micros(expression: &str) -> String {
+    format!("(extract(epoch FROM {expression}) * 1000000)::bigint")
+}

@@ -1,0 +1,118 @@
+//! What a write reads: its environment and the rows that it goes over, and afterwards what the audit log made of it.
+
+use tokio_postgres::Row;
+use tokio_postgres::types::Type;
+
+use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretValue};
+
+use super::write::WriteOutcome;
+use crate::registry::RegistryError;
+use crate::registry::environments::Environment;
+use crate::registry::row::{Columns, FromRow, from_row, micros};
+use crate::registry::session::{Parameter, Transaction};
+
+/// What a value is written over. Nobody changes it meanwhile: the project's mutex is held.
+pub(super) struct Current {
+    /// The live row, where there is one.
+    pub(super) live: Option<Live>,
+    /// The key's time in the registry, where it is registered and not retired.
+    pub(super) registered: Option<RegistryTime>,
+}
+
+pub(super) struct Live {
+    pub(super) id: SecretId,
+    pub(super) version: i64,
+    pub(super) value_hash: String,
+    pub(super) updated_at: RegistryTime,
+}
+
+impl FromRow for Current {
+    fn from_row(row: &Row) -> Result<Self, RegistryError> {
+        let columns = Columns::new(row, "secrets", "key");
+        let live = match columns.get("id")? {
+            None => None,
+            Some(id) => Some(Live {
+                id,
+                version: columns.get("version")?,
+                value_hash: columns.get("value_hash")?,
+                updated_at: columns.get("updated_at")?,
+            }),
+        };
+        Ok(Self { live, registered: columns.get("last_updated_at")? })
+    }
+}
+
+/// What a write has to know of its environment.
+pub(super) struct Before {
+    pub(super) ring: RingName,
+    /// The newest audit row of the project: the rows after it are this write's own.
+    pub(super) audit_position: i64,
+}
+
+from_row!(Before, "environments", "ring", [ring, audit_position]);
+
+struct AuditedWrite {
+    subject: String,
+    action: String,
+}
+
+from_row!(AuditedWrite, "audit_logs", "subject", [subject, action]);
+
+pub(super) async fn before(transaction: &Transaction<'_>, environment: &Environment) -> Result<Before, RegistryError> {
+    let sql = "SELECT ring, (SELECT coalesce(max(position), 0) FROM audit_logs WHERE chain = $2) AS audit_position
+               FROM environments WHERE id = $1";
+    let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&environment.project.0, Type::UUID)];
+    transaction.one(sql, &parameters).await
+}
+
+/// One row for each value, in their order.
+pub(super) async fn current(
+    transaction: &Transaction<'_>,
+    project: ProjectId,
+    environment: &Environment,
+    values: &[(KeyName, SecretValue)],
+) -> Result<Vec<Current>, RegistryError> {
+    let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
+    // One look-up by index for each key, whatever the planner believes about a table that has just grown.
+    let sql = format!(
+        "SELECT k.key, s.id, s.version, s.value_hash, {} AS updated_at, {} AS last_updated_at
+         FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
+         LEFT JOIN LATERAL (
+             SELECT id, version, value_hash, updated_at FROM secrets
+             WHERE environment_id = $2 AND key = k.key AND deleted_at IS NULL OFFSET 0) s ON true
+         LEFT JOIN LATERAL (
+             SELECT last_updated_at FROM project_secret_registry
+             WHERE project_id = $3 AND key_name = k.key AND retired_at IS NULL OFFSET 0) r ON true
+         ORDER BY k.place",
+        micros("s.updated_at"),
+        micros("r.last_updated_at")
+    );
+    let parameters: [Parameter<'_>; 3] =
+        [(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)];
+    transaction.all(&sql, &parameters).await
+}
+
+/// What this transaction's audit rows say about one environment.
+pub(super) async fn audited(
+    transaction: &Transaction<'_>,
+    project: ProjectId,
+    environment: &Environment,
+    after: i64,
+) -> Result<Vec<(String, WriteOutcome)>, RegistryError> {
+    let sql = "SELECT subject, action FROM audit_logs WHERE chain = $1 AND position > $2 AND environment_id = $3
+               ORDER BY position";
+    let parameters: [Parameter<'_>; 3] =
+        [(&project.0, Type::UUID), (&after, Type::INT8), (&environment.id.0, Type::UUID)];
+    let rows: Vec<AuditedWrite> = transaction.all(sql, &parameters).await?;
+    let outcomes = rows.into_iter().filter_map(|row| {
+        let outcome = match row.action.as_str() {
+            "secret.create" => WriteOutcome::Created,
+            "secret.update" => WriteOutcome::Changed,
+            "secret.follow" => WriteOutcome::Followed,
+            "secret.confirm" => WriteOutcome::Confirmed,
+            _ => return None,
+        };
+        Some((row.subject, outcome))
+    });
+    Ok(outcomes.collect())
+}
