@@ -38,12 +38,12 @@ impl RegistryVerb {
             let lines = findings.iter().map(|finding| Line {
                 cells: vec![
                     plain(&finding.project),
-                    plain(&finding.finding),
+                    plain(&finding.mismatch),
                     plain(finding.stored.as_deref().unwrap_or("-")),
                     plain(finding.counted.as_deref().unwrap_or("-")),
                 ],
                 json: json!({
-                    "project": finding.project, "finding": finding.finding,
+                    "project": finding.project, "finding": finding.mismatch,
                     "stored": finding.stored, "counted": finding.counted,
                 }),
             });

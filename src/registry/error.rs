@@ -252,6 +252,6 @@ mod tests {
         let cause = std::io::Error::other("connection reset");
         let error = RegistryError::Unavailable { attempt: "listing keys".to_owned(), cause: cause.into() };
         assert_eq!(error.to_string(), "listing keys: the database is unavailable: connection reset");
-        assert!(error.source().is_some_and(|cause| cause.is::<std::io::Error>()));
+        assert!(matches!(error.source(), Some(cause) if cause.is::<std::io::Error>()));
     }
 }

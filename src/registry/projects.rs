@@ -26,12 +26,12 @@ from_row!(ListedProject, "projects", "name", [name, role, environments, revision
 #[derive(Debug)]
 pub(crate) struct Finding {
     pub(crate) project: String,
-    pub(crate) finding: String,
+    pub(crate) mismatch: String,
     pub(crate) stored: Option<String>,
     pub(crate) counted: Option<String>,
 }
 
-from_row!(Finding, "registry_findings", "project", [project, finding, stored, counted]);
+from_row!(Finding, "registry_findings", "project", [project, mismatch, stored, counted]);
 
 impl Session {
     /// Makes a project, whose ADMIN the acting user becomes.
@@ -76,7 +76,8 @@ impl Session {
     /// Recounts the projects of the acting user. Nothing is the healthy answer.
     pub(crate) async fn findings(&mut self) -> Result<Vec<Finding>, RegistryError> {
         let transaction = self.reading("checking the registry").await?;
-        let sql = "SELECT project, finding, stored, counted FROM registry_findings() ORDER BY project, finding";
+        let sql =
+            "SELECT project, finding AS mismatch, stored, counted FROM registry_findings() ORDER BY project, finding";
         transaction.all(sql, &[]).await
     }
 

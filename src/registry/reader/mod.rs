@@ -56,6 +56,9 @@ struct Polled {
     result: PollResult,
 }
 
+/// How the rows of the poll of one kind of schema are read.
+type ReadPolled = fn(&Row) -> Result<Polled, RegistryError>;
+
 type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 impl Reader {
@@ -89,7 +92,7 @@ impl Reader {
         let kind = self.schema_kind().await?;
         let projects: Vec<&str> = sources.iter().map(|source| source.project.as_str()).collect();
         let environments: Vec<&str> = sources.iter().map(|source| source.environment.as_str()).collect();
-        let (query, read): (_, fn(&Row) -> Result<Polled, RegistryError>) = match kind {
+        let (query, read): (_, ReadPolled) = match kind {
             SchemaKind::Native => (native::POLL, native::polled),
             SchemaKind::External => (external::POLL, external::polled),
         };
@@ -249,11 +252,7 @@ impl Reading<'_> {
     }
 
     /// The poll of this very snapshot.
-    async fn poll(
-        &self,
-        query: &str,
-        read: fn(&Row) -> Result<Polled, RegistryError>,
-    ) -> Result<PollResult, RegistryError> {
+    async fn poll(&self, query: &str, read: ReadPolled) -> Result<PollResult, RegistryError> {
         let (projects, environments) = ([self.source.project.as_str()], [self.source.environment.as_str()]);
         let parameters: [Parameter<'_>; 2] =
             [(&projects.as_slice(), Type::TEXT_ARRAY), (&environments.as_slice(), Type::TEXT_ARRAY)];
