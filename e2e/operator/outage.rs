@@ -132,7 +132,7 @@ async fn an_operator_starts_without_its_database_and_goes_on_when_it_comes() {
 async fn a_server_that_is_stopped_and_one_that_crashes_keep_the_secret_and_changes_arrive_afterwards() {
     let postgres = tokio::task::spawn_blocking(|| Postgres::start("postgres-restarted")).await.unwrap();
     let postgres = postgres.unwrap_or_else(|why| panic!("{why:#}"));
-    let stage = Stage::of(Team::with_shop_on(postgres.clone(), "restarted"), "restarted").await;
+    let stage = Stage::of(Team::builder("restarted").on(postgres.clone()).build(), "restarted").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     stage.binding("app", "dev", json!({})).await;

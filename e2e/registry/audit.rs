@@ -208,7 +208,7 @@ async fn writers_at_once_never_fork_a_chain() {
     }
     let mut writers = tokio::task::JoinSet::new();
     for n in 0..8 {
-        let (session, owner) = (shop.another("ana").await, session(&shop.database.owner).await);
+        let (session, owner) = (shop.another("ana").await, shop.team.database.owner.session().await);
         writers.spawn(async move {
             // Half of them in transactions that look at one snapshot: these fail rather than write beside somebody else.
             let level = if n % 2 == 0 { "READ COMMITTED" } else { "REPEATABLE READ" };

@@ -14,7 +14,7 @@ async fn stocked(what: &str) -> Shop {
 async fn a_temporary_table_forges_no_role() {
     let shop = stocked("forgery").await;
     let superuser = shop.superuser().await;
-    done(&superuser, &format!("GRANT TEMPORARY ON DATABASE {} TO PUBLIC", shop.database.name)).await;
+    done(&superuser, &format!("GRANT TEMPORARY ON DATABASE {} TO PUBLIC", shop.team.database.name)).await;
     done(
         &shop.bob,
         "SET search_path = pg_temp, tidelock;
@@ -59,7 +59,7 @@ async fn another_role_in_the_session_changes_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_no_filtering_gets_an_error() {
     let shop = stocked("row-security").await;
-    for session in [&shop.ana, &shop.bob, &shop.op, &shop.owner] {
+    for session in [&shop.ana, &shop.bob, &shop.operator, &shop.owner] {
         done(session, "SET row_security = off").await;
         let why = refusal(session, "SELECT count(*) FROM secrets").await;
         assert!(is_forbidden(&why), "{why}");
@@ -86,7 +86,7 @@ async fn nothing_is_deleted_or_emptied_and_no_login_turns_the_guards_off() {
     ];
     for table in kept {
         for sql in [format!("DELETE FROM {table}"), format!("TRUNCATE {table} CASCADE")] {
-            for session in [&shop.ana, &shop.op] {
+            for session in [&shop.ana, &shop.operator] {
                 let why = refusal(session, &sql).await;
                 assert!(is_forbidden(&why), "{sql}: {why}");
             }
@@ -104,7 +104,7 @@ async fn nothing_is_deleted_or_emptied_and_no_login_turns_the_guards_off() {
     for table in ["project_members", "key_exemptions", "deliveries"] {
         assert!(refusal(&superuser, &format!("TRUNCATE {table}")).await.starts_with("TL403"), "{table}");
     }
-    for session in [&shop.ana, &shop.bob, &shop.op, &shop.owner] {
+    for session in [&shop.ana, &shop.bob, &shop.operator, &shop.owner] {
         let why = refusal(session, "SET session_replication_role = replica").await;
         assert!(is_forbidden(&why), "{why}");
     }
@@ -133,7 +133,7 @@ async fn what_the_database_keeps_itself_no_login_writes() {
         "SELECT step_revision(id) FROM projects",
         "SELECT settle_writes(id, '{}') FROM projects",
     ] {
-        for session in [&shop.ana, &shop.op] {
+        for session in [&shop.ana, &shop.operator] {
             let why = refusal(session, sql).await;
             assert!(is_forbidden(&why), "{sql}: {why}");
         }
@@ -277,7 +277,7 @@ async fn a_guess_at_productions_value_looks_like_any_other_to_who_may_not_read_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegate_that_was_disabled_acts_for_nobody() {
     let shop = Shop::open("disabled-delegate").await;
-    let desk = shop.database.login("desk").await;
+    let desk = shop.team.database.login("desk").await;
     done(
         &shop.owner,
         &format!(
@@ -286,7 +286,7 @@ async fn a_delegate_that_was_disabled_acts_for_nobody() {
         ),
     )
     .await;
-    let desk = session(&desk).await;
+    let desk = desk.session().await;
     done(&desk, "SET tidelock.acting_user = 'ana'").await;
     done(&desk, &begun(&insert("dev", "API_KEY", "for ana", "NULL"))).await;
     done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'desk'").await;

@@ -25,8 +25,8 @@ async fn each_role_sees_and_writes_what_is_its_own() {
         ("bob", "production", false, false),
         ("vic", "dev", true, false),
         ("vic", "production", false, false),
-        ("op", "dev", true, false),
-        ("op", "production", true, false),
+        ("tidelock", "dev", true, false),
+        ("tidelock", "production", true, false),
         ("eve", "dev", false, false),
         ("eve", "production", false, false),
     ] {
@@ -79,7 +79,7 @@ async fn states_are_the_same_for_everyone_in_the_project() {
     let seen = rows(&shop.ana, all).await;
     assert_eq!(seen.len(), 6);
     assert!(!seen.iter().any(|row| row.contains("h1:") || row.contains("t1:")), "{seen:?}");
-    for (who, session) in [("bob", &shop.bob), ("vic", &shop.vic), ("op", &shop.op)] {
+    for (who, session) in [("bob", &shop.bob), ("vic", &shop.vic), ("tidelock", &shop.operator)] {
         assert_eq!(rows(session, all).await, seen, "{who}");
     }
     assert_eq!(rows(&shop.eve, all).await, [""; 0]);
@@ -197,10 +197,10 @@ async fn a_login_is_nobody_else_but_a_delegate_acts_for_others_and_both_are_reco
     let why = refusal(&shop.owner, "INSERT INTO users (name) VALUES ('mallory')").await;
     assert!(why.starts_with("TL403"), "{why}");
 
-    let desk = shop.database.login("desk").await;
+    let desk = shop.team.database.login("desk").await;
     done(&shop.owner, &format!("RESET tidelock.acting_user; GRANT tidelock_app, tidelock_delegate TO {}", desk.role))
         .await;
-    let desk_session = session(&desk).await;
+    let desk_session = desk.session().await;
     let write = begun(&update("dev", "API_KEY", "by the desk", "NULL"));
     assert!(refusal(&desk_session, &write).await.starts_with("TL403"), "on its own it is nobody");
     done(&desk_session, "SET tidelock.acting_user = 'bob'").await;

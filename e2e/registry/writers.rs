@@ -196,7 +196,7 @@ async fn who_claims_the_mutex_and_has_it_not_breaks_no_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_scripts_in_psql_never_deadlock() {
     let shop = stocked("writers-psql").await;
-    let Some(psql) = shop.database.postgres().psql() else {
+    let Some(psql) = shop.team.database.postgres().psql() else {
         eprintln!("NOT TESTED: this PostgreSQL has no psql; what it would send is what the tests beside this one send");
         return;
     };

@@ -12,13 +12,17 @@
 #![allow(dead_code, reason = "three programs are built with this module, and none of them uses all of it")]
 #![allow(unused_imports, reason = "as above")]
 
+mod command;
 mod operator;
 mod resources;
 mod team;
+mod team_builder;
 
+pub(crate) use command::{Finished, Running, program};
 pub(crate) use operator::Operator;
 pub(crate) use resources::{Answer, data, text};
-pub(crate) use team::{Finished, Running, Team, program};
+pub(crate) use team::Team;
+pub(crate) use team_builder::TeamBuilder;
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -8,8 +8,7 @@ use std::{fs, io};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::team::program;
-use super::{SOON, Stage};
+use super::{SOON, Stage, program};
 use crate::harness::RunDir;
 use crate::harness::ports::free_port;
 use crate::harness::processes::{Server, Spec};
