@@ -36,9 +36,9 @@ pub(crate) async fn measure(stage: &Stage, figures: &mut Figures) {
     for round in 0..CHANGES {
         let value = format!("value-{round}");
         let values = [(key.clone(), SecretValue::from(value.clone().into_bytes()))];
-        let manner =
+        let options =
             WriteOptions { follow: false, observed: &ObservedTimes::default(), dry_run: false, reason: "benchmark" };
-        session.write_values(&keyring, &environment, &values, manner).await.unwrap_or_else(|why| panic!("{why}"));
+        session.write_values(&keyring, &environment, &values, options).await.unwrap_or_else(|why| panic!("{why}"));
         let committed = Instant::now();
         loop {
             let event = changes.next().await.expect("the watch goes on").expect("the watch works");

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use kube::Client;
 use serde::Deserialize;
 
-use super::control_plane::http_get;
+use super::api_request::http_get;
 use super::wait::try_wait_for;
 
 /// The log, from some point on.

@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use tokio_postgres::{Client, NoTls};
 
-use super::processes::{Server, Spec, unprivileged_user};
+use super::os::unprivileged_user;
+use super::processes::{Server, Spec};
 use super::{RunDir, ports, tools};
 
 /// The superuser's login.

@@ -83,7 +83,7 @@ async fn it_is_ready_once_its_caches_are_filled_and_alive_before() {
     })
     .await;
     assert!(operator.http("/livez").await.contains(" 200 "));
-    proxy.mend();
+    proxy.restore();
     operator.ready().await;
     operator.stop();
 }

@@ -29,7 +29,7 @@ async fn says_so_and_recovers(stage: &Stage, proxy: &TcpProxy) {
     // Ten minutes are not over for this one.
     stage.binding_is("patient", &["Ready=True", "Delivered=True"]).await;
     stage.secret_has("app", &[("A", "1")]).await;
-    proxy.mend();
+    proxy.restore();
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app", &[("A", "2")]).await;
     stage.source_is("dev", &["Ready=True"]).await;
@@ -69,7 +69,7 @@ async fn a_gate_stays_shut_while_the_database_is_away_and_opens_when_it_is_back(
     .await;
     stage.binding_is("one-more", &["Delivered=Unknown(DatabaseUnavailable)"]).await;
     assert_eq!(answers().await, Ok([None, None]));
-    proxy.mend();
+    proxy.restore();
     wait_for("both answers", SOON, async || {
         let answers = answers().await?;
         let both = answers.iter().all(|answer| answer.as_deref() == Some("while away"));
@@ -123,7 +123,7 @@ async fn an_operator_starts_without_its_database_and_goes_on_when_it_comes() {
     // Ready all the same: neither the database nor leadership counts.
     let _operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url)]).await;
     stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
-    proxy.mend();
+    proxy.restore();
     stage.secret_has("app", &[("A", "1")]).await;
 }
 

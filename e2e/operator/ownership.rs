@@ -104,7 +104,7 @@ async fn of_two_bindings_for_one_target_the_owner_keeps_it_and_the_other_follows
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_bindings_for_a_target_that_neither_has_the_older_one_may_and_the_other_waits_until_it_goes() {
-    let stage = Stage::with_shop("elder").await;
+    let stage = Stage::with_shop("earlier-claimant").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     let target = json!({"target": {"name": "shared"}});

@@ -8,19 +8,19 @@ use serde_json::json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::harness::proxy::{Exchange, Proxy};
+use crate::harness::api_server_proxy::{ApiServerProxy, Exchange};
 use crate::stage::{Operator, Stage, text};
 
 /// A stage with one value in dev, and the proxy that its operators come through.
-async fn proxied(what: &str) -> (Stage, Proxy) {
+async fn proxied(what: &str) -> (Stage, ApiServerProxy) {
     let stage = Stage::with_shop(what).await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
-    let proxy = Proxy::before(&stage.cluster).await;
+    let proxy = ApiServerProxy::before(&stage.cluster).await;
     (stage, proxy)
 }
 
-async fn operator(stage: &Stage, proxy: &Proxy) -> Operator {
+async fn operator(stage: &Stage, proxy: &ApiServerProxy) -> Operator {
     let (namespace, account) = stage.account();
     let kubeconfig = proxy.kubeconfig(&stage.cluster, &stage.cluster.token(namespace, account).await);
     stage.operator_with(&[("KUBECONFIG", &kubeconfig.to_string_lossy())]).await

@@ -79,8 +79,8 @@ async fn a_change_costs_two_writes_and_a_binding_that_it_does_not_touch_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_source_takes_three_quarters_of_the_lane_at_most() {
-    let stage = Stage::with_shop("lane").await;
+async fn one_source_takes_three_quarters_of_the_permits_at_most() {
+    let stage = Stage::with_shop("permits").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     let names: Vec<String> = (0..60).map(|number| format!("app-{number}")).collect();

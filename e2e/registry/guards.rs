@@ -277,20 +277,20 @@ async fn a_guess_at_productions_value_looks_like_any_other_to_who_may_not_read_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegate_that_was_disabled_acts_for_nobody() {
     let shop = Shop::open("disabled-delegate").await;
-    let desk = shop.team.database.login("desk").await;
+    let delegate = shop.team.database.login("delegate").await;
     done(
         &shop.owner,
         &format!(
-            "GRANT tidelock_app, tidelock_delegate TO {0}; INSERT INTO users (name, db_role) VALUES ('desk', '{0}')",
-            desk.role
+            "GRANT tidelock_app, tidelock_delegate TO {0}; INSERT INTO users (name, db_role) VALUES ('delegate', '{0}')",
+            delegate.role
         ),
     )
     .await;
-    let desk = desk.session().await;
-    done(&desk, "SET tidelock.acting_user = 'ana'").await;
-    done(&desk, &begun(&insert("dev", "API_KEY", "for ana", "NULL"))).await;
-    done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'desk'").await;
-    let why = refusal(&desk, &begun(&insert("dev", "OTHER", "for ana", "NULL"))).await;
+    let delegate = delegate.session().await;
+    done(&delegate, "SET tidelock.acting_user = 'ana'").await;
+    done(&delegate, &begun(&insert("dev", "API_KEY", "for ana", "NULL"))).await;
+    done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'delegate'").await;
+    let why = refusal(&delegate, &begun(&insert("dev", "OTHER", "for ana", "NULL"))).await;
     assert!(why.starts_with("TL403") && why.contains("may not act for another user"), "{why}");
-    assert!(refusal(&desk, "SELECT count(*) FROM secrets").await.starts_with("TL403"));
+    assert!(refusal(&delegate, "SELECT count(*) FROM secrets").await.starts_with("TL403"));
 }

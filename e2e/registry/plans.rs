@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// ana's session, where each statement of a trigger has the plan for one row in tables of one page.
-async fn spoilt(shop: &Shop) -> Client {
+async fn session_with_the_worst_plans(shop: &Shop) -> Client {
     let superuser = shop.superuser().await;
     // Statistics that come later would have plans made anew; only a superuser may let her have functions counted.
     done(
@@ -94,7 +94,7 @@ async fn cost(session: &Client, what: &str, sql: &str, count: u64) -> Cost {
 async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion() {
     const KEYS: u64 = 10_000;
     let shop = Shop::open("import").await;
-    let session = spoilt(&shop).await;
+    let session = session_with_the_worst_plans(&shop).await;
     for (what, sql) in changes("KEY", KEYS) {
         let before: i64 = shop.cell("SELECT revision FROM project_revisions").await.parse().unwrap();
         let cost = cost(&session, what, &sql, KEYS).await;
@@ -151,7 +151,7 @@ async fn no_function_has_plans_made_anew_for_what_runs_inside_it() {
 async fn four_times_the_rows_take_some_four_times_as_long() {
     const FEW: u64 = 2_000;
     let shop = Shop::open("proportion").await;
-    let session = spoilt(&shop).await;
+    let session = session_with_the_worst_plans(&shop).await;
     let process: u32 = cell(&session, "SELECT pg_backend_pid()").await.parse().unwrap();
     let mut fastest: BTreeMap<(&str, u64), u64> = BTreeMap::new();
     for (run, count) in [FEW, 4 * FEW, FEW, 4 * FEW].into_iter().enumerate() {

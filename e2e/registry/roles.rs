@@ -197,21 +197,24 @@ async fn a_login_is_nobody_else_but_a_delegate_acts_for_others_and_both_are_reco
     let why = refusal(&shop.owner, "INSERT INTO users (name) VALUES ('mallory')").await;
     assert!(why.starts_with("TL403"), "{why}");
 
-    let desk = shop.team.database.login("desk").await;
-    done(&shop.owner, &format!("RESET tidelock.acting_user; GRANT tidelock_app, tidelock_delegate TO {}", desk.role))
-        .await;
-    let desk_session = desk.session().await;
-    let write = begun(&update("dev", "API_KEY", "by the desk", "NULL"));
-    assert!(refusal(&desk_session, &write).await.starts_with("TL403"), "on its own it is nobody");
-    done(&desk_session, "SET tidelock.acting_user = 'bob'").await;
-    assert_eq!(done(&desk_session, &write).await, 1);
-    assert_eq!(cell(&desk_session, "SELECT count(*) FROM secrets").await, "1", "it sees what bob sees");
+    let delegate = shop.team.database.login("delegate").await;
+    done(
+        &shop.owner,
+        &format!("RESET tidelock.acting_user; GRANT tidelock_app, tidelock_delegate TO {}", delegate.role),
+    )
+    .await;
+    let delegate_session = delegate.session().await;
+    let write = begun(&update("dev", "API_KEY", "by the delegate", "NULL"));
+    assert!(refusal(&delegate_session, &write).await.starts_with("TL403"), "on its own it is nobody");
+    done(&delegate_session, "SET tidelock.acting_user = 'bob'").await;
+    assert_eq!(done(&delegate_session, &write).await, 1);
+    assert_eq!(cell(&delegate_session, "SELECT count(*) FROM secrets").await, "1", "it sees what bob sees");
     let recorded =
         "SELECT l.login, u.name FROM audit_logs l JOIN users u ON u.id = l.user_id ORDER BY position DESC LIMIT 1";
-    assert_eq!(rows(&shop.ana, recorded).await, [format!("{} bob", desk.role)]);
+    assert_eq!(rows(&shop.ana, recorded).await, [format!("{} bob", delegate.role)]);
 
     done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'bob'").await;
-    assert!(refusal(&desk_session, &write).await.starts_with("TL403"), "nobody acts for a user who is disabled");
+    assert!(refusal(&delegate_session, &write).await.starts_with("TL403"), "nobody acts for a user who is disabled");
     assert!(refusal(&shop.bob, &write).await.starts_with("TL403"));
     assert_eq!(cell(&shop.bob, "SELECT count(*) FROM secrets").await, "0");
 }

@@ -146,7 +146,7 @@ impl Team {
         self.done(&self.ana, &["secret", "rm", key, "-e", environment, "--reason", "no longer needed"]).await;
     }
 
-    /// The superuser's session, with the registry's tables in its path and its triggers asleep: for damage that no login
+    /// The superuser's session, with the registry's tables in its path and its triggers disabled: for damage that no login
     /// could do.
     pub(crate) async fn superuser_without_triggers(&self) -> Client {
         let client = self.database.superuser().await;
@@ -160,7 +160,7 @@ impl Team {
                     END LOOP; END $$",
             )
             .await
-            .expect("the superuser may put triggers to sleep");
+            .expect("the superuser may disable triggers");
         client
     }
 
@@ -180,13 +180,13 @@ impl Team {
         dump
     }
 
-    /// Wakes the triggers that [`Team::superuser_without_triggers`] put to sleep.
-    pub(crate) async fn wake_triggers(&self) {
+    /// Enables the triggers that [`Team::superuser_without_triggers`] disabled.
+    pub(crate) async fn enable_triggers(&self) {
         let enable = "DO $$ DECLARE guarded record; BEGIN
                     FOR guarded IN SELECT c.oid::regclass AS name, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
                         WHERE c.relnamespace = 'tidelock'::regnamespace AND NOT t.tgisinternal LOOP
                         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', guarded.name, guarded.tgname);
                     END LOOP; END $$";
-        self.database.superuser().await.batch_execute(enable).await.expect("the superuser may wake triggers");
+        self.database.superuser().await.batch_execute(enable).await.expect("the superuser may enable triggers");
     }
 }
