@@ -98,7 +98,7 @@ async fn two_operators_write_each_change_once_and_never_contradict_each_other() 
         assert_eq!(*course.lock().unwrap(), ["True(Ready)"], "no step back");
     }
 
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let writes = stage.operator_writes(&log).await;
     let taken = |what: &str| {
         let taken = writes.iter().filter(|write| write.request_uri.contains(what));
         taken.filter(|write| write.response_status.as_ref().is_some_and(|status| status.code < 300)).count()

@@ -54,7 +54,7 @@ async fn a_foreign_secret_that_its_look_did_not_show_is_found_by_the_create_that
     stage.binding("app", "dev", json!({})).await;
     stage.binding_is("app", &["Delivered=False(TargetForeign)"]).await;
     untouched(&stage, "app").await;
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let writes = stage.operator_writes(&log).await;
     let secrets: Vec<(&str, u16)> = writes
         .iter()
         .filter(|write| write.object().resource == "secrets")

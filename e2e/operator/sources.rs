@@ -126,7 +126,7 @@ async fn a_status_is_written_once_a_second_at_most_and_not_at_all_for_nothing() 
     })
     .await;
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let writes = stage.operator_writes(&log).await;
     let writes = writes.iter().filter(|write| write.object().resource == "projectenvironments").count();
     assert!(writes <= seconds + 2, "{writes} writes in {seconds} s");
 }

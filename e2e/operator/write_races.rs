@@ -1,4 +1,4 @@
-//! What happens at the very moment between the operator's look and its write; and what it is told in between.
+//! Somebody else writes between the operator's read and its write; and what the operator reads at all.
 
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
@@ -26,6 +26,16 @@ async fn operator(stage: &Stage, proxy: &ApiServerProxy) -> Operator {
     stage.operator_with(&[("KUBECONFIG", &kubeconfig.to_string_lossy())]).await
 }
 
+/// As [`proxied`], with a SecretBinding `app` whose Secret the operator has made.
+async fn delivered(what: &str) -> (Stage, ApiServerProxy, Operator) {
+    let (stage, proxy) = proxied(what).await;
+    stage.binding("app", "dev", json!({})).await;
+    let operator = operator(&stage, &proxy).await;
+    stage.binding_is("app", &["Ready=True"]).await;
+    (stage, proxy, operator)
+}
+
+/// Path of the API for the Secrets of the test's namespace.
 fn secrets_path(stage: &Stage) -> String {
     format!("/api/v1/namespaces/{}/secrets", stage.cluster.namespace)
 }
@@ -46,10 +56,7 @@ async fn is_untouched(stage: &Stage, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_secret_that_takes_the_place_of_ours_before_the_replace_is_untouched() {
-    let (stage, proxy) = proxied("before-replace").await;
-    stage.binding("app", "dev", json!({})).await;
-    let _operator = operator(&stage, &proxy).await;
-    stage.binding_is("app", &["Ready=True"]).await;
+    let (stage, proxy, _operator) = delivered("before-replace").await;
     let held = proxy.hold(Method::PUT, format!("{}/app", secrets_path(&stage)));
     stage.team.set("dev", "A", "2").await;
     held.meanwhile(put_foreign(&stage, "app")).await;
@@ -59,10 +66,7 @@ async fn a_foreign_secret_that_takes_the_place_of_ours_before_the_replace_is_unt
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hand_that_is_quicker_than_the_replace_keeps_its_label_and_loses_its_data() {
-    let (stage, proxy) = proxied("quicker-hand").await;
-    stage.binding("app", "dev", json!({})).await;
-    let _operator = operator(&stage, &proxy).await;
-    stage.binding_is("app", &["Ready=True"]).await;
+    let (stage, proxy, _operator) = delivered("quicker-hand").await;
     let held = proxy.hold(Method::PUT, format!("{}/app", secrets_path(&stage)));
     stage.team.set("dev", "A", "2").await;
     let edit = Patch::Merge(json!({"metadata": {"labels": {"theirs": "kept"}}, "stringData": {"A": "by hand"}}));
@@ -84,10 +88,7 @@ async fn a_foreign_secret_that_appears_before_the_create_is_untouched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_secret_that_takes_the_old_name_of_a_renamed_target_is_not_deleted() {
-    let (stage, proxy) = proxied("before-delete").await;
-    stage.binding("app", "dev", json!({})).await;
-    let _operator = operator(&stage, &proxy).await;
-    stage.binding_is("app", &["Ready=True"]).await;
+    let (stage, proxy, _operator) = delivered("before-delete").await;
     let held = proxy.hold(Method::DELETE, format!("{}/app", secrets_path(&stage)));
     stage.patch_binding("app", json!({"spec": {"target": {"name": "app-v2"}}})).await;
     held.meanwhile(put_foreign(&stage, "app")).await;

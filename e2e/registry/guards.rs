@@ -2,17 +2,9 @@
 
 use super::*;
 
-async fn stocked(what: &str) -> Shop {
-    let shop = Shop::open(what).await;
-    for place in ["dev", "production"] {
-        shop.ana(&begun(&insert(place, "API_KEY", &format!("of {place}"), "NULL"))).await;
-    }
-    shop
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_temporary_table_forges_no_role() {
-    let shop = stocked("forgery").await;
+    let shop = Shop::with_api_key("forgery").await;
     let superuser = shop.superuser().await;
     done(&superuser, &format!("GRANT TEMPORARY ON DATABASE {} TO PUBLIC", shop.team.database.name)).await;
     done(
@@ -39,7 +31,7 @@ async fn a_temporary_table_forges_no_role() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_role_in_the_session_changes_nobody() {
-    let shop = stocked("set-role").await;
+    let shop = Shop::with_api_key("set-role").await;
     // Roles that the login has, and one that it was not given.
     done(&shop.bob, "SET ROLE tidelock_app").await;
     assert_eq!(rows(&shop.bob, "SELECT value_hash FROM secrets").await, ["h1:hk:of dev"]);
@@ -58,7 +50,7 @@ async fn another_role_in_the_session_changes_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_no_filtering_gets_an_error() {
-    let shop = stocked("row-security").await;
+    let shop = Shop::with_api_key("row-security").await;
     for session in [&shop.ana, &shop.bob, &shop.operator, &shop.owner] {
         done(session, "SET row_security = off").await;
         let why = refusal(session, "SELECT count(*) FROM secrets").await;
@@ -68,36 +60,18 @@ async fn who_wants_no_filtering_gets_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_deleted_or_emptied_and_no_login_turns_the_guards_off() {
-    let shop = stocked("guards").await;
+    let shop = Shop::with_api_key("guards").await;
     let superuser = shop.superuser().await;
-    let kept = [
-        "users",
-        "projects",
-        "project_revisions",
-        "revision_log",
-        "environments",
-        "project_secret_registry",
-        "secrets",
-        "secret_versions",
-        "encryption_keys",
-        "project_hash_keys",
-        "audit_logs",
-        "audit_seals",
-    ];
-    for table in kept {
+    let replica = "SET LOCAL session_replication_role = replica; ";
+    for table in NEVER_DELETED_FROM {
         for sql in [format!("DELETE FROM {table}"), format!("TRUNCATE {table} CASCADE")] {
             for session in [&shop.ana, &shop.operator] {
                 let why = refusal(session, &sql).await;
                 assert!(is_forbidden(&why), "{sql}: {why}");
             }
-            for session in [&superuser, &shop.owner] {
-                for preamble in ["", "SET LOCAL session_replication_role = replica; "] {
-                    if !preamble.is_empty() && !std::ptr::eq(session, &raw const superuser) {
-                        continue;
-                    }
-                    let why = refusal(session, &format!("{preamble}{sql}")).await;
-                    assert!(why.starts_with("TL403"), "{sql}: {why}");
-                }
+            for (session, preamble) in [(&superuser, ""), (&superuser, replica), (&shop.owner, "")] {
+                let why = refusal(session, &format!("{preamble}{sql}")).await;
+                assert!(why.starts_with("TL403"), "{preamble}{sql}: {why}");
             }
         }
     }
@@ -115,7 +89,7 @@ async fn nothing_is_deleted_or_emptied_and_no_login_turns_the_guards_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_keeps_itself_no_login_writes() {
-    let shop = stocked("kept").await;
+    let shop = Shop::with_api_key("kept").await;
     for sql in [
         "UPDATE project_revisions SET revision = 0",
         "INSERT INTO revision_log SELECT id, 99, gen_random_uuid(), now() FROM projects",
@@ -142,7 +116,7 @@ async fn what_the_database_keeps_itself_no_login_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_adds_users_and_does_nothing_else() {
-    let shop = stocked("owner").await;
+    let shop = Shop::with_api_key("owner").await;
     for table in
         ["projects", "secrets", "secret_versions", "environments", "project_members", "audit_logs", "key_exemptions"]
     {
@@ -165,7 +139,7 @@ async fn the_owner_adds_users_and_does_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_production_value_under_the_other_rings_key_is_refused() {
-    let shop = stocked("rings").await;
+    let shop = Shop::with_api_key("rings").await;
     let wrong = update("production", "API_KEY", "two", "NULL").replace("key-of-production", "key-of-default");
     let why = refusal(&shop.ana, &begun(&wrong)).await;
     assert!(why.starts_with("TL403") && why.contains("ring default"), "{why}");
@@ -176,7 +150,7 @@ async fn a_production_value_under_the_other_rings_key_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_is_production_from_the_start_or_never() {
-    let shop = stocked("production-flag").await;
+    let shop = Shop::with_api_key("production-flag").await;
     let why =
         refusal(&shop.ana, &begun("UPDATE environments SET is_production = false WHERE name = 'production'")).await;
     assert!(why.starts_with("TL403"), "{why}");
@@ -260,7 +234,7 @@ async fn nobody_but_who_writes_production_is_first_to_use_the_encryption_key_of_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guess_at_productions_value_looks_like_any_other_to_who_may_not_read_it() {
-    let shop = stocked("guesses").await;
+    let shop = Shop::with_api_key("guesses").await;
     for guess in ["of production", "something else"] {
         shop.ana(&begun(&update("production", "API_KEY", &format!("before {guess}"), "NULL"))).await;
         shop.ana(&begun(&update("production", "API_KEY", "of production", "NULL"))).await;

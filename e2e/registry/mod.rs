@@ -26,6 +26,26 @@ use crate::harness::database::Login;
 use crate::harness::{TestDatabase, wait_for};
 use crate::stage::Team;
 
+/// What [`Shop::states`] answers where no environment is behind.
+const ALL_IN_SYNC: &str = "dev=InSync production=InSync staging=InSync";
+
+/// Tables that nobody deletes from, whoever they are.
+const NEVER_DELETED_FROM: [&str; 13] = [
+    "users",
+    "projects",
+    "project_revisions",
+    "revision_log",
+    "environments",
+    "project_secret_registry",
+    "secrets",
+    "secret_versions",
+    "encryption_keys",
+    "project_hash_keys",
+    "audit_logs",
+    "audit_seals",
+    "vault_tombstones",
+];
+
 /// A team, see [`TeamBuilder`](crate::stage::TeamBuilder), and a session of each of its logins.
 struct Shop {
     team: Team,
@@ -50,6 +70,25 @@ impl Shop {
             team.session("tidelock"),
         );
         Self { team, owner, ana, bob, vic, eve, operator }
+    }
+
+    /// With another value of `API_KEY` in dev and in production.
+    async fn with_api_key(what: &str) -> Self {
+        let shop = Self::open(what).await;
+        for place in ["dev", "production"] {
+            shop.ana(&begun(&insert(place, "API_KEY", &format!("of {place}"), "NULL"))).await;
+        }
+        shop
+    }
+
+    /// Where `API_KEY` was set in dev and the others have caught up, with a value of its own in production.
+    async fn in_sync(what: &str) -> Self {
+        let shop = Self::open(what).await;
+        shop.ana(&begun(&insert("dev", "API_KEY", "one", "NULL"))).await;
+        shop.ana(&begun(&insert("staging", "API_KEY", "one", "NULL"))).await;
+        shop.ana(&begun(&insert("production", "API_KEY", "own", &newest("API_KEY")))).await;
+        assert_eq!(shop.states("API_KEY").await, ALL_IN_SYNC);
+        shop
     }
 
     /// Another session of one of the team.

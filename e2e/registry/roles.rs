@@ -2,19 +2,10 @@
 
 use super::*;
 
-/// A shop with a value in dev and one in production.
-async fn stocked(what: &str) -> Shop {
-    let shop = Shop::open(what).await;
-    for place in ["dev", "production"] {
-        shop.ana(&begun(&insert(place, "API_KEY", &format!("of {place}"), "NULL"))).await;
-    }
-    shop
-}
-
 /// A shop's people and what each may do in dev and in production: see, insert, update, delete.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_sees_and_writes_what_is_its_own() {
-    let shop = stocked("matrix").await;
+    let shop = Shop::with_api_key("matrix").await;
     // Before it could make anybody wait.
     let why = refusal(&shop.vic, "SELECT begin_change('shop', '')").await;
     assert!(why.starts_with("TL403") && why.contains("read-only"), "{why}");
@@ -73,7 +64,7 @@ async fn each_role_sees_and_writes_what_is_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn states_are_the_same_for_everyone_in_the_project() {
-    let shop = stocked("states-for-all").await;
+    let shop = Shop::with_api_key("states-for-all").await;
     shop.ana(&begun(&insert("dev", "SECOND", "one", "NULL"))).await;
     let all = "SELECT * FROM key_states ORDER BY environment, key_name";
     let seen = rows(&shop.ana, all).await;
@@ -87,7 +78,7 @@ async fn states_are_the_same_for_everyone_in_the_project() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_a_stranger_a_project_is_not_there() {
-    let shop = stocked("stranger").await;
+    let shop = Shop::with_api_key("stranger").await;
     for table in [
         "projects",
         "environments",
@@ -139,7 +130,7 @@ async fn to_a_stranger_a_project_is_not_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_narrowed_membership_reaches_no_further() {
-    let shop = stocked("narrowed").await;
+    let shop = Shop::with_api_key("narrowed").await;
     let narrow = async |what: &str| {
         shop.ana(&begun(&format!(
             "UPDATE project_members SET {what} WHERE user_id = (SELECT id FROM users WHERE name = 'bob')"
@@ -177,7 +168,7 @@ async fn a_narrowed_membership_reaches_no_further() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_is_nobody_else_but_a_delegate_acts_for_others_and_both_are_recorded() {
-    let shop = stocked("claims").await;
+    let shop = Shop::with_api_key("claims").await;
     for claim in [
         "SET tidelock.acting_user = 'ana'",
         "SELECT set_config('tidelock.acting_user', 'ana', false)",
@@ -221,7 +212,7 @@ async fn a_login_is_nobody_else_but_a_delegate_acts_for_others_and_both_are_reco
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_needs_a_user_the_superusers_too() {
-    let shop = stocked("superuser").await;
+    let shop = Shop::with_api_key("superuser").await;
     let superuser = shop.superuser().await;
     for sql in [
         update("dev", "API_KEY", "by the superuser", "NULL"),
@@ -248,7 +239,7 @@ async fn a_change_needs_a_user_the_superusers_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_keeps_an_admin_who_is_a_person() {
-    let shop = stocked("last-admin").await;
+    let shop = Shop::with_api_key("last-admin").await;
     let me = "user_id = (SELECT id FROM users WHERE name = 'ana')";
     for sql in [
         format!("DELETE FROM project_members WHERE {me}"),

@@ -31,6 +31,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::harness::audit::{AuditEvent, AuditLog};
 use crate::harness::{Cluster, tools};
 
 /// How long a test waits for something that takes a second.
@@ -77,6 +78,12 @@ impl Stage {
     /// The name of the ServiceAccount that the chart made for the operator.
     pub(crate) fn account(&self) -> (&str, &str) {
         (&self.cluster.namespace, &self.cluster.namespace)
+    }
+
+    /// What the operator wrote to the API server while this log was kept, refused attempts with it.
+    pub(crate) async fn operator_writes(&self, log: &AuditLog) -> Vec<AuditEvent> {
+        let writes = log.writes_by(&self.cluster.admin, self.account()).await;
+        writes.unwrap_or_else(|why| panic!("reading the audit log: {why:#}"))
     }
 
     /// Everything that the chart renders but the definitions, which the run's control plane has from the start.
