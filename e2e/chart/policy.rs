@@ -131,7 +131,7 @@ async fn the_operators_account_writes_and_deletes_no_secret_that_is_not_its_own_
         ("another-controller", owned_by(json!([config_map, not_controller])), Some(FOREIGN), Some(FOREIGN)),
         ("another-kind", owned_by(json!([source])), Some(FOREIGN), Some(FOREIGN)),
         ("another-group", owned_by(json!([unknown_kind])), Some(FOREIGN), Some(FOREIGN)),
-        // A person hands over what is to be written, and nothing that is to go.
+        // An operator may write to a Secret that a person handed over, and may not delete it.
         ("handed-over", with(adopt, json!([])), None, Some(FOREIGN)),
         ("handed-over-with-an-owner", with(adopt, json!([not_controller])), None, Some(FOREIGN)),
         ("handed-over-but-controlled", with(adopt, json!([config_map])), Some(FOREIGN), Some(FOREIGN)),

@@ -16,7 +16,7 @@ use super::wait::try_wait_for;
 #[derive(Clone)]
 pub(crate) struct AuditLog {
     path: PathBuf,
-    /// In bytes.
+    /// Where this part of the log begins in the file, in bytes.
     start: u64,
 }
 
@@ -62,7 +62,6 @@ pub(crate) struct AuditObject {
 /// What was answered.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct AuditStatus {
-    /// The HTTP status code.
     pub(crate) code: u16,
 }
 

@@ -42,7 +42,6 @@ pub(crate) struct Template {
 /// A database of a test's own. It is dropped, sessions and all, when this is.
 pub(crate) struct TestDatabase {
     postgres: Arc<Postgres>,
-    /// Its name.
     pub(crate) name: String,
     /// What the names of its logins begin with.
     prefix: String,
@@ -64,7 +63,7 @@ impl Template {
         }
         let database = Arc::new(TestDatabase::empty(&format!("template {name}")).await);
         fill(database.clone()).await.with_context(|| format!("filling the template {name}"))?;
-        // Nobody may be in a database while it is copied.
+        // PostgreSQL refuses to copy a database that has sessions.
         let (admin, template) = (database.postgres.superuser("postgres").await?, &database.name);
         admin
             .batch_execute(&format!(
@@ -148,7 +147,6 @@ impl TestDatabase {
         self.postgres.superuser_url(&self.name)
     }
 
-    /// The server that it is on.
     pub(crate) fn postgres(&self) -> &Postgres {
         &self.postgres
     }

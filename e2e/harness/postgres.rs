@@ -187,7 +187,6 @@ impl Postgres {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The process id of the server, if it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.lock().as_ref().map(Server::pid)
     }

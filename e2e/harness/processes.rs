@@ -18,7 +18,6 @@ use super::os::{signal, unprivileged_user};
 use super::run_dir::RunDir;
 use super::wait::try_wait_for;
 
-/// A server to start.
 pub(crate) struct Spec<'a> {
     /// Its name in messages, and of its log in the run's folder.
     pub(crate) name: &'a str,
@@ -73,7 +72,6 @@ impl Spec<'_> {
 }
 
 impl Server {
-    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

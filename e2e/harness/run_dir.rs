@@ -81,7 +81,6 @@ impl RunDir {
         Ok(Self { path, _reaper: stdin })
     }
 
-    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -62,7 +62,7 @@ async fn a_suspended_binding_is_not_written_until_it_goes_on() {
         if suspended && status.observed_generation == generation { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;
-    // Another binding shows that the change has been through.
+    // Another binding shows that the operator has worked on the change.
     stage.team.set("dev", "A", "2").await;
     stage.binding("witness", "dev", json!({})).await;
     stage.secret_has("witness", &[("A", "2")]).await;

@@ -108,9 +108,9 @@ async fn of_two_bindings_for_a_target_that_neither_has_the_older_one_may_and_the
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     let target = json!({"target": {"name": "shared"}});
-    // Its source is still to come, so it would lose any race.
+    // Its source does not exist yet, so it would lose any race.
     let older = stage.binding("older", "staging", target.clone()).await.metadata.creation_timestamp;
-    // Ages count in seconds.
+    // Creation times have a resolution of one second.
     wait_for("a binding that is younger", SOON, async || {
         let younger = stage.binding("younger", "dev", target.clone()).await;
         if younger.metadata.creation_timestamp > older {
@@ -124,14 +124,14 @@ async fn of_two_bindings_for_a_target_that_neither_has_the_older_one_may_and_the
         stage.binding(name, "dev", json!({"target": {"name": "contested"}})).await;
     }
     let _operator = stage.operator().await;
-    // Whichever it is, it does not wait for the other.
+    // Whichever of them goes first, it does not wait for the other.
     stage.secret_has("contested", &[("A", "1")]).await;
     stage.binding_is("older", &["Ready=False(SourceNotFound)"]).await;
     let younger = stage.binding_is("younger", &["Ready=False(TargetTaken)"]).await;
     assert!(format!("{:?}", younger.status).contains("SecretBinding older"), "the other is named");
     assert!(stage.secrets().get_opt("shared").await.unwrap().is_none());
 
-    // To be about to go is enough.
+    // A deletion timestamp is enough.
     stage.patch_binding("older", json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
     stage.bindings().delete("older", &DeleteParams::default()).await.unwrap();
     let gone = Instant::now();
@@ -150,7 +150,7 @@ async fn a_binding_deleted_and_made_again_takes_over_and_the_secret_is_never_abs
     let first = stage.secret_has("app", &[("A", "1")]).await;
     stage.binding_is("app", &["Ready=True"]).await;
 
-    // As a GitOps tool does it that leaves dependents alone.
+    // A GitOps tool deletes like this when it is told to orphan the dependents.
     stage.bindings().delete("app", &DeleteParams::orphan()).await.unwrap();
     wait_for("the binding to be gone", SOON, async || match stage.bindings().get_opt("app").await {
         Ok(None) => Ok(()),

@@ -101,7 +101,7 @@ async fn a_row_that_row_level_security_hides_stays_and_the_condition_says_so() {
     says(&binding, "KEY_0");
     stage.secret_has("app", &[("KEY_0", "v"), ("KEY_1", "v")]).await;
 
-    // As the condition advises; no revision moves by it.
+    // The condition's message advises this; it changes no revision.
     superuser.batch_execute("DROP POLICY hide ON tidelock.secrets").await.unwrap();
     stage.secret_has("app", &[("KEY_0", "v"), ("KEY_1", "changed")]).await;
 }

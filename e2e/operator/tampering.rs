@@ -27,7 +27,7 @@ async fn only_a_is_held(stage: &Stage, damage: &str, reason: &str) {
     stage.team.enable_triggers().await;
     stage.team.set("dev", "B", "v2").await;
     stage.secret_has("b", &[("B", "v2")]).await;
-    // A spec that asks for more makes the operator open A again.
+    // A changed spec makes the operator decrypt A again.
     let again = json!({"spec": {"target": {"template": {"metadata": {"labels": {"again": "yes"}}}}}});
     stage.patch_binding("a", again).await;
     let held = stage.binding_is("a", &[&format!("Ready=False({reason})"), &format!("Delivered=False({reason})")]).await;

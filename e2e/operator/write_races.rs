@@ -119,7 +119,7 @@ async fn the_operator_watches_the_labelled_secrets_without_their_values_and_read
     for name in ["app", "other"] {
         stage.binding_is(name, &["Ready=True"]).await;
     }
-    // A restart lists what is there.
+    // After a restart the operator lists the existing Secrets.
     first.stop();
     let _second = operator(&stage, &proxy).await;
     stage.team.set("dev", "B", "2").await;
@@ -132,14 +132,14 @@ async fn the_operator_watches_the_labelled_secrets_without_their_values_and_read
     for read in &of_all {
         assert!(read.target.contains("labelSelector=app.kubernetes.io%2Fmanaged-by%3Dtidelock"), "{}", read.target);
     }
-    // The list after the restart and the watch after it have told of both.
+    // The list and the watch after the restart have had both Secrets in them.
     let told = of_all.iter().filter(|read| String::from_utf8_lossy(&read.answer).contains("\"name\":\"other\""));
     assert!(told.count() > 0, "{:?}", of_all.iter().map(|read| &read.target).collect::<Vec<_>>());
     for read in of_all.iter().chain(&of_one) {
         assert!(!holds(read, &value), "a value was read by {}", read.target);
     }
 
-    // The metadata says that another hand was there; what it did only the Secret itself can say.
+    // The metadata shows that somebody edited the Secret; what was edited is only in the Secret itself.
     let before = exchanges.len();
     let edit = Patch::Merge(json!({"stringData": {"A": edited}}));
     stage.secrets().patch("app", &PatchParams::default(), &edit).await.unwrap();

@@ -32,11 +32,11 @@ async fn an_operator_that_restarts_over_two_hundred_unchanged_bindings_writes_no
     let operator = stage.operator().await;
     sync(&stage, "app-0").await;
     let seen = stage.operator_writes(&log).await;
-    // The question and its answer are the only writes there may be.
+    // The status that answers the request for a sync is the only write that is allowed.
     let others: Vec<&AuditEvent> = seen.iter().filter(|event| !event.request_uri.contains("/app-0/status")).collect();
     assert!(others.is_empty(), "{:#?}", others.iter().map(|e| (&e.verb, &e.request_uri)).collect::<Vec<_>>());
     assert!(seen.len() <= 1, "{:#?}", listed(&seen));
-    // It did look at all of them: a change reaches the last one.
+    // It did reconcile all of them: a change reaches the last one.
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app-199", &[("A", "2")]).await;
     operator.stop();

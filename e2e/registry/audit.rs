@@ -177,7 +177,7 @@ async fn rows_of_the_log_are_not_changed_and_the_database_says_who_and_when() {
             assert!(why.starts_with("TL403"), "{sql}: {why}");
         }
     }
-    // Even whoever may insert says neither who, nor when, nor where in the chain.
+    // Even a superuser's insert does not choose the user, the time or the place in the chain.
     let forged = "INSERT INTO audit_logs (chain, position, project_id, user_id, login, action, reason, revision, \"timestamp\", link)
                   SELECT gen_random_uuid(), 900, p.id, u.id, 'somebody', 'secret.read', 'forged', 7, '1990-01-01', sha256('')
                   FROM projects p, users u WHERE u.name = 'bob'";

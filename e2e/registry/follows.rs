@@ -47,7 +47,7 @@ async fn to_restore_what_others_have_by_now_only_catches_up() {
     assert_eq!(newest_of(&shop).await, before);
     assert_eq!(shop.states("API_KEY").await, "dev=InSync production=InSync staging=Stale");
 
-    // Or what the writer says that it answers.
+    // Or the time that the writer sets in `answers`.
     shop.ana(&begun(&delete("dev"))).await;
     let answered = newest_of(&shop).await;
     shop.ana(&begun(&restore("dev").replace("NULL", &format!("NULL, answers = '{answered}'")))).await;

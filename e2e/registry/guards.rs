@@ -161,7 +161,7 @@ async fn an_environment_is_production_from_the_start_or_never() {
     done(&shop.bob, "INSERT INTO environments (project_id, name) SELECT id, 'dev-bob' FROM projects").await;
     assert_eq!(run(&shop.bob, "UPDATE environments SET deleted_at = now()").await.unwrap(), 0);
 
-    // Empty, but a secret is on its way while the flag is being moved.
+    // The environment is empty, but a transaction that is still open writes a secret to it while the flag changes.
     let other = shop.another("ana").await;
     done(&shop.ana, &format!("BEGIN; {}", begun(&insert("staging", "API_KEY", "late", "NULL")))).await;
     let moving = tokio::spawn(async move {
@@ -184,7 +184,7 @@ async fn production_has_a_ring_of_its_own() {
              SELECT id, '{name}', {production}, '{ring}' FROM projects WHERE name = 'shop'"
         ))
     };
-    // The rings that every keyring has from the start keep their meaning in all projects.
+    // The two rings of a new keyring mean the same in all projects.
     shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'production'")).await;
     for (who, refused, ring) in [
         (&shop.bob, make("qa", false, "production"), "production"),
@@ -194,13 +194,13 @@ async fn production_has_a_ring_of_its_own() {
         let why = refusal(who, &refused).await;
         assert!(why.starts_with("TL403") && why.contains(&format!("ring {ring} is for")), "{why}");
     }
-    // Others are one kind's within a project, also when the environment was deleted: its rows are still there.
+    // Within a project any other ring is either for production or not, also after its environment was deleted: the rows stay.
     shop.ana(&make("live", true, "vault")).await;
     assert!(refusal(&shop.bob, &make("qa", false, "vault")).await.starts_with("TL403"));
     shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'live'")).await;
     assert!(refusal(&shop.bob, &make("qa", false, "vault")).await.starts_with("TL403"));
     shop.ana(&make("live-2", true, "vault")).await;
-    // Nobody makes a ring unusable in a project that is not theirs; and the two keep their meaning in an empty one.
+    // A project does not decide about another project's rings; and the two rings keep their meaning in an empty project.
     shop.ana("SELECT create_project('books', '')").await;
     let in_books = |name: &str, production: bool, ring: &str| make(name, production, ring).replace("'shop'", "'books'");
     for refused in [in_books("qa", false, "production"), in_books("live", true, "default")] {
@@ -220,7 +220,7 @@ async fn nobody_but_who_writes_production_is_first_to_use_the_encryption_key_of_
     };
     let squat = hash_key("production", "t1:key-of-production:x");
     assert!(is_forbidden(&refusal(&shop.bob, &squat).await), "a copy for a ring whose environments bob does not write");
-    // Its text tells every member the key's id, so the claim comes with it.
+    // Every member can read the id of the key in it, so the key belongs to the ring from then on.
     shop.ana(&squat).await;
     for squat in [
         hash_key("default", "t1:key-of-production:x"),
@@ -242,7 +242,7 @@ async fn a_guess_at_productions_value_looks_like_any_other_to_who_may_not_read_i
         done(&shop.bob, &begun(&update("dev", "API_KEY", guess, "NULL"))).await;
         assert_eq!(shop.states("API_KEY").await, "dev=InSync production=Stale staging=Missing", "{guess}");
     }
-    // Who reads both follows by the value.
+    // A user who may read both environments follows by writing the equal value.
     shop.ana(&begun(&update("production", "API_KEY", "newest", "NULL"))).await;
     shop.ana(&begun(&update("dev", "API_KEY", "newest", "NULL"))).await;
     assert_eq!(shop.states("API_KEY").await, "dev=InSync production=InSync staging=Missing");

@@ -90,7 +90,7 @@ async fn a_schema_that_serves_newer_writers_only_is_left_alone() {
     for answer in [migrate(&settings(&database.owner.url)).await, pending(&settings(&database.owner.url)).await] {
         assert!(matches!(answer, Err(RegistryError::Schema(_))), "{answer:?}");
     }
-    // A newer schema that still serves us is nothing to stop for.
+    // A newer schema that still supports this program is used.
     done(&session, &format!("UPDATE schema_floor SET oldest_writer = {SCHEMA_VERSION}")).await;
     assert_eq!(migrate(&settings(&database.owner.url)).await.unwrap(), Migrated { migrations: vec![] });
     assert_eq!(cell(&session, "SELECT version FROM schema_floor").await, "99");
@@ -112,7 +112,7 @@ async fn somebody_elses_vault_is_left_alone() {
     migrate(&settings(&database.owner.url)).await.unwrap();
     assert_eq!(rows(&theirs, look).await, before);
 
-    // One without that table is somebody's all the same.
+    // A schema `vault` without that table is somebody else's, too.
     let database = TestDatabase::empty("their-other-vault").await;
     let theirs = database.owner.connect().await;
     done(&theirs, "CREATE SCHEMA vault").await;

@@ -31,7 +31,7 @@ async fn session_with_the_worst_plans(shop: &Shop) -> Client {
     let costly_indexes = "SET random_page_cost = 1000";
     done(&session, &format!("SET track_functions = 'all'; SET plan_cache_mode = force_generic_plan; {costly_indexes}"))
         .await;
-    // What writes to the audit log first, has its trigger's plans made as it finds the session.
+    // The plans of a trigger are made at its first run in the session, so every kind of write to the audit log runs once.
     for name in ["first", "second"] {
         let make = format!("INSERT INTO environments (project_id, name) SELECT id, '{name}' FROM projects");
         done(&session, &begun(&make)).await;
@@ -74,7 +74,7 @@ struct Cost {
 }
 
 async fn cost(session: &Client, what: &str, sql: &str, count: u64) -> Cost {
-    // What earlier transactions of this session did is counted no more.
+    // So that the statistics of earlier transactions are not counted.
     done(session, "SELECT pg_stat_force_next_flush()").await;
     done(session, "BEGIN").await;
     assert_eq!(done(session, &begun(sql)).await, count, "{what}");
@@ -108,7 +108,7 @@ async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion(
         assert!(cost.read < 60 * KEYS, "{what}: {} rows read for {KEYS} written: not in proportion", cost.read);
         assert_eq!(shop.cell("SELECT revision FROM project_revisions").await, (before + 1).to_string(), "{what}");
     }
-    // Rows of the audit log that come one by one find their place by index, too.
+    // Single rows are also put into the audit log by index.
     let exempt = format!(
         "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
          SELECT project_id, {}, key_name, '' FROM project_secret_registry WHERE key_name LIKE 'KEY_1%'",
@@ -118,7 +118,7 @@ async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion(
     println!("exempt: {exempted} rows read for 1112 written");
     assert!(exempted < 60 * 1_112, "exempt: {exempted} rows read for 1112 written: not in proportion");
 
-    // And one row is one row, however many keys there are.
+    // Writing one row does not depend on the number of keys.
     done(&shop.superuser().await, "ANALYZE").await;
     let fresh = shop.another("ana").await;
     done(&fresh, "SET track_functions = 'all'").await;

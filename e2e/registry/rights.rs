@@ -131,7 +131,7 @@ const SEES: &[(&str, Answers)] = &[
     ("key_states", ["0", "all", "all", "all", "all", "-"]),
     ("secrets", ["0", "some", "all", "some", "all", "0"]),
     ("secret_versions", ["0", "some", "all", "some", "all", "0"]),
-    // What was done to users is for nobody but who reads past the policies.
+    // Rows about users are visible only past row-level security.
     ("audit_logs", ["0", "some", "some", "some", "some", "0"]),
     ("encryption_keys", ["all", "all", "all", "all", "all", "0"]),
     ("audit_seals", NO_ROW),

@@ -6,7 +6,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_sees_and_writes_what_is_its_own() {
     let shop = Shop::with_api_key("matrix").await;
-    // Before it could make anybody wait.
+    // It is refused before it takes the mutex, so it makes nobody wait.
     let why = refusal(&shop.vic, "SELECT begin_change('shop', '')").await;
     assert!(why.starts_with("TL403") && why.contains("read-only"), "{why}");
     for (who, place, sees, writes) in [
@@ -144,7 +144,7 @@ async fn a_narrowed_membership_reaches_no_further() {
     narrow(&format!("only_environments = ARRAY[{}]", environment("staging"))).await;
     assert_eq!(rows(&shop.bob, seen).await, [""; 0]);
     assert_eq!(run(&shop.bob, &write).await.unwrap(), 0);
-    // What is made needs no row that could be seen.
+    // An INSERT is checked although no existing row could be seen.
     let exempt = "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
          SELECT project_id, id, 'API_KEY', '' FROM environments WHERE name = 'dev'";
     for new in [&insert("dev", "NEW", "by bob", "NULL"), exempt] {

@@ -59,7 +59,7 @@ async fn confirms_end_a_chain_with_all_in_sync_and_keep_ciphertext_and_version()
     shop.ana(&begun(&update("dev", "API_KEY", "two", "NULL"))).await;
     let stored = "SELECT encrypted_value, version, value_hash FROM secrets WHERE value_hash <> 'h1:hk:two' ORDER BY 1";
     let before = rows(&shop.ana, stored).await;
-    // Once by writing the value that is there, once by answering alone.
+    // Once by writing the stored value again, once by setting `answers` alone.
     shop.ana(&begun(&update("staging", "API_KEY", "one", "NULL"))).await;
     shop.ana(&begun(&format!(
         "UPDATE secrets SET answers = {} WHERE {}",
@@ -142,7 +142,7 @@ async fn a_deleted_key_is_missing_until_it_is_restored_and_its_deletion_is_a_cha
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retired_key_ends_everywhere_and_begins_again_when_it_is_set() {
     let shop = Shop::in_sync("retire").await;
-    // What an environment that was itself deleted still holds ends with it.
+    // The secrets of a deleted environment are retired, too.
     let clone = "INSERT INTO environments (project_id, name) SELECT id, 'old' FROM projects";
     shop.ana(&begun(clone)).await;
     shop.ana(&begun(&insert("old", "API_KEY", "one", "NULL"))).await;
@@ -272,7 +272,7 @@ async fn a_row_keeps_what_its_ciphertext_is_bound_to() {
         let why = refusal(&shop.ana, &begun(&format!("UPDATE secrets SET {column} = {column}"))).await;
         assert!(is_forbidden(&why), "{column}: {why}");
     }
-    // Nor does whom no grant holds.
+    // Neither may a superuser, to whom grants do not apply.
     let superuser = shop.superuser().await;
     done(&superuser, "SET tidelock.acting_user = 'ana'").await;
     for other in ["id = gen_random_uuid()", "environment_id = gen_random_uuid()", "key = 'ELSE'", "created_at = now()"]

@@ -268,7 +268,7 @@ async fn whatever_is_changed_the_mutex_comes_first() {
         shop.somebody_waits().await;
         done(&shop.ana, &sql).await;
         done(&shop.ana, "COMMIT").await;
-        // Whatever became of it: it had to wait.
+        // Its outcome does not matter: it had to wait.
         if let Err(why) = second.await.unwrap() {
             assert_ne!(why.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED), "{sql}");
         }

@@ -5,16 +5,14 @@ use std::path::PathBuf;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{Child, Command};
 
-/// How a command ended and what it said.
 #[derive(Debug)]
 pub(crate) struct Finished {
-    /// Its exit code.
     pub(crate) code: i32,
-    /// What it answered, as it is.
+    /// Standard output, byte for byte.
     pub(crate) bytes: Vec<u8>,
-    /// What it answered, as text.
+    /// Standard output as text.
     pub(crate) stdout: String,
-    /// What else it said.
+    /// Standard error as text.
     pub(crate) stderr: String,
     told: String,
 }

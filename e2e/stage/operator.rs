@@ -95,12 +95,10 @@ impl Operator {
         self.server.end("KILL", Duration::from_secs(5)).unwrap_or_else(|why| panic!("{why:#}"));
     }
 
-    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.server.pid()
     }
 
-    /// Everything that it logged.
     pub(crate) fn log(&self) -> String {
         let run = RunDir::shared().expect("the run has a folder");
         fs::read_to_string(run.path().join(format!("{}.log", self.name))).unwrap_or_default()

@@ -16,7 +16,6 @@ use crate::harness::database::Login;
 
 /// The team of a project `shop`, made by a [`TeamBuilder`].
 pub(crate) struct Team {
-    /// Its database.
     pub(crate) database: Arc<TestDatabase>,
     /// ADMIN of the project.
     pub(crate) ana: Login,
