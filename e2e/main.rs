@@ -1,6 +1,7 @@
 //! The tests on real parts: a Kubernetes API server, and PostgreSQL.
 
 mod harness;
+mod snapshot;
 mod stage;
 
 mod chart;

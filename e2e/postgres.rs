@@ -11,9 +11,9 @@ use crate::harness::{Postgres, TestDatabase};
 static FILLED: AtomicU32 = AtomicU32::new(0);
 
 async fn notes() -> Template {
-    Template::made_by("notes", async |url| {
+    Template::made_by("notes", async |database| {
         FILLED.fetch_add(1, Ordering::Relaxed);
-        connect(url).await?.batch_execute("CREATE TABLE notes (note text)").await?;
+        connect(&database.owner.url).await?.batch_execute("CREATE TABLE notes (note text)").await?;
         Ok(())
     })
     .await

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::harness::{Postgres, RunDir, processes, wait_for};
+use crate::harness::{Postgres, RunDir, os, wait_for};
 
 const SAID: &str = "server and folder: ";
 
@@ -35,14 +35,14 @@ async fn servers_end_with_the_process_that_started_them() {
         .expect("it says which server it started");
     let (server, folder) = said.split_once(' ').unwrap();
     let server: u32 = server.parse().unwrap();
-    assert!(processes::is_alive(server));
+    assert!(os::is_alive(server));
 
     // SIGKILL: no code of that process runs any more.
     run.kill().unwrap();
     run.wait().unwrap();
 
     wait_for("the server to end", Duration::from_secs(15), async || {
-        if processes::is_alive(server) { Err(format!("process {server} runs")) } else { Ok(()) }
+        if os::is_alive(server) { Err(format!("process {server} runs")) } else { Ok(()) }
     })
     .await;
     wait_for("the folder to go", Duration::from_secs(15), async || {

@@ -7,7 +7,7 @@ use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::{TestDatabase, wait_for};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wire_can_be_cut_stalled_and_mended() {
+async fn a_connection_can_be_cut_stalled_and_restored() {
     let database = TestDatabase::empty("proxy").await;
     let proxy = TcpProxy::to(database.postgres().port()).await;
     let url = proxy.reroute(&database.owner.url);
@@ -17,7 +17,7 @@ async fn a_wire_can_be_cut_stalled_and_mended() {
     proxy.stall();
     let mut answer = std::pin::pin!(session.batch_execute("SELECT 1"));
     tokio::time::timeout(Duration::from_millis(200), &mut answer).await.unwrap_err();
-    proxy.mend();
+    proxy.restore();
     answer.await.unwrap();
 
     proxy.cut();
@@ -28,6 +28,6 @@ async fn a_wire_can_be_cut_stalled_and_mended() {
     assert!(connect(&url).await.is_err());
     database.owner.connect().await.batch_execute("SELECT 1").await.unwrap();
 
-    proxy.mend();
+    proxy.restore();
     connect(&url).await.unwrap().batch_execute("SELECT 1").await.unwrap();
 }

@@ -36,9 +36,9 @@ pub(crate) async fn measure(stage: &Stage, figures: &mut Figures) {
     for round in 0..CHANGES {
         let value = format!("value-{round}");
         let values = [(key.clone(), SecretValue::from(value.clone().into_bytes()))];
-        let manner =
+        let options =
             WriteOptions { follow: false, observed: &ObservedTimes::default(), dry_run: false, reason: "benchmark" };
-        session.write_values(&keyring, &environment, &values, manner).await.unwrap_or_else(|why| panic!("{why}"));
+        session.write_values(&keyring, &environment, &values, options).await.unwrap_or_else(|why| panic!("{why}"));
         let committed = Instant::now();
         loop {
             let event = changes.next().await.expect("the watch goes on").expect("the watch works");
@@ -55,7 +55,7 @@ pub(crate) async fn measure(stage: &Stage, figures: &mut Figures) {
     figures.add("commit to Secret changed, p99 of 300", &millis(p99), "250 ms");
 
     stage.binding_is("app", &["Ready=True"]).await;
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.expect("the audit log can be read");
+    let writes = stage.operator_writes(&log).await;
     let of_binding = writes.iter().filter(|write| write.object().resource != "projectenvironments").count();
     #[allow(clippy::cast_precision_loss, reason = "some hundreds")]
     let each = of_binding as f64 / CHANGES as f64;
@@ -73,7 +73,7 @@ pub(crate) async fn measure(stage: &Stage, figures: &mut Figures) {
     // Nothing changes for ten polls of half a second.
     let log = stage.cluster.audit_from_now().await;
     tokio::time::sleep(Duration::from_secs(5)).await;
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.expect("the audit log can be read");
+    let writes = stage.operator_writes(&log).await;
     figures.add("API writes in 5 s while nothing changes", &writes.len().to_string(), "0");
 }
 

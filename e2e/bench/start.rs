@@ -93,7 +93,7 @@ async fn after_settling(stage: &Stage, operator: crate::stage::Operator, figures
     })
     .await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.expect("the audit log can be read");
+    let writes = stage.operator_writes(&log).await;
     let unasked = writes.iter().filter(|write| write.object().name != "app-0").count();
     figures.add("API writes after a restart over 1,000 unchanged bindings", &unasked.to_string(), "0");
     operator.stop();
@@ -113,14 +113,14 @@ async fn until_ready(stage: &Stage) -> (crate::stage::Operator, Duration) {
     let log = stage.cluster.audit_from_now().await;
     let started = Timestamp::now();
     let operator = stage.operator_launched(&[("RUST_LOG", "info")]).await;
-    let (namespace, account) = stage.account();
+    let (_, account) = stage.account();
     let told = [account, "\"resource\":\"secretbindings\"", "\"subresource\":\"status\"", "\"code\":200"];
     wait_for("a status of every binding", PATIENCE, async || match log.count(&told) {
         Ok(count) if count >= BINDINGS => Ok(()),
         other => Err(format!("{other:?}")),
     })
     .await;
-    let writes = log.writes_by(&stage.cluster.admin, (namespace, account)).await.expect("the audit log can be read");
+    let writes = stage.operator_writes(&log).await;
     let statuses = writes.iter().filter(|write| write.object().resource == "secretbindings");
     let last = statuses.map(|write| write.stage_timestamp.parse::<Timestamp>().expect("a time")).max();
     let bindings = stage.bindings().list(&ListParams::default()).await.expect("they can be listed").items;

@@ -16,7 +16,7 @@ const UNCONTROLLED: &str = "tidelock writes no Secret without a SecretBinding as
 const FOREIGN: &str = "tidelock writes and deletes no Secret that belongs to somebody else";
 
 /// A test's namespace with the policy in force, and no operator running.
-struct Ground {
+struct PolicyStage {
     stage: Stage,
     /// With the token of the operator's account.
     operator: Client,
@@ -25,12 +25,12 @@ struct Ground {
     config_map: Value,
     source: Value,
     /// But this one, of a kind that nobody knows.
-    stranger: Value,
+    unknown_kind: Value,
     /// As `binding`, and not the controller.
-    bystander: Value,
+    not_controller: Value,
 }
 
-impl Ground {
+impl PolicyStage {
     async fn new(what: &str) -> Self {
         let stage = Stage::with_shop(what).await;
         let (namespace, account) = stage.account();
@@ -39,19 +39,19 @@ impl Ground {
         let source = reference(&stage.source("dev").await);
         let metadata = ObjectMeta { name: Some("theirs".to_owned()), ..ObjectMeta::default() };
         let config_map = reference(&stage.cluster.create(&ConfigMap { metadata, ..ConfigMap::default() }).await);
-        let mut stranger = binding.clone();
-        stranger["apiVersion"] = json!("other.dev/v1");
-        stranger["uid"] = json!(Uuid::new_v4());
-        let mut bystander = binding.clone();
-        bystander.as_object_mut().unwrap().remove("controller");
-        let ground = Self { stage, operator, binding, config_map, source, stranger, bystander };
-        wait_for("the policy to be in force", SOON, async || match ground.creates("probe", &json!({})).await {
+        let mut unknown_kind = binding.clone();
+        unknown_kind["apiVersion"] = json!("other.dev/v1");
+        unknown_kind["uid"] = json!(Uuid::new_v4());
+        let mut not_controller = binding.clone();
+        not_controller.as_object_mut().unwrap().remove("controller");
+        let given = Self { stage, operator, binding, config_map, source, unknown_kind, not_controller };
+        wait_for("the policy to be in force", SOON, async || match given.creates("probe", &json!({})).await {
             Ok(()) => Err("a Secret without a label was accepted".to_owned()),
             Err(why) if why.contains("ValidatingAdmissionPolicy") => Ok(()),
             Err(why) => Err(why),
         })
         .await;
-        ground
+        given
     }
 
     /// As the operator writes it.
@@ -89,29 +89,29 @@ impl Ground {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_account_creates_only_labelled_secrets_of_a_binding_that_mint_no_credential() {
-    let ground = Ground::new("policy-create").await;
+    let given = PolicyStage::new("policy-create").await;
     let of_type = |type_: &str| {
-        let mut manifest = ground.ours_with("annotations", json!({"kubernetes.io/service-account.name": "default"}));
+        let mut manifest = given.ours_with("annotations", json!({"kubernetes.io/service-account.name": "default"}));
         manifest["type"] = json!(type_);
         manifest
     };
-    let labelled = |labels: Value| ground.ours_with("labels", labels);
-    let of = |owners: Value| ground.ours_with("ownerReferences", owners);
+    let labelled = |labels: Value| given.ours_with("labels", labels);
+    let of = |owners: Value| given.ours_with("ownerReferences", owners);
     let attempts = [
-        ("ours", ground.ours(), None),
+        ("ours", given.ours(), None),
         ("of-a-type", of_type("example.com/any"), None),
         ("token", of_type("kubernetes.io/service-account-token"), Some(MINTS)),
         ("bootstrap", of_type("bootstrap.kubernetes.io/token"), Some(MINTS)),
         ("unlabelled", labelled(json!({})), Some(UNLABELLED)),
         ("somebodys-label", labelled(json!({"app.kubernetes.io/managed-by": "Helm"})), Some(UNLABELLED)),
         ("nobodys", of(json!([])), Some(UNCONTROLLED)),
-        ("not-the-controller", of(json!([ground.bystander])), Some(UNCONTROLLED)),
-        ("another-controller", of(json!([ground.config_map, ground.bystander])), Some(UNCONTROLLED)),
-        ("another-kind", of(json!([ground.source])), Some(UNCONTROLLED)),
-        ("another-group", of(json!([ground.stranger])), Some(UNCONTROLLED)),
+        ("not-the-controller", of(json!([given.not_controller])), Some(UNCONTROLLED)),
+        ("another-controller", of(json!([given.config_map, given.not_controller])), Some(UNCONTROLLED)),
+        ("another-kind", of(json!([given.source])), Some(UNCONTROLLED)),
+        ("another-group", of(json!([given.unknown_kind])), Some(UNCONTROLLED)),
     ];
     for (name, attempt, expected) in attempts {
-        expect(&format!("creating {name}"), &ground.creates(name, &attempt).await, expected);
+        expect(&format!("creating {name}"), &given.creates(name, &attempt).await, expected);
     }
 }
 
@@ -119,36 +119,36 @@ async fn the_operators_account_creates_only_labelled_secrets_of_a_binding_that_m
 /// deletes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operators_account_writes_and_deletes_no_secret_that_is_not_its_own_unless_it_was_handed_over() {
-    let ground = Ground::new("policy-write").await;
-    let Ground { binding, config_map, source, stranger, bystander, .. } = &ground;
+    let given = PolicyStage::new("policy-write").await;
+    let PolicyStage { binding, config_map, source, unknown_kind, not_controller, .. } = &given;
     let owned_by = |owners: Value| json!({"ownerReferences": owners});
     let with = |annotation: &str, owners: Value| json!({"annotations": {annotation: "app"}, "ownerReferences": owners});
     let (adopt, left) = ("tidelock.dev/adopt", "tidelock.dev/binding");
     let rows = [
         ("ours", owned_by(json!([binding])), None, None),
         ("foreign", owned_by(json!([])), Some(FOREIGN), Some(FOREIGN)),
-        ("not-the-controller", owned_by(json!([bystander])), Some(FOREIGN), Some(FOREIGN)),
-        ("another-controller", owned_by(json!([config_map, bystander])), Some(FOREIGN), Some(FOREIGN)),
+        ("not-the-controller", owned_by(json!([not_controller])), Some(FOREIGN), Some(FOREIGN)),
+        ("another-controller", owned_by(json!([config_map, not_controller])), Some(FOREIGN), Some(FOREIGN)),
         ("another-kind", owned_by(json!([source])), Some(FOREIGN), Some(FOREIGN)),
-        ("another-group", owned_by(json!([stranger])), Some(FOREIGN), Some(FOREIGN)),
-        // A person hands over what is to be written, and nothing that is to go.
+        ("another-group", owned_by(json!([unknown_kind])), Some(FOREIGN), Some(FOREIGN)),
+        // An operator may write to a Secret that a person handed over, and may not delete it.
         ("handed-over", with(adopt, json!([])), None, Some(FOREIGN)),
-        ("handed-over-with-an-owner", with(adopt, json!([bystander])), None, Some(FOREIGN)),
+        ("handed-over-with-an-owner", with(adopt, json!([not_controller])), None, Some(FOREIGN)),
         ("handed-over-but-controlled", with(adopt, json!([config_map])), Some(FOREIGN), Some(FOREIGN)),
         // By a binding that was deleted without its dependents.
         ("left-behind", with(left, json!([])), None, None),
         ("left-behind-but-controlled", with(left, json!([config_map])), Some(FOREIGN), Some(FOREIGN)),
     ];
     for (name, metadata, written, deleted) in rows {
-        ground.stage.cluster.create(&secret(name, &json!({"metadata": metadata}))).await;
-        expect(&format!("writing {name}"), &ground.replaces(name, &ground.ours()).await, written);
-        expect(&format!("deleting {name}"), &ground.deletes(name).await, deleted);
+        given.stage.cluster.create(&secret(name, &json!({"metadata": metadata}))).await;
+        expect(&format!("writing {name}"), &given.replaces(name, &given.ours()).await, written);
+        expect(&format!("deleting {name}"), &given.deletes(name).await, deleted);
     }
     for (what, attempt, expected) in [
-        ("its label", ground.ours_with("labels", json!({})), UNLABELLED),
-        ("its controller", ground.ours_with("ownerReferences", json!([bystander])), UNCONTROLLED),
+        ("its label", given.ours_with("labels", json!({})), UNLABELLED),
+        ("its controller", given.ours_with("ownerReferences", json!([not_controller])), UNCONTROLLED),
     ] {
-        expect(&format!("taking {what} from ours"), &ground.replaces("ours", &attempt).await, Some(expected));
+        expect(&format!("taking {what} from ours"), &given.replaces("ours", &attempt).await, Some(expected));
     }
 }
 

@@ -31,7 +31,7 @@ async fn every_verb_says_in_json_what_it_did() {
         ("secret set MORE -e dev < one", 0, write("MORE", "dev", "created", "InSync", &both)),
         ("secret set URL -e dev < three", 0, write("URL", "dev", "changed", "InSync", &both)),
         (
-            // Of a look that is long ago.
+            // It confirms what was read long ago.
             "secret confirm URL -e staging --at 2020-01-01T00:00:00Z",
             3,
             json!([write("URL", "staging", "confirmed", "Stale", &["production"])]),

@@ -1,6 +1,7 @@
 //! The command, as people run it: the real program against the real database, with the logins of a team.
 
 mod administration;
+mod help;
 mod import;
 mod json;
 mod prompt;
@@ -8,6 +9,7 @@ mod races;
 mod refusals;
 mod roles;
 mod sync_semantics;
+mod tables;
 mod values;
 
 use std::sync::atomic::{AtomicU32, Ordering};

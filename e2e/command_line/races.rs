@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::snapshot::assert_reads;
 use crate::stage::{Running, Team};
 use futures::future::join_all;
 use tidelock::core::{KeyName, ProjectName, SecretValue};
@@ -28,7 +29,7 @@ async fn a_change_that_lands_between_look_and_follow_leaves_the_follower_behind(
     .await;
     team.set_as(&team.ana, "URL", "dev", "two").await.expect(0);
     let said = follower.end(b"one, too").await.expect(3);
-    assert!(said.stderr.contains("behind all the same"), "{}", said.stderr);
+    assert_reads!("follow-lost-the-race", said.stderr);
     assert_eq!(team.states("URL").await, ["InSync", "Stale", "Missing"]);
 }
 
@@ -44,7 +45,7 @@ async fn a_confirm_accepts_what_was_seen_and_nothing_later() {
 
     let confirm = ["secret", "confirm", "URL", "-e", "staging"];
     let said = team.run(&team.ana, &[&confirm[..], &["--at", observed]].concat()).await.expect(3);
-    assert!(said.stderr.contains("changed elsewhere since"), "{}", said.stderr);
+    assert_reads!("confirm-of-an-old-look", said.stderr);
     assert_eq!(team.states("URL").await[1], "Stale");
     team.run(&team.ana, &[&confirm[..], &["--at", "2100-01-01T00:00:00Z"]].concat()).await.expect(2);
     team.run(&team.ana, &confirm).await.expect(0);
@@ -91,8 +92,8 @@ async fn a_thousand_rounds_of_eight_writers_have_no_deadlock_and_each_is_one_rev
                     .into();
                 let keys: Vec<KeyName> = values.iter().map(|(key, _)| key.clone()).collect();
                 let observed = session.observed_times(&environment, &keys).await.unwrap();
-                let manner = WriteOptions { follow: false, observed: &observed, dry_run: false, reason: "a round" };
-                if let Err(why) = session.write_values(&keyring, &environment, &values, manner).await {
+                let options = WriteOptions { follow: false, observed: &observed, dry_run: false, reason: "a round" };
+                if let Err(why) = session.write_values(&keyring, &environment, &values, options).await {
                     panic!("writer {writer}, round {round}: {why}");
                 }
             }

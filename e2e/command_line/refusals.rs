@@ -1,13 +1,16 @@
 //! Who may do what, and how a refusal reads.
 
+use std::fmt::Write as _;
+
 use super::Typed;
+use crate::snapshot::assert_reads;
 use crate::stage::{Running, Team};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_a_stranger_a_project_is_as_if_it_did_not_exist() {
     let team = Team::with_shop("stranger").await;
     let said = team.run(&team.eve, &["status"]).await.expect(5);
-    assert!(said.stderr.contains("project shop not found, or you are not a member"), "{}", said.stderr);
+    assert_reads!("project-not-visible", said.stderr);
     let of_none = team.run(&team.eve, &["-p", "nowhere", "status"]).await.expect(5);
     assert_eq!(of_none.stderr, said.stderr.replace("shop", "nowhere"));
 }
@@ -33,21 +36,25 @@ async fn production_is_written_only_where_it_is_spoken() {
         "key exempt GONE --reason x",
         "key exempt GONE --undo --reason x",
     ];
+    let mut refused = String::new();
     for typed in writing {
         let Typed { words, input } = Typed::new(typed);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut by_variable = team.command(&team.ana, &words);
         by_variable.env("TIDELOCK_ENVIRONMENT", "production");
         let said = Running::start(by_variable).end(input.as_bytes()).await.expect(4);
-        assert!(said.stderr.contains("say -e production"), "{typed}: {}", said.stderr);
+        let _ = write!(refused, "$ tidelock {typed}\n{}", said.stderr);
     }
+    assert_reads!("production-by-variable", refused);
+    refused.clear();
     std::fs::write(&file, "environment = 'production'").unwrap();
     for typed in [&writing[..], &["secret list", "secret get STALE"]].concat() {
         let said = Typed::new(typed).run(&team, &team.ana).await.expect(4);
-        assert!(said.stderr.contains(".tidelock.toml names production"), "{typed}: {}", said.stderr);
+        let _ = write!(refused, "$ tidelock {typed}\n{}", said.stderr);
     }
+    assert_reads!("production-by-file", refused);
     assert_eq!(team.dump().await, before, "nothing was written");
-    // Reading where the variable says so is nothing to be afraid of.
+    // Reading from production by the variable is allowed.
     let mut by_variable = team.command(&team.ana, &["secret", "get", "STALE"]);
     by_variable.env("TIDELOCK_ENVIRONMENT", "production");
     assert_eq!(Running::start(by_variable).end(b"").await.expect(0).stdout, "one");
@@ -66,7 +73,7 @@ async fn a_narrowed_membership_reaches_only_as_far_as_it_says() {
     team.set_as(&team.bob, "KEY", "staging", "one").await.expect(0);
     team.run(&team.ana, &["member", "add", "bob", "--role", "admin", "--read-only"]).await.expect(0);
     let said = team.set_as(&team.bob, "KEY", "dev", "one").await.expect(4);
-    assert!(said.stderr.contains("you may not write"), "{}", said.stderr);
+    assert_reads!("read-only-member", said.stderr);
     team.get_as(&team.bob, "KEY", "staging").await.expect(0);
     team.run(&team.ana, &["member", "add", "bob", "--role", "admin", "--expires", "2020-01-01"]).await.expect(0);
     team.get_as(&team.bob, "KEY", "staging").await.expect(5);
@@ -77,7 +84,7 @@ async fn a_narrowed_membership_reaches_only_as_far_as_it_says() {
 async fn nobody_acts_for_another_user_without_being_a_delegate() {
     let team = Team::with_shop("delegate").await;
     let said = team.run(&team.bob, &["--user", "ana", "secret", "list", "-e", "production"]).await.expect(4);
-    assert!(said.stderr.contains("may not act for another user"), "{}", said.stderr);
+    assert_reads!("no-delegate", said.stderr);
     let admin = team.database.superuser().await;
     admin.batch_execute(&format!("GRANT tidelock_delegate TO {}", team.bob.role)).await.unwrap();
     team.run_with(&team.bob, &["--user", "ana", "secret", "set", "KEY", "-e", "production"], b"one").await.expect(0);
@@ -109,24 +116,25 @@ async fn a_login_that_is_nobodys_is_told_what_to_ask_for() {
     let team = Team::with_shop("nobody").await;
     let stranger = team.database.login("stranger").await;
     let said = team.run(&stranger, &["status"]).await.expect(4);
-    assert!(said.stderr.contains("tidelock user add NAME --db-role ROLE"), "{}", said.stderr);
+    assert_reads!("login-of-nobody", said.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_not_said_is_asked_for() {
     let team = Team::with_shop("unsaid").await;
-    for (variable, arguments, expected) in [
-        ("TIDELOCK_DATABASE_URL", &["status"][..], "where is the registry?"),
-        ("TIDELOCK_PROJECT", &["status"], "which project?"),
-        ("PATH", &["secret", "list"], "which environment?"),
+    for (variable, arguments, snapshot) in [
+        ("TIDELOCK_DATABASE_URL", &["status"][..], "no-database-url"),
+        ("TIDELOCK_PROJECT", &["status"], "no-project"),
+        ("PATH", &["secret", "list"], "no-environment"),
     ] {
         let mut command = team.command(&team.ana, arguments);
         command.env_remove(variable);
         let said = Running::start(command).end(b"").await.expect(2);
-        assert!(said.stderr.contains(expected), "{}", said.stderr);
+        assert_reads!(snapshot, said.stderr);
     }
-    team.run(&team.ana, &["statsu"]).await.expect(2);
+    let said = team.run(&team.ana, &["statsu"]).await.expect(2);
+    assert_reads!("verb-mistyped", said.stderr);
     std::fs::remove_file(team.keyring()).unwrap();
     let said = team.get_as(&team.ana, "KEY", "dev").await.expect(1);
-    assert!(said.stderr.contains("tidelock keyring init"), "{}", said.stderr);
+    assert_reads!("no-keyring", said.stderr);
 }

@@ -1,24 +1,22 @@
 //! Change, follow, confirm, delete and restore, and what everybody sees of them.
 
+use crate::snapshot::assert_reads;
 use crate::stage::Team;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_chain_from_dev_to_production_by_equal_value_follow_and_confirm_ends_in_sync() {
     let team = Team::with_shop("chain").await;
     let said = team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
-    assert!(said.stderr.contains("created URL in dev"), "{}", said.stderr);
-    assert!(said.stderr.contains("staging and production are now behind for URL"), "{}", said.stderr);
+    assert_reads!("set-of-a-new-key", said.stderr);
     assert_eq!(team.states("URL").await, ["InSync", "Missing", "Missing"]);
 
     let said = team.set_as(&team.bob, "URL", "staging", "one").await.expect(0);
-    assert!(said.stderr.contains("followed with URL in staging"), "an equal value only catches up: {}", said.stderr);
+    assert_reads!("set-of-an-equal-value", said.stderr);
     team.follow_as(&team.ana, "URL", "production", "its own").await.expect(0);
     assert_eq!(team.states("URL").await, ["InSync"; 3]);
 
     let said = team.set_as(&team.bob, "URL", "dev", "two").await.expect(0);
-    assert!(said.stderr.contains("tidelock secret set URL -p shop -e staging --follow"), "{}", said.stderr);
-    assert!(said.stderr.contains("tidelock secret confirm URL -p shop -e staging"), "{}", said.stderr);
-    assert!(said.stderr.contains("and the same with -e production"), "{}", said.stderr);
+    assert_reads!("set-of-a-change", said.stderr);
     assert_eq!(team.states("URL").await, ["InSync", "Stale", "Stale"]);
     team.run(&team.ana, &["status"]).await.expect(3);
 
@@ -37,14 +35,14 @@ async fn writing_the_value_that_is_there_confirms_it_and_changes_nothing_else() 
     team.set_as(&team.ana, "URL", "dev", "two").await.expect(0);
 
     let said = team.set_as(&team.ana, "URL", "staging", "own").await.expect(0);
-    assert!(said.stderr.contains("confirmed URL in staging"), "{}", said.stderr);
+    assert_reads!("set-of-the-value-that-is-there", said.stderr);
     assert_eq!(team.states("URL").await, ["InSync", "InSync", "Missing"]);
     let listed = team.run(&team.ana, &["secret", "list", "-e", "staging", "-o", "json"]).await.expect(0).json();
     assert_eq!(listed[0]["version"], 1);
 
     let before = team.revision().await;
     let said = team.set_as(&team.ana, "URL", "staging", "own").await.expect(0);
-    assert!(said.stderr.contains("nothing was written"), "{}", said.stderr);
+    assert_reads!("set-of-nothing-new", said.stderr);
     assert_eq!(team.revision().await, before);
 }
 
@@ -54,7 +52,7 @@ async fn a_follow_where_there_is_nothing_to_follow_is_refused() {
     team.follow_as(&team.ana, "URL", "dev", "one").await.expect(5);
     team.set_as(&team.ana, "URL", "dev", "one").await.expect(0);
     let said = team.follow_as(&team.ana, "URL", "dev", "two").await.expect(4);
-    assert!(said.stderr.contains("URL is in sync here"), "{}", said.stderr);
+    assert_reads!("follow-in-sync", said.stderr);
     assert_eq!(team.get_as(&team.ana, "URL", "dev").await.expect(0).stdout, "one");
 }
 
@@ -67,7 +65,7 @@ async fn what_was_deleted_is_missing_until_it_is_restored_or_exempt() {
     assert_eq!(team.states("URL").await, ["InSync", "InSync", "Exempt"]);
 
     let said = team.run(&team.bob, &["secret", "rm", "URL", "-e", "dev", "--reason", "why not"]).await.expect(0);
-    assert!(said.stderr.contains("tidelock secret restore URL -p shop -e dev"), "{}", said.stderr);
+    assert_reads!("rm", said.stderr);
     assert_eq!(team.states("URL").await, ["Missing", "Stale", "Exempt"]);
     team.get_as(&team.ana, "URL", "dev").await.expect(5);
     team.run(&team.bob, &["secret", "rm", "URL", "-e", "dev"]).await.expect(5);
@@ -123,11 +121,7 @@ async fn status_is_the_same_for_every_member_and_narrows_to_what_is_asked() {
     team.run(&team.vic, &["status", "-e", "dev", "A"]).await.expect(3);
     team.run(&team.vic, &["status", "-e", "nowhere"]).await.expect(5);
     team.run(&team.vic, &["status", "NOWHERE"]).await.expect(5);
-    let table = team.run(&team.vic, &["status"]).await.expect(3).stdout;
-    assert_eq!(
-        table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>(),
-        ["KEY", "dev", "staging", "production"]
-    );
+    assert_reads!("status-of-two-keys", team.run(&team.vic, &["status"]).await.expect(3).stdout);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,5 +143,5 @@ async fn a_diff_compares_hashes_and_opens_nothing() {
         ])
     );
     let said = team.run(&team.bob, &["diff", "dev", "production"]).await.expect(4);
-    assert!(said.stderr.contains("you may not read secrets of production"), "{}", said.stderr);
+    assert_reads!("diff-with-production-refused", said.stderr);
 }

@@ -9,14 +9,14 @@ use anyhow::{Context, Result, anyhow};
 use kube::Client;
 use serde::Deserialize;
 
-use super::control_plane::http_get;
+use super::api_request::http_get;
 use super::wait::try_wait_for;
 
 /// The log, from some point on.
 #[derive(Clone)]
 pub(crate) struct AuditLog {
     path: PathBuf,
-    /// In bytes.
+    /// Where this part of the log begins in the file, in bytes.
     start: u64,
 }
 
@@ -62,7 +62,6 @@ pub(crate) struct AuditObject {
 /// What was answered.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct AuditStatus {
-    /// The HTTP status code.
     pub(crate) code: u16,
 }
 

@@ -37,7 +37,6 @@ impl Cluster {
         cluster
     }
 
-    /// The control plane itself.
     pub(crate) fn plane(&self) -> &'static ControlPlane {
         self.plane
     }

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 
+use super::api_request::http_get;
 use super::audit::AuditLog;
 use super::processes::Server;
 use super::{RunDir, control_plane_servers, custom_resources, ports};
@@ -128,7 +129,7 @@ impl ControlPlane {
     }
 
     /// A client without a login, for requests that bring their own, for the runtime that it is made in.
-    pub(crate) fn stranger(&self) -> Result<Client> {
+    pub(crate) fn anonymous(&self) -> Result<Client> {
         let mut config = self.config("")?;
         config.auth_info = kube::config::AuthInfo::default();
         // Watches are long.
@@ -172,11 +173,6 @@ users:
     pub(crate) fn audit_log(&self) -> AuditLog {
         AuditLog::new(self.folder.join("audit.log"))
     }
-}
-
-/// A GET request of a path, for [`Client::request_text`].
-pub(crate) fn http_get(path: &str) -> http::Request<Vec<u8>> {
-    http::Request::get(path).body(Vec::new()).expect("the path is a valid one")
 }
 
 /// The certificate that the API server makes for itself at its first start is its own authority.

@@ -76,7 +76,7 @@ pub(crate) fn apiserver(folder: &Path, port: u16, etcd_port: u16, tokens: &[(&st
             format!("--service-account-key-file={}", file("service-account.pub")),
             format!("--service-account-signing-key-file={}", file("service-account.key")),
             "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-            // There is nobody in the cluster who would look for the API server.
+            // Nothing in this cluster needs the endpoints of the API server.
             "--endpoint-reconciler-type=none".to_owned(),
             format!("--audit-policy-file={}", file("audit-policy.yaml")),
             format!("--audit-log-path={}", file("audit.log")),

@@ -24,19 +24,24 @@ impl Login {
     pub(crate) async fn connect(&self) -> Client {
         connect(&self.url).await.unwrap_or_else(|why| panic!("connecting as {}: {why:#}", self.role))
     }
+
+    /// As [`Login::connect`], with the registry's schema in its search path.
+    pub(crate) async fn session(&self) -> Client {
+        let session = self.connect().await;
+        session.batch_execute("SET search_path = tidelock").await.expect("a search path can be set");
+        session
+    }
 }
 
 /// A database that tests' databases are copies of.
 #[derive(Clone)]
 pub(crate) struct Template {
-    postgres: Arc<Postgres>,
-    database: String,
+    database: Arc<TestDatabase>,
 }
 
 /// A database of a test's own. It is dropped, sessions and all, when this is.
 pub(crate) struct TestDatabase {
     postgres: Arc<Postgres>,
-    /// Its name.
     pub(crate) name: String,
     /// What the names of its logins begin with.
     prefix: String,
@@ -45,42 +50,29 @@ pub(crate) struct TestDatabase {
 }
 
 impl Template {
-    /// The template called `name`: an empty database which `fill` has worked on, as its owner, once per run.
+    /// The template called `name`: an empty database of the shared server which `fill` has worked on, once per run.
     ///
-    /// `fill` gets the owner's URL, and its sessions are ended when it is done. Where it fails, every test that asks for
-    /// this template tries again.
-    pub(crate) async fn made_by(name: &str, fill: impl AsyncFnOnce(&str) -> Result<()>) -> Result<Self> {
-        Self::made_on(Postgres::shared().await, name, fill).await
-    }
-
-    /// As [`Template::made_by`], on a server of one's own.
-    pub(crate) async fn made_on(
-        postgres: Arc<Postgres>,
-        name: &str,
-        fill: impl AsyncFnOnce(&str) -> Result<()>,
-    ) -> Result<Self> {
-        static MADE: Mutex<Option<HashMap<(u16, String), Template>>> = Mutex::const_new(None);
+    /// The sessions in it are ended when `fill` is done. Where it fails, every test that asks for this template tries
+    /// again.
+    pub(crate) async fn made_by(name: &str, fill: impl AsyncFnOnce(Arc<TestDatabase>) -> Result<()>) -> Result<Self> {
+        static MADE: Mutex<Option<HashMap<String, Template>>> = Mutex::const_new(None);
         let mut made = MADE.lock().await;
         let made = made.get_or_insert_default();
-        let key = (postgres.port(), name.to_owned());
-        if let Some(template) = made.get(&key) {
+        if let Some(template) = made.get(name) {
             return Ok(template.clone());
         }
-        let database = format!("template_{name}");
-        let owner = postgres.owner_url(&database).await?;
-        let admin = postgres.superuser("postgres").await?;
-        admin.batch_execute(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")).await?;
-        create_database(&admin, &database, "template0").await?;
-        fill(&owner).await.with_context(|| format!("filling the template {name}"))?;
-        // Nobody may be in a database while it is copied.
+        let database = Arc::new(TestDatabase::empty(&format!("template {name}")).await);
+        fill(database.clone()).await.with_context(|| format!("filling the template {name}"))?;
+        // PostgreSQL refuses to copy a database that has sessions.
+        let (admin, template) = (database.postgres.superuser("postgres").await?, &database.name);
         admin
             .batch_execute(&format!(
-                "ALTER DATABASE {database} WITH ALLOW_CONNECTIONS false;
-                 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{database}'"
+                "ALTER DATABASE {template} WITH ALLOW_CONNECTIONS false;
+                 SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = '{template}'"
             ))
             .await?;
-        let template = Self { postgres, database };
-        made.insert(key, template.clone());
+        let template = Self { database };
+        made.insert(name.to_owned(), template.clone());
         Ok(template)
     }
 }
@@ -98,7 +90,7 @@ impl TestDatabase {
 
     /// A copy of a template, on the template's server, for the test that calls itself `what`.
     pub(crate) async fn from(template: &Template, what: &str) -> Self {
-        Self::copy_of(template.postgres.clone(), &template.database, what).await
+        Self::copy_of(template.database.postgres.clone(), &template.database.name, what).await
     }
 
     /// An empty database with just this name, whose logins are called as they are asked for: for the demo, which people
@@ -125,12 +117,21 @@ impl TestDatabase {
         Self { postgres, name, prefix, owner }
     }
 
-    /// Makes a login for one of the team, `ana` say, whose role is `t17_ana`. It has no rights but to connect.
+    /// Makes a login for `who`, `ana` say, whose role is `t17_ana`. It has no rights but to connect.
     pub(crate) async fn login(&self, who: &str) -> Login {
-        let role = format!("{}{who}", self.prefix);
-        let password = self.postgres.make_role(&role, "").await.unwrap_or_else(|why| panic!("{why:#}"));
-        let url = self.postgres.url(&role, &password, &self.name);
-        Login { role, url }
+        let [login] = self.logins([who]).await;
+        login
+    }
+
+    /// As [`TestDatabase::login`], for several in one go.
+    pub(crate) async fn logins<const N: usize>(&self, who: [&str; N]) -> [Login; N] {
+        let roles = who.map(|who| format!("{}{who}", self.prefix));
+        let roles: [(String, String); N] =
+            self.postgres.make_roles(roles).await.unwrap_or_else(|why| panic!("{why:#}"));
+        roles.map(|(role, password)| {
+            let url = self.postgres.url(&role, &password, &self.name);
+            Login { role, url }
+        })
     }
 
     /// A session of the superuser in this database: for arranging what no login may do, and for looking.
@@ -146,7 +147,6 @@ impl TestDatabase {
         self.postgres.superuser_url(&self.name)
     }
 
-    /// The server that it is on.
     pub(crate) fn postgres(&self) -> &Postgres {
         &self.postgres
     }

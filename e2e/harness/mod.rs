@@ -16,17 +16,19 @@
 #![allow(dead_code, reason = "three programs are built with this module, and none of them uses all of it")]
 #![allow(unused_imports, reason = "as above")]
 
+mod api_request;
+pub(crate) mod api_server_proxy;
 pub(crate) mod audit;
 pub(crate) mod cluster;
 pub(crate) mod control_plane;
 mod control_plane_servers;
 pub(crate) mod custom_resources;
 pub(crate) mod database;
+pub(crate) mod os;
 pub(crate) mod pooler;
 pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod processes;
-pub(crate) mod proxy;
 pub(crate) mod run_dir;
 pub(crate) mod tcp_proxy;
 pub(crate) mod tools;

@@ -5,8 +5,9 @@ use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use super::database::Login;
+use super::os::unprivileged_user;
 use super::postgres::connect;
-use super::processes::{Server, Spec, unprivileged_user};
+use super::processes::{Server, Spec};
 use super::{RunDir, TestDatabase, ports, tools, unique_name};
 
 /// Sessions that all its clients share. Fewer than the clients of any test, so that settings and locks would mix.

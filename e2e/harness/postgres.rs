@@ -12,7 +12,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use tokio_postgres::{Client, NoTls};
 
-use super::processes::{Server, Spec, unprivileged_user};
+use super::os::unprivileged_user;
+use super::processes::{Server, Spec};
 use super::{RunDir, ports, tools};
 
 /// The superuser's login.
@@ -186,7 +187,6 @@ impl Postgres {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The process id of the server, if it runs.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.lock().as_ref().map(Server::pid)
     }
@@ -216,15 +216,13 @@ impl Postgres {
         self.url(SUPERUSER, &self.password, database)
     }
 
-    /// Makes a login that owns nothing and may do nothing but connect, unless `rights` says so (`CREATEROLE`).
-    pub(crate) async fn make_role(&self, role: &str, rights: &str) -> Result<String> {
-        let password = uuid::Uuid::new_v4().simple().to_string();
+    /// Makes logins that own nothing and may do nothing but connect, in one transaction. Answers each with its password.
+    pub(crate) async fn make_roles<const N: usize>(&self, roles: [String; N]) -> Result<[(String, String); N]> {
+        let roles = roles.map(|role| (role, uuid::Uuid::new_v4().simple().to_string()));
+        let statements: Vec<String> = roles.iter().map(|(role, password)| create_role(role, "", password)).collect();
         let admin = self.superuser("postgres").await?;
-        admin
-            .batch_execute(&format!("CREATE ROLE {role} LOGIN {rights} PASSWORD '{password}'"))
-            .await
-            .with_context(|| format!("making the role {role}"))?;
-        Ok(password)
+        admin.batch_execute(&statements.join("; ")).await.with_context(|| format!("making {} logins", roles.len()))?;
+        Ok(roles)
     }
 
     /// The URL by which the owner of all databases reaches one of them: a login that may make roles, as whoever runs
@@ -232,14 +230,25 @@ impl Postgres {
     ///
     /// One login for all tests of a server, because a copy of a template keeps its objects' owner.
     pub(crate) async fn owner_url(&self, database: &str) -> Result<String> {
-        let password = self.owner.get_or_try_init(|| self.make_role(OWNER, "CREATEROLE")).await?;
+        let password = self.owner.get_or_try_init(|| self.make_owner()).await?;
         Ok(self.url(OWNER, password, database))
+    }
+
+    async fn make_owner(&self) -> Result<String> {
+        let password = uuid::Uuid::new_v4().simple().to_string();
+        let admin = self.superuser("postgres").await?;
+        admin.batch_execute(&create_role(OWNER, "CREATEROLE", &password)).await.context("making the owner's login")?;
+        Ok(password)
     }
 
     /// A session of the superuser in a database.
     pub(crate) async fn superuser(&self, database: &str) -> Result<Client> {
         connect(&self.superuser_url(database)).await
     }
+}
+
+fn create_role(role: &str, rights: &str, password: &str) -> String {
+    format!("CREATE ROLE {role} LOGIN {rights} PASSWORD '{password}'")
 }
 
 /// A session in the runtime of the caller, which ends when the client is dropped.

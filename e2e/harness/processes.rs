@@ -1,7 +1,7 @@
 //! Servers as child processes that end when this process does, also when it is ended with SIGKILL.
 //!
 //! The kernel does that: `setpriv --pdeathsig` asks for a signal at the death of the parent. "Parent" means the thread
-//! that forked, and the threads of tests come and go, so one thread that never ends does all the forking: the keeper.
+//! that forked, and the threads of tests come and go, so one thread that never ends does all the forking.
 
 use std::fs::{self, File};
 use std::io;
@@ -12,12 +12,12 @@ use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 
+use super::os::{signal, unprivileged_user};
 use super::run_dir::RunDir;
 use super::wait::try_wait_for;
 
-/// A server to start.
 pub(crate) struct Spec<'a> {
     /// Its name in messages, and of its log in the run's folder.
     pub(crate) name: &'a str,
@@ -37,48 +37,6 @@ pub(crate) struct Server {
     child: Child,
     log: PathBuf,
     dies_by: &'static str,
-}
-
-/// A user by number.
-#[derive(Clone, Copy)]
-pub(crate) struct User {
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
-}
-
-/// Whom to run servers as that refuse to be root: `nobody` where this process is root, else nobody else.
-pub(crate) fn unprivileged_user() -> Option<User> {
-    static USER: OnceLock<Option<User>> = OnceLock::new();
-    let ids = |of: &str, flag| {
-        let output = Command::new("id").args([flag, of]).output().ok()?;
-        String::from_utf8(output.stdout).ok()?.trim().parse().ok()
-    };
-    *USER.get_or_init(|| {
-        let status = fs::read_to_string("/proc/self/status").ok()?;
-        let effective = status.lines().find_map(|line| line.strip_prefix("Uid:"))?.split_whitespace().nth(1)?;
-        (effective == "0").then_some(User { uid: ids("nobody", "-u")?, gid: ids("nobody", "-g")? })
-    })
-}
-
-/// Whether a process with this id runs. One that ended and was not waited for does not.
-pub(crate) fn is_alive(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
-        let state = stat.rsplit(')').next().unwrap_or_default().trim_start();
-        !state.starts_with(['Z', 'X'])
-    })
-}
-
-/// Sends a signal, named without `SIG`, to a process.
-pub(crate) fn signal(pid: u32, name: &str) -> Result<()> {
-    let status = Command::new("sh")
-        .args(["-c", r#"kill -s "$1" "$2""#, "kill", name, &pid.to_string()])
-        .stderr(Stdio::null())
-        .status()
-        .context("running kill")?;
-    if !status.success() && is_alive(pid) {
-        bail!("could not send SIG{name} to process {pid}");
-    }
-    Ok(())
 }
 
 impl Spec<'_> {
@@ -106,15 +64,14 @@ impl Spec<'_> {
             .current_dir("/")
             // Whoever handles Ctrl-C in a terminal decides in which order the servers go.
             .process_group(0);
-        let child =
-            spawn_in_keeper(command).with_context(|| format!("starting {} ({})", self.name, self.program.display()))?;
+        let child = spawn_in_lasting_thread(command)
+            .with_context(|| format!("starting {} ({})", self.name, self.program.display()))?;
         fs::write(run.path().join("pids").join(self.name), format!("{}\n", child.id()))?;
         Ok(Server { name: self.name.to_owned(), child, log, dies_by: self.dies_by })
     }
 }
 
 impl Server {
-    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -191,12 +148,12 @@ struct Order {
 }
 
 /// Forks in the one thread that lives as long as the process.
-fn spawn_in_keeper(command: Command) -> Result<Child> {
-    static KEEPER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
-    let keeper = KEEPER.get_or_init(|| {
+fn spawn_in_lasting_thread(command: Command) -> Result<Child> {
+    static SPAWNER: OnceLock<mpsc::Sender<Order>> = OnceLock::new();
+    let thread = SPAWNER.get_or_init(|| {
         let (orders, waiting) = mpsc::channel::<Order>();
         thread::Builder::new()
-            .name("keeper".to_owned())
+            .name("spawner".to_owned())
             .spawn(move || {
                 for mut order in waiting {
                     // Who asked may be gone; then dropping the answer ends nothing, and the kernel does in the end.
@@ -207,6 +164,6 @@ fn spawn_in_keeper(command: Command) -> Result<Child> {
         orders
     });
     let (answer, spawned) = mpsc::channel();
-    keeper.send(Order { command, answer }).map_err(|_| anyhow!("the keeper thread is gone"))?;
-    Ok(spawned.recv().context("the keeper thread is gone")??)
+    thread.send(Order { command, answer }).map_err(|_| anyhow!("the thread that starts servers is gone"))?;
+    Ok(spawned.recv().context("the thread that starts servers is gone")??)
 }

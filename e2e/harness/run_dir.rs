@@ -10,14 +10,14 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 
-use super::processes;
+use super::os;
 
 /// What the name of every run's folder begins with; this process's id follows.
 const PREFIX: &str = "tidelock-e2e.";
 
 /// Waits until the process at the other end of its standard input is gone, gives its servers ten seconds to follow, ends
 /// those that did not (by id, and only while that id still names a process of this run), and removes the folder.
-const JANITOR: &str = r#"
+const REAPER: &str = r#"
 cat
 pids=$(cat "$1"/pids/* 2>/dev/null)
 tries=0
@@ -37,8 +37,8 @@ done
 /// A folder that goes when this process does.
 pub(crate) struct RunDir {
     path: PathBuf,
-    /// Closed by the kernel when this process ends, in whatever way: that is what the janitor waits for.
-    _janitor: ChildStdin,
+    /// Closed by the kernel when this process ends, in whatever way: that is what the reaper waits for.
+    _reaper: ChildStdin,
 }
 
 impl RunDir {
@@ -66,22 +66,21 @@ impl RunDir {
         if !keep.is_empty() {
             fs::write(path.join("keep"), "remove this folder by hand\n")?;
         }
-        let mut janitor = Command::new("sh");
-        janitor
-            .args(["-c", JANITOR, "janitor"])
+        let mut reaper = Command::new("sh");
+        reaper
+            .args(["-c", REAPER, "reaper"])
             .arg(&path)
             .arg(keep)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C in a terminal reaches a process group; the janitor has to outlive it.
+            // Ctrl-C in a terminal reaches a process group; the reaper has to outlive it.
             .process_group(0);
-        let mut janitor = janitor.spawn().context("starting the janitor")?;
-        let stdin = janitor.stdin.take().context("the janitor has no standard input")?;
-        Ok(Self { path, _janitor: stdin })
+        let mut reaper = reaper.spawn().context("starting the reaper")?;
+        let stdin = reaper.stdin.take().context("the reaper has no standard input")?;
+        Ok(Self { path, _reaper: stdin })
     }
 
-    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -94,10 +93,10 @@ impl RunDir {
         Ok(path)
     }
 
-    /// A folder in it that belongs to the user whom [`processes::Spec::unprivileged`] servers run as.
+    /// A folder in it that belongs to the user whom servers run as that refuse to be root.
     pub(crate) fn for_unprivileged(&self, name: &str) -> Result<PathBuf> {
         let path = self.private(name)?;
-        if let Some(user) = processes::unprivileged_user() {
+        if let Some(user) = os::unprivileged_user() {
             chown(&path, Some(user.uid), Some(user.gid))
                 .with_context(|| format!("giving {} to {}", path.display(), user.uid))?;
         }
@@ -105,7 +104,7 @@ impl RunDir {
     }
 }
 
-/// A machine that lost power, or a janitor that was ended with all the rest, leaves folders behind.
+/// A machine that lost power, or a reaper that was ended with all the rest, leaves folders behind.
 fn remove_what_dead_runs_left() {
     let Ok(entries) = fs::read_dir(std::env::temp_dir()) else {
         return;
@@ -116,8 +115,8 @@ fn remove_what_dead_runs_left() {
         let Some(pid) = pid.and_then(|pid| pid.parse::<u32>().ok()) else {
             continue;
         };
-        if !processes::is_alive(pid) && !entry.path().join("keep").exists() {
-            // Another user's, or one that its janitor is just removing.
+        if !os::is_alive(pid) && !entry.path().join("keep").exists() {
+            // Another user's, or one that its reaper is just removing.
             let _ = fs::remove_dir_all(entry.path());
         }
     }

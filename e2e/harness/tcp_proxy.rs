@@ -1,4 +1,5 @@
-//! A proxy to a server, which a test can cut or stall: the server away, or the network, without stopping what others use.
+//! A TCP proxy before any server, which a test can cut or stall, as when the server or the network is down for one client,
+//! without stopping what others use.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use tokio::sync::watch;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Whole,
+    Forwarding,
     Cut,
     Stalled,
 }
@@ -23,11 +24,11 @@ pub(crate) struct TcpProxy {
 }
 
 impl TcpProxy {
-    /// A whole proxy to a port on 127.0.0.1.
+    /// A proxy to a port on 127.0.0.1.
     pub(crate) async fn to(port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
         let from = listener.local_addr().expect("a bound socket has an address").port();
-        let state = Arc::new(watch::Sender::new(State::Whole));
+        let state = Arc::new(watch::Sender::new(State::Forwarding));
         let watched = state.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -49,19 +50,19 @@ impl TcpProxy {
         rerouted
     }
 
-    /// Ends every connection, and every new one at once, until it is mended.
+    /// Ends every connection, and every new one at once, until it is restored.
     pub(crate) fn cut(&self) {
         self.state.send_replace(State::Cut);
     }
 
-    /// Keeps connections open and passes nothing on, in neither direction, until it is mended.
+    /// Keeps connections open and passes nothing on, in neither direction, until it is restored.
     pub(crate) fn stall(&self) {
         self.state.send_replace(State::Stalled);
     }
 
     /// Passes on what comes, and what came while it was stalled.
-    pub(crate) fn mend(&self) {
-        self.state.send_replace(State::Whole);
+    pub(crate) fn restore(&self) {
+        self.state.send_replace(State::Forwarding);
     }
 }
 
@@ -86,7 +87,7 @@ async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: wat
         };
         let Ok(count @ 1..) = read else { return };
         match state.wait_for(|state| *state != State::Stalled).await.map(|state| *state) {
-            Ok(State::Whole) => {}
+            Ok(State::Forwarding) => {}
             _ => return,
         }
         if to.write_all(&buffer[..count]).await.is_err() {

@@ -15,7 +15,7 @@ fn canary() -> String {
 }
 
 /// The canary as it is, in hex, and in base64 at each of the three offsets that it can have in a longer text.
-fn disguises(canary: &str) -> Vec<(String, String)> {
+fn encodings(canary: &str) -> Vec<(String, String)> {
     let mut found = vec![
         ("as it is".to_owned(), canary.to_owned()),
         ("in hex".to_owned(), hex::encode(canary)),
@@ -33,13 +33,13 @@ fn disguises(canary: &str) -> Vec<(String, String)> {
 }
 
 fn assert_clean(canary: &str, place: &str, text: &str) {
-    for (disguise, found) in disguises(canary) {
-        assert!(!text.contains(&found), "the value stands {disguise} in {place}");
+    for (encoding, found) in encodings(canary) {
+        assert!(!text.contains(&found), "the value stands {encoding} in {place}");
     }
 }
 
 #[test]
-fn the_search_finds_a_value_in_each_of_its_disguises() {
+fn the_search_finds_a_value_in_each_of_its_encodings() {
     let canary = canary();
     for text in [
         canary.clone(),
@@ -48,7 +48,7 @@ fn the_search_finds_a_value_in_each_of_its_disguises() {
         STANDARD.encode(format!("a{canary}b")),
         STANDARD.encode(format!("ab{canary}")),
     ] {
-        assert!(disguises(&canary).iter().any(|(_, found)| text.contains(found)), "{text}");
+        assert!(encodings(&canary).iter().any(|(_, found)| text.contains(found)), "{text}");
     }
 }
 
@@ -82,13 +82,13 @@ async fn a_delivered_value_is_found_nowhere_but_in_the_secret() {
     let all = ListParams::default();
     let bindings = async || serde_json::to_string(&stage.bindings().list(&all).await.unwrap().items).unwrap();
     let sources = async || serde_json::to_string(&stage.sources().list(&all).await.unwrap().items).unwrap();
-    // What is said while all is well, as what comes next is said in its place.
+    // The status is read now, before the next one replaces it.
     stage.binding_is("app", &["Ready=True"]).await;
     let well = (bindings().await, sources().await);
-    // Damage, so that the operator has to speak of the value that it could not deliver.
-    let sabotage = "UPDATE secrets SET value_hash = left(value_hash, -1) || CASE right(value_hash, 1) WHEN '0' THEN '1' ELSE '0' END WHERE key = 'A'";
-    stage.team.superuser_without_triggers().await.batch_execute(sabotage).await.unwrap();
-    stage.team.wake_triggers().await;
+    // A damaged row, so that the operator has to report a value that it could not deliver.
+    let damage = "UPDATE secrets SET value_hash = left(value_hash, -1) || CASE right(value_hash, 1) WHEN '0' THEN '1' ELSE '0' END WHERE key = 'A'";
+    stage.team.superuser_without_triggers().await.batch_execute(damage).await.unwrap();
+    stage.team.enable_triggers().await;
     stage.team.set("dev", "B", &first).await;
     stage.binding_is("app", &["Delivered=False(HashMismatch)"]).await;
 
@@ -100,7 +100,7 @@ async fn a_delivered_value_is_found_nowhere_but_in_the_secret() {
     let statements = std::fs::read_to_string(stage.team.database.postgres().statement_log()).unwrap();
     assert!(statements.contains("begin_change"), "the statement log has the command's statements");
     let audit = std::fs::read_to_string(stage.cluster.plane().audit_log().path()).unwrap();
-    // Those about what is in no namespace are in another one.
+    // Events about cluster-scoped objects are in another namespace.
     let events: Api<Event> = Api::all(stage.cluster.admin.clone());
     let events = serde_json::to_string(&events.list(&all).await.unwrap().items).unwrap();
     let (bindings, sources) = (well.0 + &bindings().await, well.1 + &sources().await);

@@ -186,7 +186,7 @@ async fn a_sum_of_values_that_is_too_large_is_refused_with_its_numbers() {
     let binding = stage.binding_is("app", &["Ready=False(TargetTooLarge)", "Delivered=False(TargetTooLarge)"]).await;
     let message = format!("{:?}", binding.status.map(|status| status.conditions));
     assert!(message.contains("1200000") && message.contains("1048576"), "{message}");
-    // What was there stays.
+    // Keys that the Secret already had stay.
     stage.secret("app", |secret| if text(secret).len() == 1 { Ok(()) } else { Err("changed".to_owned()) }).await;
 }
 

@@ -106,7 +106,7 @@ async fn documented_columns_are_enough_and_no_definition_is_ever_changed() {
     other.set("dev", "B", "1").await;
     stage.source_is("dev", &["InSync=True"]).await;
 
-    // A soft delete is proof; a row that is gone for good is not.
+    // A soft delete proves that the key was removed; a row that is missing proves nothing.
     let delete = "UPDATE app.secrets SET deleted_at = now() AT TIME ZONE 'UTC' WHERE key = 'B'";
     other.client.batch_execute(delete).await.unwrap();
     stage.secret_has("app", &[("A", "2")]).await;

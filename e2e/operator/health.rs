@@ -34,7 +34,7 @@ async fn metrics_count_what_happened_and_name_nothing() {
         (r#"tidelock_api_writes_total{resource="secretbindings/status",verb="Patch"}"#, 10.0),
         (r#"tidelock_sources{state="Ready"}"#, 1.0),
         ("tidelock_events_dropped_total", 0.0),
-        // The cache learns of the last status a moment later.
+        // The operator's cache has the last status only once its watch brings it.
         (r#"tidelock_objects{kind="SecretBinding",reason="Ready"}"#, 10.0),
     ] {
         counts(&operator, series, expected).await;
@@ -83,7 +83,7 @@ async fn it_is_ready_once_its_caches_are_filled_and_alive_before() {
     })
     .await;
     assert!(operator.http("/livez").await.contains(" 200 "));
-    proxy.mend();
+    proxy.restore();
     operator.ready().await;
     operator.stop();
 }
@@ -116,7 +116,7 @@ async fn each_transition_is_told_once_and_nothing_else_is() {
     for name in ["app", "quiet"] {
         stage.binding_is(name, &["Ready=True"]).await;
     }
-    // Ordinary changes, and a restart.
+    // Ordinary changes and a restart, which make no Event.
     for value in ["2", "3"] {
         stage.team.set("dev", "A", value).await;
         stage.secret_has("app", &[("A", value)]).await;
@@ -128,10 +128,10 @@ async fn each_transition_is_told_once_and_nothing_else_is() {
     let missing = stage.binding_is("app", &["Ready=False(KeyMissing)"]).await;
     stage.team.done(&stage.team.ana, &["secret", "restore", "A", "-e", "dev"]).await;
     stage.binding_is("app", &["Ready=True"]).await;
-    // What waits to be sent is sent before the end.
+    // The operator sends the Events that are still queued before it ends.
     operator.stop();
     let told = told(&stage).await;
-    // Ready and InSync, each there and back.
+    // Ready and InSync each become False and then True again.
     let app = told.get("app").cloned().unwrap_or_default();
     assert_eq!(app, ["KeyMissingx1", "KeysMissingx1", "Readyx1", "AllKeysInSyncx1"], "{told:?}");
     let quiet = told.get("quiet").cloned().unwrap_or_default();

@@ -36,7 +36,7 @@ async fn a_target_that_is_renamed_is_written_before_the_old_one_goes() {
     stage.patch_binding("app", json!({"spec": {"target": {"name": "app-v2"}}})).await;
     stage.secret_has("app-v2", &[("A", "1")]).await;
     gone(&stage, "app").await;
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let writes = stage.operator_writes(&log).await;
     let secrets: Vec<(String, String)> =
         writes.iter().filter(|w| w.object().resource == "secrets").map(|w| (w.verb.clone(), w.object().name)).collect();
     // A create names its object only in what is answered.
@@ -62,7 +62,7 @@ async fn a_suspended_binding_is_not_written_until_it_goes_on() {
         if suspended && status.observed_generation == generation { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;
-    // Another binding shows that the change has been through.
+    // Another binding shows that the operator has worked on the change.
     stage.team.set("dev", "A", "2").await;
     stage.binding("witness", "dev", json!({})).await;
     stage.secret_has("witness", &[("A", "2")]).await;
@@ -107,7 +107,7 @@ async fn nothing_is_written_into_a_namespace_that_is_ending() {
         if last.as_deref() == Some("now") { Ok(()) } else { Err(format!("{last:?}")) }
     })
     .await;
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let writes = stage.operator_writes(&log).await;
     let here: Vec<&String> =
         writes.iter().filter(|w| w.object().resource != "projectenvironments").map(|w| &w.request_uri).collect();
     assert!(here.is_empty(), "{here:?}");

@@ -2,6 +2,7 @@
 
 mod access;
 mod canary;
+mod conditions;
 mod delivery;
 mod external_schema;
 mod health;

@@ -56,8 +56,8 @@ async fn two_operators_write_each_change_once_and_never_contradict_each_other() 
     for name in &names {
         stage.binding(name, "dev", json!({})).await;
     }
-    // One is told of each change, the other has to find out: it is behind most of the time, and a mark makes it look
-    // at the object just then.
+    // The first is notified of each change; the second has to poll, so it is behind most of the time; the label makes
+    // it reconcile the object just then.
     let mark = |round: i32| json!({"metadata": {"labels": {"round": round.to_string()}}});
     let _first = stage.operator().await;
     let _second = stage.operator_with(&[("TIDELOCK_LISTEN_URL", NOWHERE)]).await;
@@ -98,7 +98,7 @@ async fn two_operators_write_each_change_once_and_never_contradict_each_other() 
         assert_eq!(*course.lock().unwrap(), ["True(Ready)"], "no step back");
     }
 
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let writes = stage.operator_writes(&log).await;
     let taken = |what: &str| {
         let taken = writes.iter().filter(|write| write.request_uri.contains(what));
         taken.filter(|write| write.response_status.as_ref().is_some_and(|status| status.code < 300)).count()
@@ -138,7 +138,7 @@ async fn an_operator_leaves_the_objects_of_another_class_and_of_none_alone_and_l
         let status = stage.bindings().get(name).await.unwrap().status.unwrap_or_default();
         assert_eq!(status.observed_generation, Some(-1), "{name}: {status:?}");
     }
-    // One that changes its class changes hands.
+    // A binding whose class changes goes over to the other operator.
     stage.patch_binding("of-another", class(Some(&stage.cluster.namespace))).await;
     stage.secret_has("of-another", &[("A", "2")]).await;
 }

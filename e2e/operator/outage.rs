@@ -26,10 +26,10 @@ async fn over_a_proxy(what: &str) -> (Stage, Operator, TcpProxy) {
 async fn says_so_and_recovers(stage: &Stage, proxy: &TcpProxy) {
     stage.source_is("dev", &["Ready=False(DatabaseUnavailable)", "InSync=Unknown(DatabaseUnavailable)"]).await;
     stage.binding_is("app", &["Delivered=Unknown(DatabaseUnavailable)"]).await;
-    // Ten minutes are not over for this one.
+    // The ten minutes of this binding are not over.
     stage.binding_is("patient", &["Ready=True", "Delivered=True"]).await;
     stage.secret_has("app", &[("A", "1")]).await;
-    proxy.mend();
+    proxy.restore();
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app", &[("A", "2")]).await;
     stage.source_is("dev", &["Ready=True"]).await;
@@ -60,7 +60,7 @@ async fn a_gate_stays_shut_while_the_database_is_away_and_opens_when_it_is_back(
         let binding = stage.bindings().get("app").await.map_err(|why| why.to_string())?;
         Ok::<_, String>([of_source, binding.status.unwrap_or_default().last_handled_sync])
     };
-    // What comes after the question, in the same queue, has been worked on.
+    // The sync requests were queued last, so all that was queued before has been reconciled.
     stage.binding("one-more", "dev", json!({})).await;
     wait_for("the third binding to be counted", SOON, async || {
         let bindings = source().await?.status.unwrap_or_default().bindings;
@@ -69,7 +69,7 @@ async fn a_gate_stays_shut_while_the_database_is_away_and_opens_when_it_is_back(
     .await;
     stage.binding_is("one-more", &["Delivered=Unknown(DatabaseUnavailable)"]).await;
     assert_eq!(answers().await, Ok([None, None]));
-    proxy.mend();
+    proxy.restore();
     wait_for("both answers", SOON, async || {
         let answers = answers().await?;
         let both = answers.iter().all(|answer| answer.as_deref() == Some("while away"));
@@ -95,7 +95,7 @@ async fn a_statement_that_times_out_keeps_the_secret() {
     stage.secret_has("app", &[("A", "1")]).await;
     stage.source_is("dev", &["Ready=True"]).await;
     let locker = stage.team.database.superuser().await;
-    // The look hangs, until the server breaks it off; then the look gets through and the snapshot hangs.
+    // First the poll hangs until the server cancels it; then the poll succeeds and the snapshot hangs.
     for table in ["environments", "secrets"] {
         let lock = format!("BEGIN; LOCK TABLE tidelock.{table} IN ACCESS EXCLUSIVE MODE");
         locker.batch_execute(&lock).await.unwrap();
@@ -120,10 +120,10 @@ async fn an_operator_starts_without_its_database_and_goes_on_when_it_comes() {
     let proxy = TcpProxy::to(Postgres::shared().await.port()).await;
     proxy.cut();
     let url = proxy.reroute(&stage.team.operator.url);
-    // Ready all the same: neither the database nor leadership counts.
+    // It is ready nevertheless: readiness depends neither on the database nor on leadership.
     let _operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url)]).await;
     stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
-    proxy.mend();
+    proxy.restore();
     stage.secret_has("app", &[("A", "1")]).await;
 }
 
@@ -132,7 +132,7 @@ async fn an_operator_starts_without_its_database_and_goes_on_when_it_comes() {
 async fn a_server_that_is_stopped_and_one_that_crashes_keep_the_secret_and_changes_arrive_afterwards() {
     let postgres = tokio::task::spawn_blocking(|| Postgres::start("postgres-restarted")).await.unwrap();
     let postgres = postgres.unwrap_or_else(|why| panic!("{why:#}"));
-    let stage = Stage::of(Team::with_shop_on(postgres.clone(), "restarted"), "restarted").await;
+    let stage = Stage::of(Team::builder("restarted").on(postgres.clone()).build(), "restarted").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     stage.binding("app", "dev", json!({})).await;

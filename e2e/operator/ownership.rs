@@ -54,7 +54,7 @@ async fn a_foreign_secret_that_its_look_did_not_show_is_found_by_the_create_that
     stage.binding("app", "dev", json!({})).await;
     stage.binding_is("app", &["Delivered=False(TargetForeign)"]).await;
     untouched(&stage, "app").await;
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let writes = stage.operator_writes(&log).await;
     let secrets: Vec<(&str, u16)> = writes
         .iter()
         .filter(|write| write.object().resource == "secrets")
@@ -104,13 +104,13 @@ async fn of_two_bindings_for_one_target_the_owner_keeps_it_and_the_other_follows
 
 #[tokio::test(flavor = "multi_thread")]
 async fn of_two_bindings_for_a_target_that_neither_has_the_older_one_may_and_the_other_waits_until_it_goes() {
-    let stage = Stage::with_shop("elder").await;
+    let stage = Stage::with_shop("earlier-claimant").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     let target = json!({"target": {"name": "shared"}});
-    // Its source is still to come, so it would lose any race.
+    // Its source does not exist yet, so it would lose any race.
     let older = stage.binding("older", "staging", target.clone()).await.metadata.creation_timestamp;
-    // Ages count in seconds.
+    // Creation times have a resolution of one second.
     wait_for("a binding that is younger", SOON, async || {
         let younger = stage.binding("younger", "dev", target.clone()).await;
         if younger.metadata.creation_timestamp > older {
@@ -124,14 +124,14 @@ async fn of_two_bindings_for_a_target_that_neither_has_the_older_one_may_and_the
         stage.binding(name, "dev", json!({"target": {"name": "contested"}})).await;
     }
     let _operator = stage.operator().await;
-    // Whichever it is, it does not wait for the other.
+    // Whichever of them goes first, it does not wait for the other.
     stage.secret_has("contested", &[("A", "1")]).await;
     stage.binding_is("older", &["Ready=False(SourceNotFound)"]).await;
     let younger = stage.binding_is("younger", &["Ready=False(TargetTaken)"]).await;
     assert!(format!("{:?}", younger.status).contains("SecretBinding older"), "the other is named");
     assert!(stage.secrets().get_opt("shared").await.unwrap().is_none());
 
-    // To be about to go is enough.
+    // A deletion timestamp is enough.
     stage.patch_binding("older", json!({"metadata": {"finalizers": ["example.com/hold"]}})).await;
     stage.bindings().delete("older", &DeleteParams::default()).await.unwrap();
     let gone = Instant::now();
@@ -150,7 +150,7 @@ async fn a_binding_deleted_and_made_again_takes_over_and_the_secret_is_never_abs
     let first = stage.secret_has("app", &[("A", "1")]).await;
     stage.binding_is("app", &["Ready=True"]).await;
 
-    // As a GitOps tool does it that leaves dependents alone.
+    // A GitOps tool deletes like this when it is told to orphan the dependents.
     stage.bindings().delete("app", &DeleteParams::orphan()).await.unwrap();
     wait_for("the binding to be gone", SOON, async || match stage.bindings().get_opt("app").await {
         Ok(None) => Ok(()),

@@ -50,7 +50,7 @@ async fn a_row_that_vanished_without_a_tombstone_stays_until_a_person_releases_i
     let (stage, _operator) = with_keys("vanished", 2).await;
     let superuser_without_triggers = stage.team.superuser_without_triggers().await;
     superuser_without_triggers.batch_execute("DELETE FROM secrets WHERE key = 'KEY_0'; UPDATE environments SET live_secrets = live_secrets - 1 WHERE name = 'dev'").await.unwrap();
-    stage.team.wake_triggers().await;
+    stage.team.enable_triggers().await;
     stage.team.set("dev", "KEY_1", "changed").await;
 
     let binding = stage.binding_is("app", &["Ready=False(RemovalUnproven)"]).await;
@@ -81,7 +81,7 @@ async fn a_key_that_was_recreated_and_then_hidden_is_not_proved_gone_by_its_firs
         )
         .await
         .unwrap();
-    stage.team.wake_triggers().await;
+    stage.team.enable_triggers().await;
     stage.team.set("dev", "KEY_1", "changed").await;
     stage.binding_is("app", &["Ready=False(RemovalUnproven)"]).await;
     stage.secret_has("app", &[("KEY_0", "again"), ("KEY_1", "v")]).await;
@@ -101,7 +101,7 @@ async fn a_row_that_row_level_security_hides_stays_and_the_condition_says_so() {
     says(&binding, "KEY_0");
     stage.secret_has("app", &[("KEY_0", "v"), ("KEY_1", "v")]).await;
 
-    // As the condition advises; no revision moves by it.
+    // The condition's message advises this; it changes no revision.
     superuser.batch_execute("DROP POLICY hide ON tidelock.secrets").await.unwrap();
     stage.secret_has("app", &[("KEY_0", "v"), ("KEY_1", "changed")]).await;
 }

@@ -27,7 +27,7 @@ async fn a_suspended_source_delivers_nothing_until_it_goes_on() {
     stage.source_is("dev", &["Ready=True(Suspended)"]).await;
     stage.binding_is("app", &["Ready=True(Suspended)", "Delivered=True(Suspended)"]).await;
     stage.team.set("dev", "A", "later").await;
-    // Another source of the same environment shows that the change has been through.
+    // Another source of the same environment shows that the operator has worked on the change.
     stage.source_with("witness", json!({"environment": "dev"})).await;
     stage.binding("witness", "witness", json!({})).await;
     stage.secret_has("witness", &[("A", "later"), ("B", "dev")]).await;
@@ -67,7 +67,7 @@ async fn a_right_that_is_missing_and_a_schema_that_is_too_new_keep_the_secret_an
     superuser.batch_execute("UPDATE tidelock.schema_floor SET version = 99, oldest_reader = 99").await.unwrap();
     let operator = stage.operator().await;
     again("SchemaNotServed").await;
-    // A newer schema that still serves this reader is no obstacle.
+    // A newer schema that still supports this reader is used.
     superuser.batch_execute("UPDATE tidelock.schema_floor SET oldest_reader = 1").await.unwrap();
     stage.source_is("dev", &["Ready=True"]).await;
     operator.stop();
@@ -111,7 +111,7 @@ async fn a_status_is_written_once_a_second_at_most_and_not_at_all_for_nothing() 
     let exempt = "INSERT INTO tidelock.key_exemptions (project_id, environment_id, key_name, reason)
         SELECT project_id, id, 'B', 'a step' FROM tidelock.environments WHERE name = 'staging'";
     let (log, began) = (stage.cluster.audit_from_now().await, Instant::now());
-    // Quicker than commands would be: the status has another revision to tell of each time.
+    // In SQL, because that is faster than commands: the status gets a new revision each time.
     for _ in 0..50 {
         ana.batch_execute(exempt).await.unwrap();
         ana.batch_execute("DELETE FROM tidelock.key_exemptions").await.unwrap();
@@ -126,7 +126,7 @@ async fn a_status_is_written_once_a_second_at_most_and_not_at_all_for_nothing() 
     })
     .await;
     let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
-    let writes = log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap();
+    let writes = stage.operator_writes(&log).await;
     let writes = writes.iter().filter(|write| write.object().resource == "projectenvironments").count();
     assert!(writes <= seconds + 2, "{writes} writes in {seconds} s");
 }

@@ -24,10 +24,10 @@ async fn only_a_is_held(stage: &Stage, damage: &str, reason: &str) {
     stage.team.set("dev", "A", "v2").await;
     stage.secret_has("a", &[("A", "v2")]).await;
     stage.team.superuser_without_triggers().await.batch_execute(damage).await.unwrap();
-    stage.team.wake_triggers().await;
+    stage.team.enable_triggers().await;
     stage.team.set("dev", "B", "v2").await;
     stage.secret_has("b", &[("B", "v2")]).await;
-    // A spec that asks for more makes the operator open A again.
+    // A changed spec makes the operator decrypt A again.
     let again = json!({"spec": {"target": {"template": {"metadata": {"labels": {"again": "yes"}}}}}});
     stage.patch_binding("a", again).await;
     let held = stage.binding_is("a", &[&format!("Ready=False({reason})"), &format!("Delivered=False({reason})")]).await;
@@ -134,7 +134,7 @@ async fn a_database_restored_to_an_older_state_and_written_on_is_held() {
     let keep = "CREATE TABLE public.kept AS SELECT * FROM secrets; CREATE TABLE public.kept_counter AS SELECT * FROM project_revisions;
         CREATE TABLE public.kept_log AS SELECT * FROM revision_log; CREATE TABLE public.kept_environments AS SELECT * FROM environments";
     superuser_without_triggers.batch_execute(keep).await.unwrap();
-    stage.team.wake_triggers().await;
+    stage.team.enable_triggers().await;
     stage.team.set("dev", "A", "v2").await;
     stage.secret_has("a", &[("A", "v2")]).await;
 
@@ -149,7 +149,7 @@ async fn a_database_restored_to_an_older_state_and_written_on_is_held() {
             FROM public.kept_counter k WHERE k.project_id = r.project_id;
         UPDATE environments e SET revision = k.revision, live_secrets = k.live_secrets FROM public.kept_environments k WHERE k.id = e.id";
     stage.team.superuser_without_triggers().await.batch_execute(restore).await.unwrap();
-    stage.team.wake_triggers().await;
+    stage.team.enable_triggers().await;
     for value in ["v3", "v4", "v5"] {
         stage.team.set("dev", "A", value).await;
     }

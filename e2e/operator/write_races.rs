@@ -1,4 +1,4 @@
-//! What happens at the very moment between the operator's look and its write; and what it is told in between.
+//! Somebody else writes between the operator's read and its write; and what the operator reads at all.
 
 use http::Method;
 use k8s_openapi::api::core::v1::Secret;
@@ -8,24 +8,34 @@ use serde_json::json;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::harness::proxy::{Exchange, Proxy};
+use crate::harness::api_server_proxy::{ApiServerProxy, Exchange};
 use crate::stage::{Operator, Stage, text};
 
 /// A stage with one value in dev, and the proxy that its operators come through.
-async fn proxied(what: &str) -> (Stage, Proxy) {
+async fn proxied(what: &str) -> (Stage, ApiServerProxy) {
     let stage = Stage::with_shop(what).await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
-    let proxy = Proxy::before(&stage.cluster).await;
+    let proxy = ApiServerProxy::before(&stage.cluster).await;
     (stage, proxy)
 }
 
-async fn operator(stage: &Stage, proxy: &Proxy) -> Operator {
+async fn operator(stage: &Stage, proxy: &ApiServerProxy) -> Operator {
     let (namespace, account) = stage.account();
     let kubeconfig = proxy.kubeconfig(&stage.cluster, &stage.cluster.token(namespace, account).await);
     stage.operator_with(&[("KUBECONFIG", &kubeconfig.to_string_lossy())]).await
 }
 
+/// As [`proxied`], with a SecretBinding `app` whose Secret the operator has made.
+async fn delivered(what: &str) -> (Stage, ApiServerProxy, Operator) {
+    let (stage, proxy) = proxied(what).await;
+    stage.binding("app", "dev", json!({})).await;
+    let operator = operator(&stage, &proxy).await;
+    stage.binding_is("app", &["Ready=True"]).await;
+    (stage, proxy, operator)
+}
+
+/// Path of the API for the Secrets of the test's namespace.
 fn secrets_path(stage: &Stage) -> String {
     format!("/api/v1/namespaces/{}/secrets", stage.cluster.namespace)
 }
@@ -46,10 +56,7 @@ async fn is_untouched(stage: &Stage, name: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_secret_that_takes_the_place_of_ours_before_the_replace_is_untouched() {
-    let (stage, proxy) = proxied("before-replace").await;
-    stage.binding("app", "dev", json!({})).await;
-    let _operator = operator(&stage, &proxy).await;
-    stage.binding_is("app", &["Ready=True"]).await;
+    let (stage, proxy, _operator) = delivered("before-replace").await;
     let held = proxy.hold(Method::PUT, format!("{}/app", secrets_path(&stage)));
     stage.team.set("dev", "A", "2").await;
     held.meanwhile(put_foreign(&stage, "app")).await;
@@ -59,10 +66,7 @@ async fn a_foreign_secret_that_takes_the_place_of_ours_before_the_replace_is_unt
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hand_that_is_quicker_than_the_replace_keeps_its_label_and_loses_its_data() {
-    let (stage, proxy) = proxied("quicker-hand").await;
-    stage.binding("app", "dev", json!({})).await;
-    let _operator = operator(&stage, &proxy).await;
-    stage.binding_is("app", &["Ready=True"]).await;
+    let (stage, proxy, _operator) = delivered("quicker-hand").await;
     let held = proxy.hold(Method::PUT, format!("{}/app", secrets_path(&stage)));
     stage.team.set("dev", "A", "2").await;
     let edit = Patch::Merge(json!({"metadata": {"labels": {"theirs": "kept"}}, "stringData": {"A": "by hand"}}));
@@ -84,10 +88,7 @@ async fn a_foreign_secret_that_appears_before_the_create_is_untouched() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_secret_that_takes_the_old_name_of_a_renamed_target_is_not_deleted() {
-    let (stage, proxy) = proxied("before-delete").await;
-    stage.binding("app", "dev", json!({})).await;
-    let _operator = operator(&stage, &proxy).await;
-    stage.binding_is("app", &["Ready=True"]).await;
+    let (stage, proxy, _operator) = delivered("before-delete").await;
     let held = proxy.hold(Method::DELETE, format!("{}/app", secrets_path(&stage)));
     stage.patch_binding("app", json!({"spec": {"target": {"name": "app-v2"}}})).await;
     held.meanwhile(put_foreign(&stage, "app")).await;
@@ -118,7 +119,7 @@ async fn the_operator_watches_the_labelled_secrets_without_their_values_and_read
     for name in ["app", "other"] {
         stage.binding_is(name, &["Ready=True"]).await;
     }
-    // A restart lists what is there.
+    // After a restart the operator lists the existing Secrets.
     first.stop();
     let _second = operator(&stage, &proxy).await;
     stage.team.set("dev", "B", "2").await;
@@ -131,14 +132,14 @@ async fn the_operator_watches_the_labelled_secrets_without_their_values_and_read
     for read in &of_all {
         assert!(read.target.contains("labelSelector=app.kubernetes.io%2Fmanaged-by%3Dtidelock"), "{}", read.target);
     }
-    // The list after the restart and the watch after it have told of both.
+    // The list and the watch after the restart have had both Secrets in them.
     let told = of_all.iter().filter(|read| String::from_utf8_lossy(&read.answer).contains("\"name\":\"other\""));
     assert!(told.count() > 0, "{:?}", of_all.iter().map(|read| &read.target).collect::<Vec<_>>());
     for read in of_all.iter().chain(&of_one) {
         assert!(!holds(read, &value), "a value was read by {}", read.target);
     }
 
-    // The metadata says that another hand was there; what it did only the Secret itself can say.
+    // The metadata shows that somebody edited the Secret; what was edited is only in the Secret itself.
     let before = exchanges.len();
     let edit = Patch::Merge(json!({"stringData": {"A": edited}}));
     stage.secrets().patch("app", &PatchParams::default(), &edit).await.unwrap();

@@ -1,16 +1,13 @@
-//! How much the operator writes: what changed, and nothing else. The API server's audit log is the witness.
+//! How much the operator writes: what changed, and nothing else. The API server's audit log says so.
 
 use serde_json::json;
 
 use crate::harness::audit::AuditEvent;
-use crate::stage::Stage;
+use crate::harness::wait_for;
+use crate::stage::{SOON, Stage};
 
-/// Writes of the operator to this stage's own objects.
-async fn writes(stage: &Stage, log: &crate::harness::audit::AuditLog) -> Vec<AuditEvent> {
-    log.writes_by(&stage.cluster.admin, stage.account()).await.unwrap()
-}
-
-fn told(events: &[AuditEvent]) -> Vec<String> {
+/// What was written where, for messages.
+fn listed(events: &[AuditEvent]) -> Vec<String> {
     events.iter().map(|event| format!("{} {}", event.verb, event.request_uri)).collect()
 }
 
@@ -28,18 +25,18 @@ async fn an_operator_that_restarts_over_two_hundred_unchanged_bindings_writes_no
         stage.binding_is(name, &["Ready=True"]).await;
     }
     stage.source_is("dev", &["Ready=True"]).await;
-    settled(&stage).await;
+    sync(&stage, "app-0").await;
     operator.stop();
 
     let log = stage.cluster.audit_from_now().await;
     let operator = stage.operator().await;
-    settled(&stage).await;
-    let seen = writes(&stage, &log).await;
-    // The question and its answer are the only writes there may be.
+    sync(&stage, "app-0").await;
+    let seen = stage.operator_writes(&log).await;
+    // The status that answers the request for a sync is the only write that is allowed.
     let others: Vec<&AuditEvent> = seen.iter().filter(|event| !event.request_uri.contains("/app-0/status")).collect();
     assert!(others.is_empty(), "{:#?}", others.iter().map(|e| (&e.verb, &e.request_uri)).collect::<Vec<_>>());
-    assert!(seen.len() <= 1, "{:#?}", told(&seen));
-    // It did look at all of them: a change reaches the last one.
+    assert!(seen.len() <= 1, "{:#?}", listed(&seen));
+    // It did reconcile all of them: a change reaches the last one.
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app-199", &[("A", "2")]).await;
     operator.stop();
@@ -64,23 +61,17 @@ async fn a_change_costs_two_writes_and_a_binding_that_it_does_not_touch_none() {
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("only-a", &[("A", "2")]).await;
     let before = stage.bindings().get("only-a").await.unwrap();
-    let sync = json!({"metadata": {"annotations": {"tidelock.dev/sync": "now"}}});
-    stage.patch_binding("only-b", sync).await;
-    crate::harness::wait_for("the answer of only-b", crate::stage::SOON, async || {
-        let status = stage.bindings().get("only-b").await.map_err(|why| why.to_string())?.status.unwrap_or_default();
-        if status.last_handled_sync.as_deref() == Some("now") { Ok(()) } else { Err(format!("{status:?}")) }
-    })
-    .await;
-    let seen = writes(&stage, &log).await;
+    sync(&stage, "only-b").await;
+    let seen = stage.operator_writes(&log).await;
     let of = |what: &str| seen.iter().filter(|event| event.request_uri.contains(what)).count();
-    assert_eq!((of("/secrets/only-a"), of("/secretbindings/only-a/status")), (1, 1), "{:#?}", told(&seen));
-    assert_eq!((of("/secrets/only-b"), of("/secretbindings/only-b/status")), (0, 1), "{:#?}", told(&seen));
+    assert_eq!((of("/secrets/only-a"), of("/secretbindings/only-a/status")), (1, 1), "{:#?}", listed(&seen));
+    assert_eq!((of("/secrets/only-b"), of("/secretbindings/only-b/status")), (0, 1), "{:#?}", listed(&seen));
     assert!(before.status.is_some());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_source_takes_three_quarters_of_the_lane_at_most() {
-    let stage = Stage::with_shop("lane").await;
+async fn one_source_takes_three_quarters_of_the_permits_at_most() {
+    let stage = Stage::with_shop("permits").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     let names: Vec<String> = (0..60).map(|number| format!("app-{number}")).collect();
@@ -92,7 +83,7 @@ async fn one_source_takes_three_quarters_of_the_lane_at_most() {
     for name in &names {
         stage.binding_is(name, &["Ready=True"]).await;
     }
-    let seen = writes(&stage, &log).await;
+    let seen = stage.operator_writes(&log).await;
     let of_bindings = seen.iter().filter(|event| ["secrets", "secretbindings"].contains(&&*event.object().resource));
     let mut turns: Vec<(&str, i32)> = of_bindings
         .flat_map(|event| [(event.request_received_timestamp.as_str(), 1), (event.stage_timestamp.as_str(), -1)])
@@ -106,12 +97,12 @@ async fn one_source_takes_three_quarters_of_the_lane_at_most() {
     assert!(most == Some(2) || most == Some(3), "{most:?} at once");
 }
 
-/// Asks through one binding, so that everything before it has been worked on.
-async fn settled(stage: &Stage) {
+/// Asks for a sync of one binding and waits for its answer: everything that was queued before it has been worked on.
+async fn sync(stage: &Stage, name: &str) {
     let nonce = uuid::Uuid::new_v4().to_string();
-    stage.patch_binding("app-0", json!({"metadata": {"annotations": {"tidelock.dev/sync": nonce}}})).await;
-    crate::harness::wait_for("an answer", crate::stage::SOON, async || {
-        let status = stage.bindings().get("app-0").await.map_err(|why| why.to_string())?.status.unwrap_or_default();
+    stage.patch_binding(name, json!({"metadata": {"annotations": {"tidelock.dev/sync": nonce}}})).await;
+    wait_for(&format!("the answer of {name}"), SOON, async || {
+        let status = stage.bindings().get(name).await.map_err(|why| why.to_string())?.status.unwrap_or_default();
         if status.last_handled_sync.as_deref() == Some(&nonce) { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;

@@ -177,7 +177,7 @@ async fn rows_of_the_log_are_not_changed_and_the_database_says_who_and_when() {
             assert!(why.starts_with("TL403"), "{sql}: {why}");
         }
     }
-    // Even whoever may insert says neither who, nor when, nor where in the chain.
+    // Even a superuser's insert does not choose the user, the time or the place in the chain.
     let forged = "INSERT INTO audit_logs (chain, position, project_id, user_id, login, action, reason, revision, \"timestamp\", link)
                   SELECT gen_random_uuid(), 900, p.id, u.id, 'somebody', 'secret.read', 'forged', 7, '1990-01-01', sha256('')
                   FROM projects p, users u WHERE u.name = 'bob'";
@@ -208,7 +208,7 @@ async fn writers_at_once_never_fork_a_chain() {
     }
     let mut writers = tokio::task::JoinSet::new();
     for n in 0..8 {
-        let (session, owner) = (shop.another("ana").await, session(&shop.database.owner).await);
+        let (session, owner) = (shop.another("ana").await, shop.team.database.owner.session().await);
         writers.spawn(async move {
             // Half of them in transactions that look at one snapshot: these fail rather than write beside somebody else.
             let level = if n % 2 == 0 { "READ COMMITTED" } else { "REPEATABLE READ" };

@@ -82,7 +82,7 @@ async fn the_registrys_tables_have_the_documented_columns_and_relations() {
         ],
     )
     .await;
-    // The diagram's lines.
+    // The relations that the document's diagram shows.
     for (table, references) in [
         ("environments", &["project_id>projects"][..]),
         ("project_members", &["project_id>projects", "user_id>users"]),

@@ -83,7 +83,7 @@ async fn an_admin_of_some_environments_administers_nothing_else() {
 async fn a_project_is_made_by_a_person_and_its_name_is_taken_then() {
     let shop = Shop::open("makers").await;
     let annex = "SELECT create_project('annex', '')";
-    // Also where its login may write.
+    // Also where the service's login has the right to write.
     done(&shop.owner, "UPDATE users SET kind = 'service' WHERE name = 'eve'").await;
     let why = refusal(&shop.eve, annex).await;
     assert!(why.starts_with("TL403") && why.contains("only a person creates a project"), "{why}");
@@ -127,7 +127,7 @@ async fn each_kind_of_damage_is_found() {
     shop.ana(&begun("UPDATE project_secret_registry SET tracking = 'independent' WHERE key_name = 'FREE'")).await;
     shop.ana(&begun(&update("dev", "FREE", "two", "NULL"))).await;
     let superuser = shop.superuser().await;
-    // What no login could do.
+    // No login may do any of this.
     done(
         &superuser,
         "ALTER TABLE project_secret_registry DISABLE TRIGGER USER; ALTER TABLE secrets DISABLE TRIGGER USER;

@@ -2,15 +2,6 @@
 
 use super::*;
 
-/// dev and staging hold `one`, production a value of its own; all are in sync.
-async fn in_sync(what: &str) -> Shop {
-    let shop = Shop::open(what).await;
-    shop.ana(&begun(&insert("dev", "API_KEY", "one", "NULL"))).await;
-    shop.ana(&begun(&insert("staging", "API_KEY", "one", "NULL"))).await;
-    shop.ana(&begun(&insert("production", "API_KEY", "own", &newest("API_KEY")))).await;
-    shop
-}
-
 async fn newest_of(shop: &Shop) -> String {
     shop.cell(&format!("SELECT {}", newest("API_KEY"))).await
 }
@@ -25,7 +16,7 @@ fn restore(place: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_is_in_sync_makes_others_look_also_by_a_value_that_they_have() {
-    let shop = in_sync("in-sync-equal").await;
+    let shop = Shop::in_sync("in-sync-equal").await;
     shop.ana(&begun(&update("production", "API_KEY", "one", "NULL"))).await;
     assert_eq!(shop.states("API_KEY").await, "dev=Stale production=InSync staging=Stale");
     let why = refusal(&shop.ana, &begun(&update("production", "API_KEY", "two", &newest("API_KEY")))).await;
@@ -34,7 +25,7 @@ async fn who_is_in_sync_makes_others_look_also_by_a_value_that_they_have() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_value_that_only_somebody_stale_or_deleted_has_is_a_change() {
-    let shop = in_sync("stale-twin").await;
+    let shop = Shop::in_sync("stale-twin").await;
     shop.ana(&begun(&update("dev", "API_KEY", "two", "NULL"))).await;
     shop.ana(&begun(&update("staging", "API_KEY", "own", "NULL"))).await;
     assert_eq!(shop.states("API_KEY").await, "dev=Stale production=Stale staging=InSync", "as production has it");
@@ -48,7 +39,7 @@ async fn a_value_that_only_somebody_stale_or_deleted_has_is_a_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_restore_what_others_have_by_now_only_catches_up() {
-    let shop = in_sync("restore-follow").await;
+    let shop = Shop::in_sync("restore-follow").await;
     shop.ana(&begun(&delete("dev"))).await;
     shop.ana(&begun(&update("production", "API_KEY", "one", "NULL"))).await;
     let before = newest_of(&shop).await;
@@ -56,7 +47,7 @@ async fn to_restore_what_others_have_by_now_only_catches_up() {
     assert_eq!(newest_of(&shop).await, before);
     assert_eq!(shop.states("API_KEY").await, "dev=InSync production=InSync staging=Stale");
 
-    // Or what the writer says that it answers.
+    // Or the time that the writer sets in `answers`.
     shop.ana(&begun(&delete("dev"))).await;
     let answered = newest_of(&shop).await;
     shop.ana(&begun(&restore("dev").replace("NULL", &format!("NULL, answers = '{answered}'")))).await;
@@ -65,7 +56,7 @@ async fn to_restore_what_others_have_by_now_only_catches_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_confirm_of_an_old_look_takes_nothing_back() {
-    let shop = in_sync("confirm-old").await;
+    let shop = Shop::in_sync("confirm-old").await;
     let look = newest_of(&shop).await;
     shop.ana(&begun(&update("dev", "API_KEY", "two", "NULL"))).await;
     let confirm = |place: &str| format!("UPDATE secrets SET answers = '{look}' WHERE {}", live(place, "API_KEY"));
@@ -77,7 +68,7 @@ async fn a_confirm_of_an_old_look_takes_nothing_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_deleted_or_restored_keeps_its_value_and_version() {
-    let shop = in_sync("kept-value").await;
+    let shop = Shop::in_sync("kept-value").await;
     let stored = format!(
         "SELECT encrypted_value, value_hash, version FROM secrets WHERE environment_id = {}",
         environment("dev")
@@ -125,7 +116,7 @@ async fn a_new_key_is_torn_too_and_an_independent_one_never() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_independent_key_may_be_followed_though_nobody_is_behind() {
-    let shop = in_sync("independent-follow").await;
+    let shop = Shop::in_sync("independent-follow").await;
     shop.ana(&begun("UPDATE project_secret_registry SET tracking = 'independent'")).await;
     shop.ana(&begun(&format!("UPDATE secrets SET answers = {}", newest("API_KEY")))).await;
     shop.ana(&begun(&update("dev", "API_KEY", "a value of dev", &newest("API_KEY")))).await;
@@ -134,7 +125,7 @@ async fn an_independent_key_may_be_followed_though_nobody_is_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_of_the_same_name_in_another_project_is_another_key() {
-    let shop = in_sync("two-projects").await;
+    let shop = Shop::in_sync("two-projects").await;
     shop.ana("SELECT create_project('annex', '')").await;
     shop.ana(
         "SELECT begin_change('annex', '');

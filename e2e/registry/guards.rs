@@ -2,19 +2,11 @@
 
 use super::*;
 
-async fn stocked(what: &str) -> Shop {
-    let shop = Shop::open(what).await;
-    for place in ["dev", "production"] {
-        shop.ana(&begun(&insert(place, "API_KEY", &format!("of {place}"), "NULL"))).await;
-    }
-    shop
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_temporary_table_forges_no_role() {
-    let shop = stocked("forgery").await;
+    let shop = Shop::with_api_key("forgery").await;
     let superuser = shop.superuser().await;
-    done(&superuser, &format!("GRANT TEMPORARY ON DATABASE {} TO PUBLIC", shop.database.name)).await;
+    done(&superuser, &format!("GRANT TEMPORARY ON DATABASE {} TO PUBLIC", shop.team.database.name)).await;
     done(
         &shop.bob,
         "SET search_path = pg_temp, tidelock;
@@ -39,7 +31,7 @@ async fn a_temporary_table_forges_no_role() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_role_in_the_session_changes_nobody() {
-    let shop = stocked("set-role").await;
+    let shop = Shop::with_api_key("set-role").await;
     // Roles that the login has, and one that it was not given.
     done(&shop.bob, "SET ROLE tidelock_app").await;
     assert_eq!(rows(&shop.bob, "SELECT value_hash FROM secrets").await, ["h1:hk:of dev"]);
@@ -58,8 +50,8 @@ async fn another_role_in_the_session_changes_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_wants_no_filtering_gets_an_error() {
-    let shop = stocked("row-security").await;
-    for session in [&shop.ana, &shop.bob, &shop.op, &shop.owner] {
+    let shop = Shop::with_api_key("row-security").await;
+    for session in [&shop.ana, &shop.bob, &shop.operator, &shop.owner] {
         done(session, "SET row_security = off").await;
         let why = refusal(session, "SELECT count(*) FROM secrets").await;
         assert!(is_forbidden(&why), "{why}");
@@ -68,43 +60,25 @@ async fn who_wants_no_filtering_gets_an_error() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_deleted_or_emptied_and_no_login_turns_the_guards_off() {
-    let shop = stocked("guards").await;
+    let shop = Shop::with_api_key("guards").await;
     let superuser = shop.superuser().await;
-    let kept = [
-        "users",
-        "projects",
-        "project_revisions",
-        "revision_log",
-        "environments",
-        "project_secret_registry",
-        "secrets",
-        "secret_versions",
-        "encryption_keys",
-        "project_hash_keys",
-        "audit_logs",
-        "audit_seals",
-    ];
-    for table in kept {
+    let replica = "SET LOCAL session_replication_role = replica; ";
+    for table in NEVER_DELETED_FROM {
         for sql in [format!("DELETE FROM {table}"), format!("TRUNCATE {table} CASCADE")] {
-            for session in [&shop.ana, &shop.op] {
+            for session in [&shop.ana, &shop.operator] {
                 let why = refusal(session, &sql).await;
                 assert!(is_forbidden(&why), "{sql}: {why}");
             }
-            for session in [&superuser, &shop.owner] {
-                for preamble in ["", "SET LOCAL session_replication_role = replica; "] {
-                    if !preamble.is_empty() && !std::ptr::eq(session, &raw const superuser) {
-                        continue;
-                    }
-                    let why = refusal(session, &format!("{preamble}{sql}")).await;
-                    assert!(why.starts_with("TL403"), "{sql}: {why}");
-                }
+            for (session, preamble) in [(&superuser, ""), (&superuser, replica), (&shop.owner, "")] {
+                let why = refusal(session, &format!("{preamble}{sql}")).await;
+                assert!(why.starts_with("TL403"), "{preamble}{sql}: {why}");
             }
         }
     }
     for table in ["project_members", "key_exemptions", "deliveries"] {
         assert!(refusal(&superuser, &format!("TRUNCATE {table}")).await.starts_with("TL403"), "{table}");
     }
-    for session in [&shop.ana, &shop.bob, &shop.op, &shop.owner] {
+    for session in [&shop.ana, &shop.bob, &shop.operator, &shop.owner] {
         let why = refusal(session, "SET session_replication_role = replica").await;
         assert!(is_forbidden(&why), "{why}");
     }
@@ -115,7 +89,7 @@ async fn nothing_is_deleted_or_emptied_and_no_login_turns_the_guards_off() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_database_keeps_itself_no_login_writes() {
-    let shop = stocked("kept").await;
+    let shop = Shop::with_api_key("kept").await;
     for sql in [
         "UPDATE project_revisions SET revision = 0",
         "INSERT INTO revision_log SELECT id, 99, gen_random_uuid(), now() FROM projects",
@@ -133,7 +107,7 @@ async fn what_the_database_keeps_itself_no_login_writes() {
         "SELECT step_revision(id) FROM projects",
         "SELECT settle_writes(id, '{}') FROM projects",
     ] {
-        for session in [&shop.ana, &shop.op] {
+        for session in [&shop.ana, &shop.operator] {
             let why = refusal(session, sql).await;
             assert!(is_forbidden(&why), "{sql}: {why}");
         }
@@ -142,7 +116,7 @@ async fn what_the_database_keeps_itself_no_login_writes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_adds_users_and_does_nothing_else() {
-    let shop = stocked("owner").await;
+    let shop = Shop::with_api_key("owner").await;
     for table in
         ["projects", "secrets", "secret_versions", "environments", "project_members", "audit_logs", "key_exemptions"]
     {
@@ -165,7 +139,7 @@ async fn the_owner_adds_users_and_does_nothing_else() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_production_value_under_the_other_rings_key_is_refused() {
-    let shop = stocked("rings").await;
+    let shop = Shop::with_api_key("rings").await;
     let wrong = update("production", "API_KEY", "two", "NULL").replace("key-of-production", "key-of-default");
     let why = refusal(&shop.ana, &begun(&wrong)).await;
     assert!(why.starts_with("TL403") && why.contains("ring default"), "{why}");
@@ -176,7 +150,7 @@ async fn a_production_value_under_the_other_rings_key_is_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_environment_is_production_from_the_start_or_never() {
-    let shop = stocked("production-flag").await;
+    let shop = Shop::with_api_key("production-flag").await;
     let why =
         refusal(&shop.ana, &begun("UPDATE environments SET is_production = false WHERE name = 'production'")).await;
     assert!(why.starts_with("TL403"), "{why}");
@@ -187,7 +161,7 @@ async fn an_environment_is_production_from_the_start_or_never() {
     done(&shop.bob, "INSERT INTO environments (project_id, name) SELECT id, 'dev-bob' FROM projects").await;
     assert_eq!(run(&shop.bob, "UPDATE environments SET deleted_at = now()").await.unwrap(), 0);
 
-    // Empty, but a secret is on its way while the flag is being moved.
+    // The environment is empty, but a transaction that is still open writes a secret to it while the flag changes.
     let other = shop.another("ana").await;
     done(&shop.ana, &format!("BEGIN; {}", begun(&insert("staging", "API_KEY", "late", "NULL")))).await;
     let moving = tokio::spawn(async move {
@@ -210,7 +184,7 @@ async fn production_has_a_ring_of_its_own() {
              SELECT id, '{name}', {production}, '{ring}' FROM projects WHERE name = 'shop'"
         ))
     };
-    // The rings that every keyring has from the start keep their meaning in all projects.
+    // The two rings of a new keyring mean the same in all projects.
     shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'production'")).await;
     for (who, refused, ring) in [
         (&shop.bob, make("qa", false, "production"), "production"),
@@ -220,13 +194,13 @@ async fn production_has_a_ring_of_its_own() {
         let why = refusal(who, &refused).await;
         assert!(why.starts_with("TL403") && why.contains(&format!("ring {ring} is for")), "{why}");
     }
-    // Others are one kind's within a project, also when the environment was deleted: its rows are still there.
+    // Within a project any other ring is either for production or not, also after its environment was deleted: the rows stay.
     shop.ana(&make("live", true, "vault")).await;
     assert!(refusal(&shop.bob, &make("qa", false, "vault")).await.starts_with("TL403"));
     shop.ana(&begun("UPDATE environments SET deleted_at = now() WHERE name = 'live'")).await;
     assert!(refusal(&shop.bob, &make("qa", false, "vault")).await.starts_with("TL403"));
     shop.ana(&make("live-2", true, "vault")).await;
-    // Nobody makes a ring unusable in a project that is not theirs; and the two keep their meaning in an empty one.
+    // A project does not decide about another project's rings; and the two rings keep their meaning in an empty project.
     shop.ana("SELECT create_project('books', '')").await;
     let in_books = |name: &str, production: bool, ring: &str| make(name, production, ring).replace("'shop'", "'books'");
     for refused in [in_books("qa", false, "production"), in_books("live", true, "default")] {
@@ -246,7 +220,7 @@ async fn nobody_but_who_writes_production_is_first_to_use_the_encryption_key_of_
     };
     let squat = hash_key("production", "t1:key-of-production:x");
     assert!(is_forbidden(&refusal(&shop.bob, &squat).await), "a copy for a ring whose environments bob does not write");
-    // Its text tells every member the key's id, so the claim comes with it.
+    // Every member can read the id of the key in it, so the key belongs to the ring from then on.
     shop.ana(&squat).await;
     for squat in [
         hash_key("default", "t1:key-of-production:x"),
@@ -260,7 +234,7 @@ async fn nobody_but_who_writes_production_is_first_to_use_the_encryption_key_of_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_guess_at_productions_value_looks_like_any_other_to_who_may_not_read_it() {
-    let shop = stocked("guesses").await;
+    let shop = Shop::with_api_key("guesses").await;
     for guess in ["of production", "something else"] {
         shop.ana(&begun(&update("production", "API_KEY", &format!("before {guess}"), "NULL"))).await;
         shop.ana(&begun(&update("production", "API_KEY", "of production", "NULL"))).await;
@@ -268,7 +242,7 @@ async fn a_guess_at_productions_value_looks_like_any_other_to_who_may_not_read_i
         done(&shop.bob, &begun(&update("dev", "API_KEY", guess, "NULL"))).await;
         assert_eq!(shop.states("API_KEY").await, "dev=InSync production=Stale staging=Missing", "{guess}");
     }
-    // Who reads both follows by the value.
+    // A user who may read both environments follows by writing the equal value.
     shop.ana(&begun(&update("production", "API_KEY", "newest", "NULL"))).await;
     shop.ana(&begun(&update("dev", "API_KEY", "newest", "NULL"))).await;
     assert_eq!(shop.states("API_KEY").await, "dev=InSync production=InSync staging=Missing");
@@ -277,20 +251,20 @@ async fn a_guess_at_productions_value_looks_like_any_other_to_who_may_not_read_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_delegate_that_was_disabled_acts_for_nobody() {
     let shop = Shop::open("disabled-delegate").await;
-    let desk = shop.database.login("desk").await;
+    let delegate = shop.team.database.login("delegate").await;
     done(
         &shop.owner,
         &format!(
-            "GRANT tidelock_app, tidelock_delegate TO {0}; INSERT INTO users (name, db_role) VALUES ('desk', '{0}')",
-            desk.role
+            "GRANT tidelock_app, tidelock_delegate TO {0}; INSERT INTO users (name, db_role) VALUES ('delegate', '{0}')",
+            delegate.role
         ),
     )
     .await;
-    let desk = session(&desk).await;
-    done(&desk, "SET tidelock.acting_user = 'ana'").await;
-    done(&desk, &begun(&insert("dev", "API_KEY", "for ana", "NULL"))).await;
-    done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'desk'").await;
-    let why = refusal(&desk, &begun(&insert("dev", "OTHER", "for ana", "NULL"))).await;
+    let delegate = delegate.session().await;
+    done(&delegate, "SET tidelock.acting_user = 'ana'").await;
+    done(&delegate, &begun(&insert("dev", "API_KEY", "for ana", "NULL"))).await;
+    done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'delegate'").await;
+    let why = refusal(&delegate, &begun(&insert("dev", "OTHER", "for ana", "NULL"))).await;
     assert!(why.starts_with("TL403") && why.contains("may not act for another user"), "{why}");
-    assert!(refusal(&desk, "SELECT count(*) FROM secrets").await.starts_with("TL403"));
+    assert!(refusal(&delegate, "SELECT count(*) FROM secrets").await.starts_with("TL403"));
 }

@@ -1,6 +1,8 @@
 //! `migrate`, and what a migrated schema looks like from the catalog.
 
-use tidelock::registry::{Migrated, RegistryError, SCHEMA_VERSION, pending};
+use std::sync::Arc;
+
+use tidelock::registry::{ConnectSettings, Migrated, RegistryError, SCHEMA_VERSION, migrate, pending};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -17,8 +19,13 @@ fn settings(url: &str) -> ConnectSettings {
 }
 
 /// A server whose roles nobody has made yet.
-async fn fresh_server(name: &'static str) -> std::sync::Arc<Postgres> {
+async fn fresh_server(name: &'static str) -> Arc<Postgres> {
     tokio::task::spawn_blocking(move || Postgres::start(name).unwrap()).await.unwrap()
+}
+
+/// A database with the registry's schema.
+async fn migrated(what: &str) -> Arc<TestDatabase> {
+    Team::with_shop(what).await.database
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -77,13 +84,13 @@ async fn ten_at_once_on_ten_databases_of_a_new_server_do_not_trip_over_the_roles
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_that_serves_newer_writers_only_is_left_alone() {
-    let database = TestDatabase::from(&template().await, "floor").await;
-    let session = session(&database.owner).await;
+    let database = migrated("floor").await;
+    let session = database.owner.session().await;
     done(&session, &format!("UPDATE schema_floor SET version = 99, oldest_writer = {}", SCHEMA_VERSION + 1)).await;
     for answer in [migrate(&settings(&database.owner.url)).await, pending(&settings(&database.owner.url)).await] {
         assert!(matches!(answer, Err(RegistryError::Schema(_))), "{answer:?}");
     }
-    // A newer schema that still serves us is nothing to stop for.
+    // A newer schema that still supports this program is used.
     done(&session, &format!("UPDATE schema_floor SET oldest_writer = {SCHEMA_VERSION}")).await;
     assert_eq!(migrate(&settings(&database.owner.url)).await.unwrap(), Migrated { migrations: vec![] });
     assert_eq!(cell(&session, "SELECT version FROM schema_floor").await, "99");
@@ -105,7 +112,7 @@ async fn somebody_elses_vault_is_left_alone() {
     migrate(&settings(&database.owner.url)).await.unwrap();
     assert_eq!(rows(&theirs, look).await, before);
 
-    // One without that table is somebody's all the same.
+    // A schema `vault` without that table is somebody else's, too.
     let database = TestDatabase::empty("their-other-vault").await;
     let theirs = database.owner.connect().await;
     done(&theirs, "CREATE SCHEMA vault").await;
@@ -116,7 +123,7 @@ async fn somebody_elses_vault_is_left_alone() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_schema_may_have_any_name_and_two_may_share_a_database() {
     let database = TestDatabase::empty("odd-name").await;
-    let owner = session(&database.owner).await;
+    let owner = database.owner.session().await;
     let ana = database.login("ana").await;
     for schema in ["Tide Lock", "it's \"odd\"", "tidelock"] {
         let mut there = settings(&database.owner.url);
@@ -132,7 +139,7 @@ async fn a_schema_may_have_any_name_and_two_may_share_a_database() {
             ),
         )
         .await;
-        let ana = session(&ana).await;
+        let ana = ana.session().await;
         done(&ana, &path).await;
         done(&ana, "SELECT create_project('shop', '')").await;
         done(&ana, "INSERT INTO environments (project_id, name) SELECT id, 'dev' FROM projects").await;
@@ -145,7 +152,7 @@ async fn a_schema_may_have_any_name_and_two_may_share_a_database() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_owner_is_left_without_the_role_that_looks_past_row_security() {
-    let database = TestDatabase::from(&template().await, "definer").await;
+    let database = migrated("definer").await;
     let superuser = database.superuser().await;
     let version: u32 = cell(&superuser, "SHOW server_version_num").await.parse().unwrap();
     let kinds: &[&str] = if version < 160_000 { &["MEMBER", "USAGE"] } else { &["USAGE", "SET"] };
@@ -170,7 +177,7 @@ async fn the_owner_is_left_without_the_role_that_looks_past_row_security() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_table_trigger_and_function_is_made_safe() {
-    let database = TestDatabase::from(&template().await, "catalog").await;
+    let database = migrated("catalog").await;
     catalog_is_sound(&database, "tidelock").await;
 }
 
@@ -252,7 +259,7 @@ async fn ten_at_once_through_a_pooler_end_like_one_and_writers_keep_their_order(
     assert_eq!(applied, [vec![0; 9], vec![all()]].concat());
 
     // Settings are the transaction's own, so ten clients on three sessions do not mix their reasons.
-    let owner = session(&database.owner).await;
+    let owner = database.owner.session().await;
     done(
         &owner,
         &format!("GRANT tidelock_app TO {0}; INSERT INTO users (name, db_role) VALUES ('ana', '{0}')", ana.role),
@@ -281,7 +288,7 @@ async fn ten_at_once_through_a_pooler_end_like_one_and_writers_keep_their_order(
         });
     }
     writers.join_all().await;
-    let ana = session(&ana).await;
+    let ana = ana.session().await;
     let own = "SELECT count(*) FROM audit_logs WHERE action = 'secret.create' AND reason = 'about ' || subject";
     assert_eq!(cell(&ana, own).await, "100");
     assert_eq!(rows(&ana, "SELECT * FROM registry_findings()").await, [""; 0]);

@@ -1,6 +1,6 @@
 //! The registry's rules, in SQL: each test has a database of its own and the logins that a team would have.
 //!
-//! What is shown here holds for whoever writes, so nothing of the program is used but `migrate`.
+//! What is shown here holds for whoever writes, so nothing of the program is used once the team is there.
 
 mod audit;
 mod documents;
@@ -19,77 +19,90 @@ mod writers;
 
 use std::time::Duration;
 
-use tidelock::registry::{ConnectSettings, migrate};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
-use crate::harness::database::{Login, Template};
+use crate::harness::database::Login;
 use crate::harness::{TestDatabase, wait_for};
+use crate::stage::Team;
 
-/// A project `shop` with `dev`, `staging` and `production`, and its people: ana is ADMIN, bob DEVELOPER, vic VIEWER; op is
-/// an operator's service user, eve is in the registry and in no project.
+/// What [`Shop::states`] answers where no environment is behind.
+const ALL_IN_SYNC: &str = "dev=InSync production=InSync staging=InSync";
+
+/// Tables that nobody deletes from, whoever they are.
+const NEVER_DELETED_FROM: [&str; 13] = [
+    "users",
+    "projects",
+    "project_revisions",
+    "revision_log",
+    "environments",
+    "project_secret_registry",
+    "secrets",
+    "secret_versions",
+    "encryption_keys",
+    "project_hash_keys",
+    "audit_logs",
+    "audit_seals",
+    "vault_tombstones",
+];
+
+/// A team, see [`TeamBuilder`](crate::stage::TeamBuilder), and a session of each of its logins.
 struct Shop {
-    database: TestDatabase,
-    logins: [Login; 5],
+    team: Team,
     /// The login that migrated.
     owner: Client,
     ana: Client,
     bob: Client,
     vic: Client,
-    op: Client,
     eve: Client,
+    operator: Client,
 }
 
 impl Shop {
     async fn open(what: &str) -> Self {
-        let database = TestDatabase::from(&template().await, what).await;
-        let owner = session(&database.owner).await;
-        let mut logins = Vec::new();
-        for who in ["ana", "bob", "vic", "op", "eve"] {
-            let login = database.login(who).await;
-            let (group, kind) = if who == "op" { ("operator", "service") } else { ("app", "person") };
-            done(
-                &owner,
-                &format!(
-                    "GRANT tidelock_{group} TO {role};
-                     INSERT INTO users (name, db_role, kind) VALUES ('{who}', '{role}', '{kind}')",
-                    role = login.role
-                ),
-            )
-            .await;
-            logins.push(login);
+        let team = Team::builder(what).without_keyring().build().await;
+        let (owner, ana, bob, vic, eve, operator) = tokio::join!(
+            team.session("owner"),
+            team.session("ana"),
+            team.session("bob"),
+            team.session("vic"),
+            team.session("eve"),
+            team.session("tidelock"),
+        );
+        Self { team, owner, ana, bob, vic, eve, operator }
+    }
+
+    /// With another value of `API_KEY` in dev and in production.
+    async fn with_api_key(what: &str) -> Self {
+        let shop = Self::open(what).await;
+        for place in ["dev", "production"] {
+            shop.ana(&begun(&insert(place, "API_KEY", &format!("of {place}"), "NULL"))).await;
         }
-        let logins: [Login; 5] = logins.try_into().unwrap_or_else(|_| unreachable!());
-        let [ana, bob, vic, op, eve] = &logins;
-        let (ana, bob, vic, op, eve) =
-            tokio::join!(session(ana), session(bob), session(vic), session(op), session(eve));
-        done(&ana, "SELECT create_project('shop', 'a new shop')").await;
-        done(
-            &ana,
-            "SELECT begin_change('shop', 'first steps');
-             INSERT INTO environments (project_id, name, is_production) SELECT id, place, place = 'production'
-                 FROM projects, unnest(ARRAY['dev', 'staging', 'production']) AS place WHERE name = 'shop'",
-        )
-        .await;
-        for (who, membership) in [("bob", "'DEVELOPER', false"), ("vic", "'VIEWER', false"), ("op", "'ADMIN', true")] {
-            done(&ana, &add_member(who, membership)).await;
-        }
-        Self { database, logins, owner, ana, bob, vic, op, eve }
+        shop
+    }
+
+    /// Where `API_KEY` was set in dev and the others have caught up, with a value of its own in production.
+    async fn in_sync(what: &str) -> Self {
+        let shop = Self::open(what).await;
+        shop.ana(&begun(&insert("dev", "API_KEY", "one", "NULL"))).await;
+        shop.ana(&begun(&insert("staging", "API_KEY", "one", "NULL"))).await;
+        shop.ana(&begun(&insert("production", "API_KEY", "own", &newest("API_KEY")))).await;
+        assert_eq!(shop.states("API_KEY").await, ALL_IN_SYNC);
+        shop
     }
 
     /// Another session of one of the team.
     async fn another(&self, who: &str) -> Client {
-        session(self.login(who)).await
+        self.team.session(who).await
     }
 
     fn login(&self, who: &str) -> &Login {
-        let suffix = format!("_{who}");
-        self.logins.iter().find(|login| login.role.ends_with(&suffix)).expect("one of the team")
+        self.team.login(who)
     }
 
     /// The superuser, with the registry's schema in front.
     async fn superuser(&self) -> Client {
-        let session = self.database.superuser().await;
+        let session = self.team.database.superuser().await;
         done(&session, "SET search_path = tidelock").await;
         session
     }
@@ -122,22 +135,6 @@ impl Shop {
     async fn cell(&self, sql: &str) -> String {
         cell(&self.ana, sql).await
     }
-}
-
-/// A database that `migrate` has made, as its owner.
-async fn template() -> Template {
-    Template::made_by("registry", async |url| {
-        migrate(&ConnectSettings::new(url)).await?;
-        Ok(())
-    })
-    .await
-    .unwrap()
-}
-
-async fn session(login: &Login) -> Client {
-    let session = login.connect().await;
-    done(&session, "SET search_path = tidelock").await;
-    session
 }
 
 /// Runs statements as psql would: several in one text are one transaction. Answers the rows that the last one touched.
@@ -213,14 +210,6 @@ fn environment(name: &str) -> String {
 fn sealed(environment: &str) -> String {
     let key = if environment == "production" { "key-of-production" } else { "key-of-default" };
     format!("'t1:{key}:' || gen_random_uuid()")
-}
-
-fn add_member(who: &str, role_and_read_only: &str) -> String {
-    format!(
-        "SELECT begin_change('shop', 'welcome');
-         INSERT INTO project_members (project_id, user_id, role, read_only)
-             SELECT p.id, u.id, {role_and_read_only} FROM projects p, users u WHERE p.name = 'shop' AND u.name = '{who}'"
-    )
 }
 
 /// A row that is not there yet; `answers` is SQL, NULL for a plain write.

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::*;
 
 /// ana's session, where each statement of a trigger has the plan for one row in tables of one page.
-async fn spoilt(shop: &Shop) -> Client {
+async fn session_with_the_worst_plans(shop: &Shop) -> Client {
     let superuser = shop.superuser().await;
     // Statistics that come later would have plans made anew; only a superuser may let her have functions counted.
     done(
@@ -31,7 +31,7 @@ async fn spoilt(shop: &Shop) -> Client {
     let costly_indexes = "SET random_page_cost = 1000";
     done(&session, &format!("SET track_functions = 'all'; SET plan_cache_mode = force_generic_plan; {costly_indexes}"))
         .await;
-    // What writes to the audit log first, has its trigger's plans made as it finds the session.
+    // The plans of a trigger are made at its first run in the session, so every kind of write to the audit log runs once.
     for name in ["first", "second"] {
         let make = format!("INSERT INTO environments (project_id, name) SELECT id, '{name}' FROM projects");
         done(&session, &begun(&make)).await;
@@ -74,7 +74,7 @@ struct Cost {
 }
 
 async fn cost(session: &Client, what: &str, sql: &str, count: u64) -> Cost {
-    // What earlier transactions of this session did is counted no more.
+    // So that the statistics of earlier transactions are not counted.
     done(session, "SELECT pg_stat_force_next_flush()").await;
     done(session, "BEGIN").await;
     assert_eq!(done(session, &begun(sql)).await, count, "{what}");
@@ -94,7 +94,7 @@ async fn cost(session: &Client, what: &str, sql: &str, count: u64) -> Cost {
 async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion() {
     const KEYS: u64 = 10_000;
     let shop = Shop::open("import").await;
-    let session = spoilt(&shop).await;
+    let session = session_with_the_worst_plans(&shop).await;
     for (what, sql) in changes("KEY", KEYS) {
         let before: i64 = shop.cell("SELECT revision FROM project_revisions").await.parse().unwrap();
         let cost = cost(&session, what, &sql, KEYS).await;
@@ -108,7 +108,7 @@ async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion(
         assert!(cost.read < 60 * KEYS, "{what}: {} rows read for {KEYS} written: not in proportion", cost.read);
         assert_eq!(shop.cell("SELECT revision FROM project_revisions").await, (before + 1).to_string(), "{what}");
     }
-    // Rows of the audit log that come one by one find their place by index, too.
+    // Single rows are also put into the audit log by index.
     let exempt = format!(
         "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
          SELECT project_id, {}, key_name, '' FROM project_secret_registry WHERE key_name LIKE 'KEY_1%'",
@@ -118,7 +118,7 @@ async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion(
     println!("exempt: {exempted} rows read for 1112 written");
     assert!(exempted < 60 * 1_112, "exempt: {exempted} rows read for 1112 written: not in proportion");
 
-    // And one row is one row, however many keys there are.
+    // Writing one row does not depend on the number of keys.
     done(&shop.superuser().await, "ANALYZE").await;
     let fresh = shop.another("ana").await;
     done(&fresh, "SET track_functions = 'all'").await;
@@ -151,7 +151,7 @@ async fn no_function_has_plans_made_anew_for_what_runs_inside_it() {
 async fn four_times_the_rows_take_some_four_times_as_long() {
     const FEW: u64 = 2_000;
     let shop = Shop::open("proportion").await;
-    let session = spoilt(&shop).await;
+    let session = session_with_the_worst_plans(&shop).await;
     let process: u32 = cell(&session, "SELECT pg_backend_pid()").await.parse().unwrap();
     let mut fastest: BTreeMap<(&str, u64), u64> = BTreeMap::new();
     for (run, count) in [FEW, 4 * FEW, FEW, 4 * FEW].into_iter().enumerate() {

@@ -162,36 +162,28 @@ async fn live_secrets_is_right_after_any_mixture_and_is_repaired_when_it_is_not(
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_committed_survives_a_crash_though_the_session_did_not_ask_for_it() {
     let server = tokio::task::spawn_blocking(|| Postgres::start("postgres-crash").unwrap()).await.unwrap();
-    let database = TestDatabase::empty_on(server.clone(), "crash").await;
-    migrate(&ConnectSettings::new(database.owner.url.clone())).await.unwrap();
-    let ana = database.login("ana").await;
-    let owner = session(&database.owner).await;
-    done(
-        &owner,
-        &format!("GRANT tidelock_app TO {0}; INSERT INTO users (name, db_role) VALUES ('ana', '{0}')", ana.role),
-    )
-    .await;
+    let team = Team::builder("crash").on(server.clone()).build().await;
     // The writer that flushes the log in the background every 200 ms would save what is left to it.
-    let superuser = database.superuser().await;
+    let superuser = team.database.superuser().await;
     done(&superuser, "CREATE TABLE careless (n int); GRANT ALL ON careless TO PUBLIC").await;
     for setting in ["ALTER SYSTEM SET wal_writer_delay = '10s'", "ALTER SYSTEM SET wal_writer_flush_after = '1GB'"] {
         done(&superuser, setting).await;
     }
-    drop((owner, superuser));
+    drop(superuser);
     let restart = async |end: fn(&Postgres) -> anyhow::Result<()>| {
         end(&server).unwrap();
         let server = server.clone();
         tokio::task::spawn_blocking(move || server.start_again().unwrap()).await.unwrap();
     };
     restart(Postgres::stop).await;
-    let careful = session(&ana).await;
+    let careful = team.session("ana").await;
     done(&careful, "SET synchronous_commit = off").await;
-    done(&careful, "SELECT create_project('shop', '')").await;
+    done(&careful, &begun(&insert("dev", "A", "one", "NULL"))).await;
     let token = cell(&careful, "SELECT token FROM project_revisions").await;
     // The same without our triggers, to see that the crash does take back what was not flushed.
     done(&careful, "INSERT INTO public.careless VALUES (1)").await;
     restart(Postgres::crash).await;
-    let after = session(&ana).await;
+    let after = team.session("ana").await;
     assert_eq!(cell(&after, "SELECT token FROM project_revisions").await, token);
     assert_eq!(
         cell(&after, "SELECT count(*) FROM public.careless").await,
@@ -218,7 +210,7 @@ async fn listener(login: &Login) -> (Client, tokio::sync::mpsc::UnboundedReceive
 #[tokio::test(flavor = "multi_thread")]
 async fn a_commit_hints_to_listeners_and_goes_on_when_somebody_else_is_doing_so() {
     let shop = Shop::open("notify").await;
-    let (_session, mut heard) = listener(shop.login("op")).await;
+    let (_session, mut heard) = listener(shop.login("tidelock")).await;
     shop.ana(&begun(&insert("dev", "A", "one", "NULL"))).await;
     let hint = tokio::time::timeout(Duration::from_secs(20), heard.recv()).await.expect("a hint").unwrap();
     assert_eq!((hint.channel(), hint.payload()), ("tidelock", ""), "a hint says nothing but that it is worth looking");

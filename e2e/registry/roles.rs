@@ -2,20 +2,11 @@
 
 use super::*;
 
-/// A shop with a value in dev and one in production.
-async fn stocked(what: &str) -> Shop {
-    let shop = Shop::open(what).await;
-    for place in ["dev", "production"] {
-        shop.ana(&begun(&insert(place, "API_KEY", &format!("of {place}"), "NULL"))).await;
-    }
-    shop
-}
-
 /// A shop's people and what each may do in dev and in production: see, insert, update, delete.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_sees_and_writes_what_is_its_own() {
-    let shop = stocked("matrix").await;
-    // Before it could make anybody wait.
+    let shop = Shop::with_api_key("matrix").await;
+    // It is refused before it takes the mutex, so it makes nobody wait.
     let why = refusal(&shop.vic, "SELECT begin_change('shop', '')").await;
     assert!(why.starts_with("TL403") && why.contains("read-only"), "{why}");
     for (who, place, sees, writes) in [
@@ -25,8 +16,8 @@ async fn each_role_sees_and_writes_what_is_its_own() {
         ("bob", "production", false, false),
         ("vic", "dev", true, false),
         ("vic", "production", false, false),
-        ("op", "dev", true, false),
-        ("op", "production", true, false),
+        ("tidelock", "dev", true, false),
+        ("tidelock", "production", true, false),
         ("eve", "dev", false, false),
         ("eve", "production", false, false),
     ] {
@@ -73,13 +64,13 @@ async fn each_role_sees_and_writes_what_is_its_own() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn states_are_the_same_for_everyone_in_the_project() {
-    let shop = stocked("states-for-all").await;
+    let shop = Shop::with_api_key("states-for-all").await;
     shop.ana(&begun(&insert("dev", "SECOND", "one", "NULL"))).await;
     let all = "SELECT * FROM key_states ORDER BY environment, key_name";
     let seen = rows(&shop.ana, all).await;
     assert_eq!(seen.len(), 6);
     assert!(!seen.iter().any(|row| row.contains("h1:") || row.contains("t1:")), "{seen:?}");
-    for (who, session) in [("bob", &shop.bob), ("vic", &shop.vic), ("op", &shop.op)] {
+    for (who, session) in [("bob", &shop.bob), ("vic", &shop.vic), ("tidelock", &shop.operator)] {
         assert_eq!(rows(session, all).await, seen, "{who}");
     }
     assert_eq!(rows(&shop.eve, all).await, [""; 0]);
@@ -87,7 +78,7 @@ async fn states_are_the_same_for_everyone_in_the_project() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn to_a_stranger_a_project_is_not_there() {
-    let shop = stocked("stranger").await;
+    let shop = Shop::with_api_key("stranger").await;
     for table in [
         "projects",
         "environments",
@@ -139,7 +130,7 @@ async fn to_a_stranger_a_project_is_not_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_narrowed_membership_reaches_no_further() {
-    let shop = stocked("narrowed").await;
+    let shop = Shop::with_api_key("narrowed").await;
     let narrow = async |what: &str| {
         shop.ana(&begun(&format!(
             "UPDATE project_members SET {what} WHERE user_id = (SELECT id FROM users WHERE name = 'bob')"
@@ -153,7 +144,7 @@ async fn a_narrowed_membership_reaches_no_further() {
     narrow(&format!("only_environments = ARRAY[{}]", environment("staging"))).await;
     assert_eq!(rows(&shop.bob, seen).await, [""; 0]);
     assert_eq!(run(&shop.bob, &write).await.unwrap(), 0);
-    // What is made needs no row that could be seen.
+    // An INSERT is checked although no existing row could be seen.
     let exempt = "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
          SELECT project_id, id, 'API_KEY', '' FROM environments WHERE name = 'dev'";
     for new in [&insert("dev", "NEW", "by bob", "NULL"), exempt] {
@@ -177,7 +168,7 @@ async fn a_narrowed_membership_reaches_no_further() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_login_is_nobody_else_but_a_delegate_acts_for_others_and_both_are_recorded() {
-    let shop = stocked("claims").await;
+    let shop = Shop::with_api_key("claims").await;
     for claim in [
         "SET tidelock.acting_user = 'ana'",
         "SELECT set_config('tidelock.acting_user', 'ana', false)",
@@ -197,28 +188,31 @@ async fn a_login_is_nobody_else_but_a_delegate_acts_for_others_and_both_are_reco
     let why = refusal(&shop.owner, "INSERT INTO users (name) VALUES ('mallory')").await;
     assert!(why.starts_with("TL403"), "{why}");
 
-    let desk = shop.database.login("desk").await;
-    done(&shop.owner, &format!("RESET tidelock.acting_user; GRANT tidelock_app, tidelock_delegate TO {}", desk.role))
-        .await;
-    let desk_session = session(&desk).await;
-    let write = begun(&update("dev", "API_KEY", "by the desk", "NULL"));
-    assert!(refusal(&desk_session, &write).await.starts_with("TL403"), "on its own it is nobody");
-    done(&desk_session, "SET tidelock.acting_user = 'bob'").await;
-    assert_eq!(done(&desk_session, &write).await, 1);
-    assert_eq!(cell(&desk_session, "SELECT count(*) FROM secrets").await, "1", "it sees what bob sees");
+    let delegate = shop.team.database.login("delegate").await;
+    done(
+        &shop.owner,
+        &format!("RESET tidelock.acting_user; GRANT tidelock_app, tidelock_delegate TO {}", delegate.role),
+    )
+    .await;
+    let delegate_session = delegate.session().await;
+    let write = begun(&update("dev", "API_KEY", "by the delegate", "NULL"));
+    assert!(refusal(&delegate_session, &write).await.starts_with("TL403"), "on its own it is nobody");
+    done(&delegate_session, "SET tidelock.acting_user = 'bob'").await;
+    assert_eq!(done(&delegate_session, &write).await, 1);
+    assert_eq!(cell(&delegate_session, "SELECT count(*) FROM secrets").await, "1", "it sees what bob sees");
     let recorded =
         "SELECT l.login, u.name FROM audit_logs l JOIN users u ON u.id = l.user_id ORDER BY position DESC LIMIT 1";
-    assert_eq!(rows(&shop.ana, recorded).await, [format!("{} bob", desk.role)]);
+    assert_eq!(rows(&shop.ana, recorded).await, [format!("{} bob", delegate.role)]);
 
     done(&shop.owner, "UPDATE users SET disabled_at = now() WHERE name = 'bob'").await;
-    assert!(refusal(&desk_session, &write).await.starts_with("TL403"), "nobody acts for a user who is disabled");
+    assert!(refusal(&delegate_session, &write).await.starts_with("TL403"), "nobody acts for a user who is disabled");
     assert!(refusal(&shop.bob, &write).await.starts_with("TL403"));
     assert_eq!(cell(&shop.bob, "SELECT count(*) FROM secrets").await, "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_needs_a_user_the_superusers_too() {
-    let shop = stocked("superuser").await;
+    let shop = Shop::with_api_key("superuser").await;
     let superuser = shop.superuser().await;
     for sql in [
         update("dev", "API_KEY", "by the superuser", "NULL"),
@@ -245,7 +239,7 @@ async fn a_change_needs_a_user_the_superusers_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_project_keeps_an_admin_who_is_a_person() {
-    let shop = stocked("last-admin").await;
+    let shop = Shop::with_api_key("last-admin").await;
     let me = "user_id = (SELECT id FROM users WHERE name = 'ana')";
     for sql in [
         format!("DELETE FROM project_members WHERE {me}"),

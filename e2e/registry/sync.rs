@@ -2,18 +2,6 @@
 
 use super::*;
 
-const ALL_IN_SYNC: &str = "dev=InSync production=InSync staging=InSync";
-
-/// A shop where `API_KEY` was set in dev and the others have caught up, with values of their own in production.
-async fn in_sync(what: &str) -> Shop {
-    let shop = Shop::open(what).await;
-    shop.ana(&begun(&insert("dev", "API_KEY", "one", "NULL"))).await;
-    shop.ana(&begun(&insert("staging", "API_KEY", "one", "NULL"))).await;
-    shop.ana(&begun(&insert("production", "API_KEY", "own", &newest("API_KEY")))).await;
-    assert_eq!(shop.states("API_KEY").await, ALL_IN_SYNC);
-    shop
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_key_is_in_sync_where_it_was_set_and_missing_elsewhere() {
     let shop = Shop::open("new-key").await;
@@ -27,7 +15,7 @@ async fn a_new_key_is_in_sync_where_it_was_set_and_missing_elsewhere() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_leaves_every_other_environment_stale() {
-    let shop = in_sync("change").await;
+    let shop = Shop::in_sync("change").await;
     shop.ana(&begun(&update("staging", "API_KEY", "two", "NULL"))).await;
 
     assert_eq!(shop.states("API_KEY").await, "dev=Stale production=Stale staging=InSync");
@@ -38,7 +26,7 @@ async fn a_change_leaves_every_other_environment_stale() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn equal_values_end_a_chain_with_all_in_sync() {
-    let shop = in_sync("chain-equal").await;
+    let shop = Shop::in_sync("chain-equal").await;
     let moved = shop.cell(&format!("SELECT {}", newest("API_KEY"))).await;
     for (place, states) in [
         ("dev", "dev=InSync production=Stale staging=Stale"),
@@ -54,7 +42,7 @@ async fn equal_values_end_a_chain_with_all_in_sync() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_end_a_chain_of_different_values_with_all_in_sync() {
-    let shop = in_sync("chain-follow").await;
+    let shop = Shop::in_sync("chain-follow").await;
     shop.ana(&begun(&update("dev", "API_KEY", "two", "NULL"))).await;
     let answered = shop.cell(&format!("SELECT {}", newest("API_KEY"))).await;
     shop.ana(&begun(&update("staging", "API_KEY", "two-s", &format!("'{answered}'")))).await;
@@ -67,11 +55,11 @@ async fn answers_end_a_chain_of_different_values_with_all_in_sync() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn confirms_end_a_chain_with_all_in_sync_and_keep_ciphertext_and_version() {
-    let shop = in_sync("chain-confirm").await;
+    let shop = Shop::in_sync("chain-confirm").await;
     shop.ana(&begun(&update("dev", "API_KEY", "two", "NULL"))).await;
     let stored = "SELECT encrypted_value, version, value_hash FROM secrets WHERE value_hash <> 'h1:hk:two' ORDER BY 1";
     let before = rows(&shop.ana, stored).await;
-    // Once by writing the value that is there, once by answering alone.
+    // Once by writing the stored value again, once by setting `answers` alone.
     shop.ana(&begun(&update("staging", "API_KEY", "one", "NULL"))).await;
     shop.ana(&begun(&format!(
         "UPDATE secrets SET answers = {} WHERE {}",
@@ -87,7 +75,7 @@ async fn confirms_end_a_chain_with_all_in_sync_and_keep_ciphertext_and_version()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_between_a_look_and_its_follow_leaves_the_follower_stale() {
-    let shop = in_sync("follow-late").await;
+    let shop = Shop::in_sync("follow-late").await;
     shop.ana(&begun(&update("dev", "API_KEY", "two", "NULL"))).await;
     let look = shop.cell(&format!("SELECT {}", newest("API_KEY"))).await;
     shop.ana(&begun(&update("dev", "API_KEY", "three", "NULL"))).await;
@@ -104,7 +92,7 @@ async fn a_change_between_a_look_and_its_follow_leaves_the_follower_stale() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follow_on_an_old_look_does_not_pass_over_a_newer_write_in_its_own_environment() {
-    let shop = in_sync("follow-old").await;
+    let shop = Shop::in_sync("follow-old").await;
     let look = shop.cell(&format!("SELECT {}", newest("API_KEY"))).await;
     shop.ana(&begun(&update("staging", "API_KEY", "two", "NULL"))).await;
 
@@ -115,7 +103,7 @@ async fn a_follow_on_an_old_look_does_not_pass_over_a_newer_write_in_its_own_env
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_can_follow_a_time_that_the_key_has_not_had() {
-    let shop = in_sync("follow-future").await;
+    let shop = Shop::in_sync("follow-future").await;
     shop.ana(&begun(&update("dev", "API_KEY", "two", "NULL"))).await;
     let is_refused = async |sql: &str| {
         let why = refusal(&shop.ana, &begun(sql)).await;
@@ -131,7 +119,7 @@ async fn nothing_can_follow_a_time_that_the_key_has_not_had() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_key_is_missing_until_it_is_restored_and_its_deletion_is_a_change() {
-    let shop = in_sync("delete").await;
+    let shop = Shop::in_sync("delete").await;
     let deleted = format!("UPDATE secrets SET deleted_at = now() WHERE {}", live("dev", "API_KEY"));
     shop.ana(&begun(&deleted)).await;
     assert_eq!(shop.states("API_KEY").await, "dev=Missing production=Stale staging=Stale");
@@ -153,8 +141,8 @@ async fn a_deleted_key_is_missing_until_it_is_restored_and_its_deletion_is_a_cha
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retired_key_ends_everywhere_and_begins_again_when_it_is_set() {
-    let shop = in_sync("retire").await;
-    // What an environment that was itself deleted still holds ends with it.
+    let shop = Shop::in_sync("retire").await;
+    // The secrets of a deleted environment are retired, too.
     let clone = "INSERT INTO environments (project_id, name) SELECT id, 'old' FROM projects";
     shop.ana(&begun(clone)).await;
     shop.ana(&begun(&insert("old", "API_KEY", "one", "NULL"))).await;
@@ -176,7 +164,7 @@ async fn a_retired_key_ends_everywhere_and_begins_again_when_it_is_set() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_independent_key_makes_nobody_stale_but_by_its_definition() {
-    let shop = in_sync("independent").await;
+    let shop = Shop::in_sync("independent").await;
     shop.ana(&begun("UPDATE project_secret_registry SET tracking = 'independent'")).await;
     assert_eq!(shop.states("API_KEY").await, "dev=Stale production=Stale staging=Stale", "its definition changed");
     shop.ana(&begun(&format!("UPDATE secrets SET answers = {}", newest("API_KEY")))).await;
@@ -195,7 +183,7 @@ async fn an_independent_key_makes_nobody_stale_but_by_its_definition() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_new_description_makes_every_environment_look_and_the_same_one_none() {
-    let shop = in_sync("description").await;
+    let shop = Shop::in_sync("description").await;
     shop.ana(&begun("UPDATE project_secret_registry SET description = 'where the API is'")).await;
     assert_eq!(shop.states("API_KEY").await, "dev=Stale production=Stale staging=Stale");
 
@@ -231,7 +219,7 @@ async fn an_exempt_environment_misses_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_statement_writes_equal_values_to_several_environments_or_none() {
-    let shop = in_sync("one-statement").await;
+    let shop = Shop::in_sync("one-statement").await;
     let both = |dev: &str, staging: &str| {
         format!(
             "UPDATE secrets SET encrypted_value = 't1:key-of-default:' || gen_random_uuid(), value_hash = CASE environment_id
@@ -264,7 +252,7 @@ async fn an_equal_value_in_a_deleted_environment_is_not_followed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_keeps_what_its_ciphertext_is_bound_to() {
-    let shop = in_sync("bound").await;
+    let shop = Shop::in_sync("bound").await;
     for (column, value) in [("encrypted_value", "'t1:key-of-default:other'"), ("value_hash", "'h1:hk:other'")] {
         // The other half is missing: a value and its hash change together, or it is a confirm of the stored one.
         let half = format!("UPDATE secrets SET {column} = {value} WHERE {}", live("dev", "API_KEY"));
@@ -284,7 +272,7 @@ async fn a_row_keeps_what_its_ciphertext_is_bound_to() {
         let why = refusal(&shop.ana, &begun(&format!("UPDATE secrets SET {column} = {column}"))).await;
         assert!(is_forbidden(&why), "{column}: {why}");
     }
-    // Nor does whom no grant holds.
+    // Neither may a superuser, to whom grants do not apply.
     let superuser = shop.superuser().await;
     done(&superuser, "SET tidelock.acting_user = 'ana'").await;
     for other in ["id = gen_random_uuid()", "environment_id = gen_random_uuid()", "key = 'ELSE'", "created_at = now()"]

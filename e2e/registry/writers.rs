@@ -17,20 +17,21 @@ const ROUNDS: usize = 1000;
 const KEYS: [&str; 3] = ["API_KEY", "DATABASE_URL", "TOKEN"];
 const PLACES: [&str; 3] = ["dev", "staging", "production"];
 
-/// How a writer goes about its three rows.
+/// How a writer's three statements become transactions.
 #[derive(Clone, Copy)]
-enum Manner {
+enum TransactionStyle {
     /// `begin_change` first, three statements, one transaction: as the program does.
-    Begun,
+    MutexFirst,
     /// Each statement a transaction of its own.
-    Alone,
+    Autocommit,
     /// One transaction, and nobody took the mutex first.
-    Unannounced,
-    /// As alone, by someone who claims to have the mutex and has not.
-    Claimed,
+    WithoutMutex,
+    /// As [`TransactionStyle::Autocommit`], by someone who claims to have the mutex and has not.
+    FalseClaim,
 }
+use TransactionStyle::{Autocommit, FalseClaim, MutexFirst, WithoutMutex};
 
-/// Every key in every environment, the numbers of the revisions so far, and the deadlocks.
+/// Every key in every environment.
 async fn stocked(what: &str) -> Shop {
     let shop = Shop::open(what).await;
     for key in KEYS {
@@ -41,25 +42,25 @@ async fn stocked(what: &str) -> Shop {
     shop
 }
 
-/// Lets eight writers loose, in turn in these manners, and a reader that checks each snapshot it gets. Answers the
+/// Lets eight writers loose, in turn in these styles, and a reader that checks each snapshot it gets. Answers the
 /// numbers of transactions committed and of those lost to a deadlock.
-async fn race(shop: &Shop, manners: &[Manner]) -> (u64, u64) {
+async fn race(shop: &Shop, styles: &[TransactionStyle]) -> (u64, u64) {
     let (committed, lost) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let over = Arc::new(AtomicBool::new(false));
     let reader = tokio::spawn(read_until(shop.another("ana").await, over.clone()));
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let session = shop.another("ana").await;
-        let manner = manners[writer % manners.len()];
+        let style = styles[writer % styles.len()];
         let (committed, lost) = (committed.clone(), lost.clone());
         writers.spawn(async move {
             for round in 0..ROUNDS / WRITERS {
-                for sql in statements(writer, round, manner) {
+                for sql in statements(writer, round, style) {
                     match run(&session, &sql).await {
                         Ok(_) => committed.fetch_add(1, Ordering::Relaxed),
                         Err(why)
                             if why.code() == Some(&SqlState::T_R_DEADLOCK_DETECTED)
-                                && matches!(manner, Manner::Unannounced | Manner::Claimed) =>
+                                && matches!(style, WithoutMutex | FalseClaim) =>
                         {
                             lost.fetch_add(1, Ordering::Relaxed)
                         }
@@ -89,7 +90,7 @@ async fn race(shop: &Shop, manners: &[Manner]) -> (u64, u64) {
 
 /// Three rows, each of another key and another environment, every second writer from the other end; now and then one
 /// statement over several rows, or two over one key.
-fn statements(writer: usize, round: usize, manner: Manner) -> Vec<String> {
+fn statements(writer: usize, round: usize, style: TransactionStyle) -> Vec<String> {
     let mut parts: Vec<String> =
         (0..3).map(|n| update(PLACES[(n + round) % 3], KEYS[n], &format!("{writer}-{round}-{n}"), "NULL")).collect();
     if round.is_multiple_of(5) {
@@ -106,14 +107,14 @@ fn statements(writer: usize, round: usize, manner: Manner) -> Vec<String> {
     if writer % 2 == 1 {
         parts.reverse();
     }
-    match manner {
-        Manner::Begun => vec![begun(&parts.join("; "))],
-        Manner::Alone => parts,
-        Manner::Claimed => {
+    match style {
+        MutexFirst => vec![begun(&parts.join("; "))],
+        Autocommit => parts,
+        FalseClaim => {
             let claim = "SELECT set_config('tidelock.begun', pg_current_xact_id()::text, true)";
             parts.iter().map(|part| format!("{claim}; {part}")).collect()
         }
-        Manner::Unannounced => vec![parts.join("; ")],
+        WithoutMutex => vec![parts.join("; ")],
     }
 }
 
@@ -158,7 +159,7 @@ async fn revision(shop: &Shop) -> u64 {
 async fn eight_writers_that_take_the_mutex_first_never_deadlock() {
     let shop = stocked("writers-begun").await;
     let before = revision(&shop).await;
-    let (committed, lost) = race(&shop, &[Manner::Begun]).await;
+    let (committed, lost) = race(&shop, &[MutexFirst]).await;
     assert_eq!((committed, lost), (ROUNDS as u64, 0));
     check(&shop, before + committed).await;
 }
@@ -167,7 +168,7 @@ async fn eight_writers_that_take_the_mutex_first_never_deadlock() {
 async fn eight_people_in_psql_with_single_statements_never_deadlock() {
     let shop = stocked("writers-alone").await;
     let before = revision(&shop).await;
-    let (committed, lost) = race(&shop, &[Manner::Alone]).await;
+    let (committed, lost) = race(&shop, &[Autocommit]).await;
     assert_eq!((committed, lost), (3 * ROUNDS as u64, 0));
     check(&shop, before + committed).await;
 }
@@ -176,8 +177,7 @@ async fn eight_people_in_psql_with_single_statements_never_deadlock() {
 async fn people_who_leave_the_mutex_out_break_no_order_and_cost_the_program_nothing() {
     let shop = stocked("writers-mixed").await;
     let before = revision(&shop).await;
-    let (committed, lost) =
-        race(&shop, &[Manner::Begun, Manner::Unannounced, Manner::Alone, Manner::Unannounced]).await;
+    let (committed, lost) = race(&shop, &[MutexFirst, WithoutMutex, Autocommit, WithoutMutex]).await;
     println!("{committed} transactions committed, {lost} lost to a deadlock");
     check(&shop, before + committed).await;
 }
@@ -187,7 +187,7 @@ async fn people_who_leave_the_mutex_out_break_no_order_and_cost_the_program_noth
 async fn who_claims_the_mutex_and_has_it_not_breaks_no_order() {
     let shop = stocked("writers-claimed").await;
     let before = revision(&shop).await;
-    let (committed, lost) = race(&shop, &[Manner::Claimed]).await;
+    let (committed, lost) = race(&shop, &[FalseClaim]).await;
     println!("{committed} transactions committed, {lost} lost to a deadlock");
     check(&shop, before + committed).await;
 }
@@ -196,7 +196,7 @@ async fn who_claims_the_mutex_and_has_it_not_breaks_no_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn eight_scripts_in_psql_never_deadlock() {
     let shop = stocked("writers-psql").await;
-    let Some(psql) = shop.database.postgres().psql() else {
+    let Some(psql) = shop.team.database.postgres().psql() else {
         eprintln!("NOT TESTED: this PostgreSQL has no psql; what it would send is what the tests beside this one send");
         return;
     };
@@ -204,9 +204,9 @@ async fn eight_scripts_in_psql_never_deadlock() {
     let before = revision(&shop).await;
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
-        let manner = [Manner::Begun, Manner::Begun, Manner::Alone, Manner::Alone][writer % 4];
+        let style = [MutexFirst, MutexFirst, Autocommit, Autocommit][writer % 4];
         let transactions: Vec<String> =
-            (0..ROUNDS / WRITERS).flat_map(|round| statements(writer, round, manner)).collect();
+            (0..ROUNDS / WRITERS).flat_map(|round| statements(writer, round, style)).collect();
         let mut script = "SET search_path = tidelock;\n".to_owned();
         for transaction in &transactions {
             script.extend(["BEGIN; ", transaction, "; COMMIT;\n"]);
@@ -268,7 +268,7 @@ async fn whatever_is_changed_the_mutex_comes_first() {
         shop.somebody_waits().await;
         done(&shop.ana, &sql).await;
         done(&shop.ana, "COMMIT").await;
-        // Whatever became of it: it had to wait.
+        // Its outcome does not matter: it had to wait.
         if let Err(why) = second.await.unwrap() {
             assert_ne!(why.code(), Some(&SqlState::T_R_DEADLOCK_DETECTED), "{sql}");
         }

@@ -12,13 +12,17 @@
 #![allow(dead_code, reason = "three programs are built with this module, and none of them uses all of it")]
 #![allow(unused_imports, reason = "as above")]
 
+mod command;
 mod operator;
 mod resources;
 mod team;
+mod team_builder;
 
+pub(crate) use command::{Finished, Running, program};
 pub(crate) use operator::Operator;
 pub(crate) use resources::{Answer, data, text};
-pub(crate) use team::{Finished, Running, Team, program};
+pub(crate) use team::Team;
+pub(crate) use team_builder::TeamBuilder;
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -27,6 +31,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::harness::audit::{AuditEvent, AuditLog};
 use crate::harness::{Cluster, tools};
 
 /// How long a test waits for something that takes a second.
@@ -73,6 +78,12 @@ impl Stage {
     /// The name of the ServiceAccount that the chart made for the operator.
     pub(crate) fn account(&self) -> (&str, &str) {
         (&self.cluster.namespace, &self.cluster.namespace)
+    }
+
+    /// What the operator wrote to the API server while this log was kept, refused attempts with it.
+    pub(crate) async fn operator_writes(&self, log: &AuditLog) -> Vec<AuditEvent> {
+        let writes = log.writes_by(&self.cluster.admin, self.account()).await;
+        writes.unwrap_or_else(|why| panic!("reading the audit log: {why:#}"))
     }
 
     /// Everything that the chart renders but the definitions, which the run's control plane has from the start.

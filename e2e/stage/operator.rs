@@ -8,8 +8,7 @@ use std::{fs, io};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::team::program;
-use super::{SOON, Stage};
+use super::{SOON, Stage, program};
 use crate::harness::RunDir;
 use crate::harness::ports::free_port;
 use crate::harness::processes::{Server, Spec};
@@ -95,12 +94,10 @@ impl Operator {
         self.server.end("KILL", Duration::from_secs(5)).unwrap_or_else(|why| panic!("{why:#}"));
     }
 
-    /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.server.pid()
     }
 
-    /// Everything that it logged.
     pub(crate) fn log(&self) -> String {
         let run = RunDir::shared().expect("the run has a folder");
         fs::read_to_string(run.path().join(format!("{}.log", self.name))).unwrap_or_default()

@@ -146,7 +146,6 @@ pub(crate) fn text(secret: &Secret) -> BTreeMap<String, String> {
     data(secret).into_iter().map(|(key, value)| (key, String::from_utf8_lossy(&value).into_owned())).collect()
 }
 
-/// The data of a Secret.
 pub(crate) fn data(secret: &Secret) -> BTreeMap<String, Vec<u8>> {
     secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
 }

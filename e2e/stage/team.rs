@@ -6,18 +6,17 @@ use std::process::Stdio;
 use std::sync::Arc;
 
 use tempfile::TempDir;
-use tidelock::registry::{ConnectSettings, migrate};
-use tokio::io::AsyncWriteExt;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use tokio_postgres::Client;
 
-use crate::harness::database::{Login, Template};
-use crate::harness::{Postgres, TestDatabase};
+use super::command::{Finished, Running, program};
+use super::team_builder::TeamBuilder;
+use crate::harness::TestDatabase;
+use crate::harness::database::Login;
 
-/// The team of a project `shop`.
+/// The team of a project `shop`, made by a [`TeamBuilder`].
 pub(crate) struct Team {
-    /// Its database.
-    pub(crate) database: TestDatabase,
+    pub(crate) database: Arc<TestDatabase>,
     /// ADMIN of the project.
     pub(crate) ana: Login,
     /// DEVELOPER.
@@ -26,124 +25,40 @@ pub(crate) struct Team {
     pub(crate) vic: Login,
     /// A user of the registry, and no member.
     pub(crate) eve: Login,
-    /// The operator: a service, ADMIN, read-only.
+    /// The operator: a service called `tidelock`, ADMIN, read-only.
     pub(crate) operator: Login,
-    home: TempDir,
-}
-
-/// How a command ended and what it said.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    /// Its exit code.
-    pub(crate) code: i32,
-    /// What it answered, as it is.
-    pub(crate) bytes: Vec<u8>,
-    /// What it answered, as text.
-    pub(crate) stdout: String,
-    /// What else it said.
-    pub(crate) stderr: String,
-    told: String,
-}
-
-impl Finished {
-    /// Itself, if the code is the one expected.
-    #[track_caller]
-    pub(crate) fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "{}\nstdout: {}\nstderr: {}", self.told, self.stdout, self.stderr);
-        self
-    }
-
-    /// What it answered to `--output json`.
-    #[track_caller]
-    pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|why| panic!("{}: {why}: {}", self.told, self.stdout))
-    }
-}
-
-/// A command that runs, and waits for its standard input.
-pub(crate) struct Running {
-    child: Child,
-    told: String,
-}
-
-impl Running {
-    /// Starts one; it ends with the test.
-    pub(crate) fn start(mut command: Command) -> Self {
-        let told = format!("{:?}", command.as_std().get_args().collect::<Vec<_>>());
-        let child = command.spawn().unwrap_or_else(|why| panic!("starting {}: {why}", program().display()));
-        Self { child, told }
-    }
-
-    /// Gives it its standard input, to the end, and waits for its own.
-    pub(crate) async fn end(mut self, input: &[u8]) -> Finished {
-        if let Some(mut stdin) = self.child.stdin.take() {
-            // One that reads nothing may be gone already, and has not failed thereby.
-            let _ = stdin.write_all(input).await;
-        }
-        let output = self.child.wait_with_output().await.unwrap_or_else(|why| panic!("{}: {why}", self.told));
-        Finished {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            bytes: output.stdout,
-            told: self.told,
-        }
-    }
+    /// Where commands run, and the keyring is.
+    pub(super) home: TempDir,
 }
 
 impl Team {
-    /// A registry with the people of a team, and nothing else.
-    pub(crate) async fn new(what: &str) -> Self {
-        let template = Template::made_by("registry", async |owner| {
-            migrate(&ConnectSettings::new(owner)).await.map(|_| ()).map_err(Into::into)
-        });
-        let template = template.await.unwrap_or_else(|why| panic!("migrating the template: {why:#}"));
-        Self::of(TestDatabase::from(&template, what).await).await
+    /// A team of a test that calls itself `what`; see [`TeamBuilder`].
+    pub(crate) fn builder(what: &str) -> TeamBuilder {
+        TeamBuilder::new(what)
     }
 
-    /// A team in a database that has the registry's tables.
-    pub(crate) async fn of(database: TestDatabase) -> Self {
-        let [ana, bob, vic, eve, operator] = [
-            database.login("ana").await,
-            database.login("bob").await,
-            database.login("vic").await,
-            database.login("eve").await,
-            database.login("operator").await,
-        ];
-        let home = tempfile::tempdir().expect("a temporary folder can be made");
-        let team = Self { database, ana, bob, vic, eve, operator, home };
-        for (name, login) in [("ana", &team.ana), ("bob", &team.bob), ("vic", &team.vic), ("eve", &team.eve)] {
-            team.done(&team.database.owner, &["user", "add", name, "--db-role", &login.role]).await;
-        }
-        team.done(&team.database.owner, &["user", "add", "tidelock", "--db-role", &team.operator.role, "--service"])
-            .await;
-        team.done(&team.ana, &["keyring", "init"]).await;
-        team
-    }
-
-    /// A team with a project `shop` and its environments `dev`, `staging` and `production`.
+    /// What most tests start from: all that [`TeamBuilder`] makes, on the server that the run shares.
     pub(crate) async fn with_shop(what: &str) -> Self {
-        Self::new(what).await.open_shop().await
+        Self::builder(what).build().await
     }
 
-    /// As [`Team::with_shop`], on a server of one's own.
-    pub(crate) async fn with_shop_on(postgres: Arc<Postgres>, what: &str) -> Self {
-        let database = TestDatabase::empty_on(postgres, what).await;
-        migrate(&ConnectSettings::new(&database.owner.url)).await.unwrap_or_else(|why| panic!("migrating: {why}"));
-        Self::of(database).await.open_shop().await
+    /// The login of one of the team, by the name that the registry has for them.
+    pub(crate) fn login(&self, who: &str) -> &Login {
+        match who {
+            "ana" => &self.ana,
+            "bob" => &self.bob,
+            "vic" => &self.vic,
+            "eve" => &self.eve,
+            "tidelock" => &self.operator,
+            "owner" => &self.database.owner,
+            other => panic!("{other} is none of the team"),
+        }
     }
 
-    async fn open_shop(self) -> Self {
-        let team = self;
-        team.done(&team.ana, &["project", "create", "shop"]).await;
-        for environment in [&["dev"][..], &["staging"], &["production", "--production"]] {
-            team.done(&team.ana, &[&["environment", "create"], environment].concat()).await;
-        }
-        for (name, role) in [("bob", "developer"), ("vic", "viewer")] {
-            team.done(&team.ana, &["member", "add", name, "--role", role]).await;
-        }
-        team.done(&team.ana, &["member", "add", "tidelock", "--role", "admin", "--read-only"]).await;
-        team
+    /// A session of one of the team, with the registry's schema in its path.
+    pub(crate) async fn session(&self, who: &str) -> Client {
+        // Connecting is a large future, and a test makes several of them at once.
+        Box::pin(self.login(who).session()).await
     }
 
     /// The keyring that all of the team hold.
@@ -230,7 +145,7 @@ impl Team {
         self.done(&self.ana, &["secret", "rm", key, "-e", environment, "--reason", "no longer needed"]).await;
     }
 
-    /// The superuser's session, with the registry's tables in its path and its triggers asleep: for damage that no login
+    /// The superuser's session, with the registry's tables in its path and its triggers disabled: for damage that no login
     /// could do.
     pub(crate) async fn superuser_without_triggers(&self) -> Client {
         let client = self.database.superuser().await;
@@ -244,7 +159,7 @@ impl Team {
                     END LOOP; END $$",
             )
             .await
-            .expect("the superuser may put triggers to sleep");
+            .expect("the superuser may disable triggers");
         client
     }
 
@@ -264,22 +179,13 @@ impl Team {
         dump
     }
 
-    /// Wakes the triggers that [`Team::superuser_without_triggers`] put to sleep.
-    pub(crate) async fn wake_triggers(&self) {
+    /// Enables the triggers that [`Team::superuser_without_triggers`] disabled.
+    pub(crate) async fn enable_triggers(&self) {
         let enable = "DO $$ DECLARE guarded record; BEGIN
                     FOR guarded IN SELECT c.oid::regclass AS name, t.tgname FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
                         WHERE c.relnamespace = 'tidelock'::regnamespace AND NOT t.tgisinternal LOOP
                         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', guarded.name, guarded.tgname);
                     END LOOP; END $$";
-        self.database.superuser().await.batch_execute(enable).await.expect("the superuser may wake triggers");
-    }
-}
-
-/// The command under test: the one that cargo built for this run, or the one that the demo was told of.
-pub(crate) fn program() -> PathBuf {
-    match (std::env::var_os("TIDELOCK_BIN"), option_env!("CARGO_BIN_EXE_tidelock")) {
-        (Some(told), _) => PathBuf::from(told),
-        (None, Some(built)) => PathBuf::from(built),
-        (None, None) => PathBuf::from("tidelock"),
+        self.database.superuser().await.batch_execute(enable).await.expect("the superuser may enable triggers");
     }
 }

@@ -1,5 +1,5 @@
-//! A proxy before the API server, which speaks plain HTTP to who comes through it: a test can hold a request back at the
-//! very moment between a look and a write, and read what was answered.
+//! An HTTP proxy before the API server, which speaks HTTP without TLS to who comes through it: a test can hold a request
+//! back between the operator's read and its write, and read what was answered. See [`super::tcp_proxy`] for connections.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -20,13 +20,13 @@ use tokio::time::timeout;
 use super::Cluster;
 
 /// How long a request is waited for.
-const PATIENCE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(20);
 
 /// Most bytes of a request's body: more than the API server takes.
 const BODY_MAX: usize = 8 << 20;
 
 /// A proxy that runs for as long as the runtime of the test lives.
-pub(crate) struct Proxy {
+pub(crate) struct ApiServerProxy {
     port: u16,
     shared: Arc<Shared>,
 }
@@ -34,11 +34,11 @@ pub(crate) struct Proxy {
 struct Shared {
     /// Without a login of its own: whoever comes through brings one.
     server: Client,
-    trap: Mutex<Option<Trap>>,
+    next_hold: Mutex<Option<Hold>>,
     exchanges: Mutex<Vec<Exchange>>,
 }
 
-struct Trap {
+struct Hold {
     method: Method,
     path: String,
     arrived: oneshot::Sender<()>,
@@ -55,26 +55,26 @@ pub(crate) struct Exchange {
 }
 
 /// A request that will be held back.
-pub(crate) struct Held {
+pub(crate) struct HeldRequest {
     arrived: oneshot::Receiver<()>,
     release: oneshot::Sender<()>,
 }
 
-impl Held {
+impl HeldRequest {
     /// Waits until the request is on its way, lets something happen, and only then lets the request through.
     pub(crate) async fn meanwhile<T>(self, happens: impl Future<Output = T>) -> T {
-        timeout(PATIENCE, self.arrived).await.expect("the request comes in time").expect("the proxy runs");
+        timeout(DEADLINE, self.arrived).await.expect("the request comes in time").expect("the proxy runs");
         let outcome = happens.await;
         let _ = self.release.send(());
         outcome
     }
 }
 
-impl Proxy {
+impl ApiServerProxy {
     /// A proxy before a test's cluster.
     pub(crate) async fn before(cluster: &Cluster) -> Self {
-        let server = cluster.plane().stranger().expect("the control plane's certificate is valid");
-        let shared = Arc::new(Shared { server, trap: Mutex::default(), exchanges: Mutex::default() });
+        let server = cluster.plane().anonymous().expect("the control plane's certificate is valid");
+        let shared = Arc::new(Shared { server, next_hold: Mutex::default(), exchanges: Mutex::default() });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let router = Router::new().fallback(pass_on).with_state(Arc::clone(&shared));
@@ -94,10 +94,10 @@ impl Proxy {
     }
 
     /// Holds back the next request of this method for this path.
-    pub(crate) fn hold(&self, method: Method, path: String) -> Held {
+    pub(crate) fn hold(&self, method: Method, path: String) -> HeldRequest {
         let ((arrival, arrived), (release, released)) = (oneshot::channel(), oneshot::channel());
-        *locked(&self.shared.trap) = Some(Trap { method, path, arrived: arrival, release: released });
-        Held { arrived, release }
+        *locked(&self.shared.next_hold) = Some(Hold { method, path, arrived: arrival, release: released });
+        HeldRequest { arrived, release }
     }
 
     /// What came through so far, in the order in which it came.
@@ -108,10 +108,10 @@ impl Proxy {
 
 async fn pass_on(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Result<Response, StatusCode> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let trap = locked(&shared.trap).take_if(|trap| trap.method == method && trap.path == path);
-    if let Some(trap) = trap {
-        let _ = trap.arrived.send(());
-        let _ = trap.release.await;
+    let hold = locked(&shared.next_hold).take_if(|hold| hold.method == method && hold.path == path);
+    if let Some(hold) = hold {
+        let _ = hold.arrived.send(());
+        let _ = hold.release.await;
     }
     let target = request.uri().to_string();
     let place = {
