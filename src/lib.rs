@@ -13,5 +13,5 @@ pub mod crypto;
 #[cfg(test)]
 mod glossary;
 pub mod registry;
-pub mod server;
-pub mod telemetry;
+mod server;
+mod telemetry;

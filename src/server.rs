@@ -18,7 +18,7 @@ use crate::telemetry::Heartbeat;
 const SILENCE: Duration = Duration::from_mins(1);
 
 /// What the endpoints report on.
-pub trait HealthSource: Send + Sync + 'static {
+pub(crate) trait HealthSource: Send + Sync + 'static {
     /// What the operator waits for before it can work; empty once it is ready. Neither the database nor being a leader
     /// counts: a roll-out must not hang on either.
     fn waits_for(&self) -> Vec<&'static str>;
@@ -31,21 +31,21 @@ pub trait HealthSource: Send + Sync + 'static {
 /// The address could not be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot listen on {address} for /livez, /readyz and /metrics: {cause}")]
-pub struct BindError {
+pub(crate) struct BindError {
     address: SocketAddr,
     cause: std::io::Error,
 }
 
 /// A socket that listens, and does not answer yet.
 #[derive(Debug)]
-pub struct Server {
+pub(crate) struct Server {
     listener: TcpListener,
     address: SocketAddr,
 }
 
 impl Server {
     /// Listens; port 0 takes a free one.
-    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+    pub(crate) async fn bind(address: SocketAddr) -> Result<Self, BindError> {
         let fail = |cause| BindError { address, cause };
         let listener = TcpListener::bind(address).await.map_err(fail)?;
         let address = listener.local_addr().map_err(fail)?;
@@ -54,12 +54,12 @@ impl Server {
 
     /// The address with the port that was taken.
     #[must_use]
-    pub const fn address(&self) -> SocketAddr {
+    pub(crate) const fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Answers until `stop`.
-    pub async fn serve<V: HealthSource>(self, health: Arc<V>, stop: CancellationToken) -> std::io::Result<()> {
+    pub(crate) async fn serve<V: HealthSource>(self, health: Arc<V>, stop: CancellationToken) -> std::io::Result<()> {
         axum::serve(self.listener, router(health)).with_graceful_shutdown(stop.cancelled_owned()).await
     }
 }

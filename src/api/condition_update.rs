@@ -114,12 +114,6 @@ impl ConditionUpdate {
     pub fn message(&self) -> &str {
         &self.message
     }
-
-    /// Whether the condition holds.
-    #[must_use]
-    pub fn is_true(&self) -> bool {
-        self.status == ConditionStatus::True
-    }
 }
 
 fn degrading(in_sync: &ConditionUpdate, policy: OutOfSyncPolicy) -> Option<&ConditionUpdate> {

@@ -87,12 +87,6 @@ impl Granted<'_> {
             }
         })
     }
-
-    /// Whether every key was granted.
-    #[must_use]
-    pub fn covers_all(&self) -> bool {
-        self.0.iter().any(|keys| matches!(keys, Keys::All))
-    }
 }
 
 fn compile(index: usize, grant: &Grant) -> Result<Compiled, InvalidGrant> {
@@ -162,7 +156,6 @@ mod tests {
         {
             assert_eq!(covers(&grants, namespace, &BTreeMap::new(), key), expected, "{namespace} {key}");
         }
-        assert!(!grants.to_namespace("b", &BTreeMap::new()).expect("granted").covers_all());
     }
 
     #[test]

@@ -4,12 +4,6 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-/// API group of the custom resources.
-pub const GROUP: &str = "tidelock.dev";
-
-/// Version of the custom resources.
-pub const VERSION: &str = "v1alpha1";
-
 /// Prefix of every annotation and label of ours; people's templates must not use it.
 pub const PREFIX: &str = "tidelock.dev/";
 

@@ -190,12 +190,6 @@ impl Reason {
     pub fn status_on(self, condition: ConditionType) -> Option<ConditionStatus> {
         self.entry().places.iter().find(|(on, _)| *on == condition).map(|(_, status)| *status)
     }
-
-    /// Whether nothing will change until a person acts.
-    #[must_use]
-    pub fn is_stalled(self) -> bool {
-        self.entry().progress == Stalled
-    }
 }
 
 impl fmt::Display for Reason {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::context::Context;
 use super::error::{Answer, CliError};
 use crate::controller::{self, Config};
-use crate::telemetry::{LogFormat, init_logs};
+use crate::telemetry::init_logs;
 
 /// Run the operator
 #[derive(Args)]
@@ -32,7 +32,7 @@ pub(super) struct Controller {
 
 impl Controller {
     pub(super) async fn run(self, context: &Context) -> Result<Answer, CliError> {
-        init_logs(LogFormat::Auto).map_err(CliError::failed("cannot set up logging"))?;
+        init_logs().map_err(CliError::failed("cannot set up logging"))?;
         // An empty variable, as a chart may set it, is as good as none.
         let named = |name: Option<String>| name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let config = Config {

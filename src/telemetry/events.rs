@@ -25,7 +25,7 @@ pub(crate) enum Severity {
 
 /// Sends Events one after the other, in a task of its own, so that no reconcile waits for one. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub(crate) struct Events {
     queue: mpsc::Sender<(Event, ObjectReference)>,
     metrics: Arc<Metrics>,
 }

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 /// Set by one task in each round of its loop. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Heartbeat {
+pub(crate) struct Heartbeat {
     start: Instant,
     /// Milliseconds from `start` to the last beat.
     last: Arc<AtomicU64>,

@@ -8,38 +8,22 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, fmt};
 
-/// The form of log lines.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere.
-    #[default]
-    Auto,
-    /// One JSON object for each line.
-    Json,
-    /// Lines for reading.
-    Text,
-}
-
-/// Starts logging to standard error, by the directives of `RUST_LOG` or at `info`. Once per process.
+/// Starts logging to standard error, as text on a terminal and as JSON elsewhere, by the directives of `RUST_LOG` or at
+/// `info`. Once per process.
 ///
 /// `RUST_LOG` raises the detail of this program's own lines, not of libraries': see [`may_be_logged`].
 ///
 /// # Errors
 /// If the process has a subscriber already.
-pub fn init(format: LogFormat) -> Result<(), TryInitError> {
+pub(crate) fn init() -> Result<(), TryInitError> {
     let wanted = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
     let filter = wanted.and(filter_fn(may_be_logged));
-    let json = match format {
-        LogFormat::Auto => !std::io::stderr().is_terminal(),
-        LogFormat::Json => true,
-        LogFormat::Text => false,
-    };
     let lines = fmt::layer().with_writer(std::io::stderr);
     // Without spans: only libraries open them, and they repeat which object a line is about.
-    let lines = if json {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
-    } else {
+    let lines = if std::io::stderr().is_terminal() {
         lines.boxed()
+    } else {
+        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed()
     };
     tracing_subscriber::registry().with(lines.with_filter(filter)).try_init()
 }

@@ -71,7 +71,7 @@ struct InState {
 
 /// The operator's metrics.
 #[derive(Debug)]
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     reconciles: Family<Reconciled, Counter>,
     durations: Family<OfKind, Histogram>,

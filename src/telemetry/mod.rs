@@ -5,9 +5,9 @@ mod heartbeat;
 mod logs;
 mod metrics;
 
-pub use events::Events;
+pub(crate) use events::Events;
 pub(crate) use events::Severity;
-pub use heartbeat::Heartbeat;
-pub use logs::{LogFormat, init as init_logs};
-pub use metrics::Metrics;
+pub(crate) use heartbeat::Heartbeat;
+pub(crate) use logs::init as init_logs;
+pub(crate) use metrics::Metrics;
 pub(crate) use metrics::{ReconcileResult, Verb};
