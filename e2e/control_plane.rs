@@ -23,6 +23,23 @@ async fn the_api_server_is_the_real_one_in_the_version_that_was_built() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kubeconfig_is_whole_also_while_another_test_asks_for_it() {
+    let plane = ControlPlane::shared().await;
+    let path = plane.admin_kubeconfig().unwrap();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for _ in 0..500 {
+                plane.admin_kubeconfig().unwrap();
+            }
+        });
+        while !writer.is_finished() {
+            assert!(std::fs::read_to_string(&path).unwrap() == whole, "cut off");
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_account_is_who_its_token_says_and_may_do_nothing_yet() {
     let cluster = Cluster::for_test("token").await;
     let token = cluster.service_account("reader").await;

@@ -3,6 +3,7 @@
 //! ever runs.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tempfile::NamedTempFile;
 
 use super::api_request::http_get;
 use super::audit::AuditLog;
@@ -145,7 +147,14 @@ impl ControlPlane {
     /// Writes a kubeconfig for whoever holds this token, which only this user may read, and says where.
     pub(crate) fn kubeconfig(&self, name: &str, token: &str) -> Result<PathBuf> {
         let path = self.folder.join(format!("{name}.kubeconfig"));
-        fs::write(&path, self.kubeconfig_text(token)).with_context(|| format!("writing {}", path.display()))?;
+        // Put in place whole: other tests may be reading the one that was there.
+        let write = || -> Result<()> {
+            let mut whole = NamedTempFile::new_in(&self.folder)?;
+            whole.write_all(self.kubeconfig_text(token).as_bytes())?;
+            whole.persist(&path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
     }
 

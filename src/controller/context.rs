@@ -1,15 +1,18 @@
-//! What every reconcile is given.
+//! What every reconcile is given, and what can be counted of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 
 use super::index::{BindingIndex, ControlledSecrets};
-use super::sources::Sources;
-use crate::api::{ProjectEnvironment, SecretBinding};
+use super::runtime::CountGauges;
+use super::sources::{Sources, registry_name};
+use crate::api::{ProjectEnvironment, SecretBinding, ready_reason};
 use crate::crypto::Keyring;
 use crate::telemetry::{Events, Metrics};
 
@@ -45,4 +48,24 @@ pub(crate) struct Stores {
     pub(crate) secrets: Store<PartialObjectMeta<Secret>>,
     /// Every Namespace, as metadata without managed fields; one that is terminating has a deletion time.
     pub(crate) namespaces: Store<PartialObjectMeta<Namespace>>,
+}
+
+/// Counts objects by kind and reason, and sources by state, when somebody asks for the metrics.
+pub(super) fn count_gauges(stores: Stores, sources: Sources) -> CountGauges {
+    Box::new(move |metrics| {
+        let mut objects = BTreeMap::<(&'static str, String), usize>::new();
+        let mut count = |kind, conditions: Option<&[Condition]>| {
+            *objects.entry((kind, ready_reason(conditions.unwrap_or_default()).to_owned())).or_default() += 1;
+        };
+        for binding in stores.bindings.state() {
+            count("SecretBinding", binding.status.as_ref().map(|status| &*status.conditions));
+        }
+        let mut states = BTreeMap::<&'static str, usize>::new();
+        for environment in stores.environments.state() {
+            count("ProjectEnvironment", environment.status.as_ref().map(|status| &*status.conditions));
+            *states.entry(sources.state(&registry_name(&environment)).as_str()).or_default() += 1;
+        }
+        metrics.set_objects(objects);
+        metrics.set_sources(states);
+    })
 }

@@ -1,13 +1,12 @@
 //! The operator from start to stop.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 use kube::runtime::reflector::Store;
 use tokio::signal::unix::{SignalKind, signal};
@@ -17,17 +16,17 @@ use tokio::time::{Instant, interval, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, ControllerError};
-use super::context::{Context, Stores};
+use super::context::{Context, count_gauges};
 use super::event_handlers::EventHandlers;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::project_environment;
 use super::runtime::{
-    CacheSync, Clients, CountGauges, HEARTBEAT_INTERVAL, OperatorHealth, PermitLimits, Queue, Request, Requeue, connect,
+    CacheSync, Clients, HEARTBEAT_INTERVAL, OperatorHealth, PermitLimits, Queue, Request, Requeue, connect,
 };
 use super::secret_binding;
 use super::sources::{PollerDependencies, SourceChange, SourceReference, Sources, registry_name};
 use super::watches::Watches;
-use crate::api::{ProjectEnvironment, ready_reason};
+use crate::api::ProjectEnvironment;
 use crate::crypto::Keyring;
 use crate::registry::{Reader, SourceName};
 use crate::server::Server;
@@ -211,26 +210,6 @@ impl Queues {
         self.workers.spawn(once_synced(self.caches.clone(), self.stop.clone(), heartbeat.clone(), work));
         self.heartbeats.push((name, heartbeat));
     }
-}
-
-/// Counts objects by kind and reason, and sources by state, when somebody asks for the metrics.
-fn count_gauges(stores: Stores, sources: Sources) -> CountGauges {
-    Box::new(move |metrics| {
-        let mut objects = BTreeMap::<(&'static str, String), usize>::new();
-        let mut count = |kind, conditions: Option<&[Condition]>| {
-            *objects.entry((kind, ready_reason(conditions.unwrap_or_default()).to_owned())).or_default() += 1;
-        };
-        for binding in stores.bindings.state() {
-            count("SecretBinding", binding.status.as_ref().map(|status| &*status.conditions));
-        }
-        let mut states = BTreeMap::<&'static str, usize>::new();
-        for environment in stores.environments.state() {
-            count("ProjectEnvironment", environment.status.as_ref().map(|status| &*status.conditions));
-            *states.entry(sources.state(&registry_name(&environment)).as_str()).or_default() += 1;
-        }
-        metrics.set_objects(objects);
-        metrics.set_sources(states);
-    })
 }
 
 /// The environments to poll: those that an object names which is neither suspended nor being deleted.

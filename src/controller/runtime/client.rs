@@ -1,4 +1,5 @@
-//! Two clients: one for requests, where every answer has its time, and one for watches, which are long by nature.
+//! Two clients, one for requests, where every answer has its time, and one for watches, which are long by nature; and an
+//! error of theirs in words.
 
 use std::time::Duration;
 
@@ -68,6 +69,15 @@ fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Re
     Ok(Clients { requests, watches })
 }
 
+/// An error in words that cannot repeat a body, as a parser's might. The API server's own words redact values.
+pub(crate) fn api_error_text(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(answer) => answer.message.clone(),
+        kube::Error::SerdeError(_) | kube::Error::FromUtf8(_) => "the API server's answer could not be read".to_owned(),
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use k8s_openapi::api::core::v1::Namespace;
@@ -87,5 +97,11 @@ mod tests {
         let ask = async |client: Client| timeout(limit * 10, Api::<Namespace>::all(client).get("shop")).await;
         assert!(ask(requests).await.expect("it ends").is_err());
         assert!(ask(watches).await.is_err(), "it goes on");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_read_is_not_repeated() {
+        let error = serde_json::from_str::<u8>("\"c4n4ry-value\"").expect_err("not a number");
+        assert!(!api_error_text(&kube::Error::SerdeError(error)).contains("c4n4ry"));
     }
 }

@@ -13,7 +13,7 @@ mod status;
 mod watch;
 
 pub(crate) use cache_sync::CacheSync;
-pub(crate) use client::{ClientError, Clients, connect};
+pub(crate) use client::{ClientError, Clients, api_error_text, connect};
 pub(crate) use events::{Announced, emit_transitions};
 pub(crate) use health::{CountGauges, OperatorHealth};
 pub(crate) use mutation_cache::MutationCache;

@@ -8,7 +8,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::apply::api_error_text;
 use super::observed::{Baseline, Observed, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, goes_first, ownership};
@@ -16,6 +15,7 @@ use super::plan::target::FullSecret;
 use crate::api::names::sync_nonce;
 use crate::api::{ConditionType, Reason, SecretBinding, find};
 use crate::controller::Context;
+use crate::controller::runtime::api_error_text;
 use crate::controller::sources::{Snapshot, Source, SourceReference, SourceState};
 
 /// Why something could not be read; `cause` is the API server's answer.

@@ -45,7 +45,7 @@ pub(super) struct SimulatedCluster {
     version: u64,
     writes: Vec<String>,
     /// Whether a person asked for a poll.
-    sync: SyncRequest,
+    pub(super) sync: SyncRequest,
     reported: Option<Outcome>,
     pub(super) event: Option<TargetEvent>,
     pub(super) requeue: Option<std::time::Duration>,

@@ -6,5 +6,6 @@ mod read;
 mod state;
 mod write;
 
+pub use queries::WriteOutcome;
 pub(crate) use state::distinct;
-pub use write::{ObservedTimes, WriteOptions, WriteOutcome};
+pub use write::{ObservedTimes, WriteOptions};

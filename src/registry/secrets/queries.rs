@@ -5,11 +5,25 @@ use tokio_postgres::types::Type;
 
 use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretValue};
 
-use super::write::WriteOutcome;
 use crate::registry::RegistryError;
 use crate::registry::environments::Environment;
 use crate::registry::row::{Columns, FromRow, from_row, micros};
 use crate::registry::session::{Parameter, Transaction};
+
+/// What a write was, in the database's own word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WriteOutcome {
+    /// A key that was not live here; other environments are behind now.
+    Created,
+    /// A new value; other environments are behind now.
+    Changed,
+    /// A value that only catches up with a change elsewhere.
+    Followed,
+    /// The value that was there, which stays in spite of a change elsewhere.
+    Confirmed,
+    /// The value that was there, and nothing to catch up with: nothing was written.
+    Unchanged,
+}
 
 /// What a value is written over. Nobody changes it meanwhile: the project's mutex is held.
 pub(super) struct Current {

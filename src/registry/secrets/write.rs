@@ -9,7 +9,7 @@ use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretVa
 use crate::crypto::{HashCheck, HashKey, Keyring, SealContext, verify};
 
 use super::batch::Batch;
-use super::queries::{Before, Current, Live, audited, before, current};
+use super::queries::{Before, Current, Live, WriteOutcome, audited, before, current};
 use crate::registry::environments::Environment;
 use crate::registry::row::{from_row, micros};
 use crate::registry::session::{Parameter, Session};
@@ -31,21 +31,6 @@ impl FromIterator<(KeyName, RegistryTime)> for ObservedTimes {
     fn from_iter<I: IntoIterator<Item = (KeyName, RegistryTime)>>(times: I) -> Self {
         Self(times.into_iter().map(|(key, time)| (key.into(), time)).collect())
     }
-}
-
-/// What a write was, in the database's own word.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum WriteOutcome {
-    /// A key that was not live here; other environments are behind now.
-    Created,
-    /// A new value; other environments are behind now.
-    Changed,
-    /// A value that only catches up with a change elsewhere.
-    Followed,
-    /// The value that was there, which stays in spite of a change elsewhere.
-    Confirmed,
-    /// The value that was there, and nothing to catch up with: nothing was written.
-    Unchanged,
 }
 
 /// How values are written.

@@ -218,8 +218,9 @@ fn a_write_that_is_refused_is_said_by_its_kind_and_keeps_what_was_delivered() {
         let before = cluster.status().target.clone();
         cluster.read(snapshot().with("A", "two").stale("A").at_revision(6));
         cluster.refusal = Some(WriteFailure { kind, message: "no more than ten".to_owned() });
-        assert_eq!(cluster.reconcile(), ["status"]);
+        assert_eq!(cluster.reconcile_answering(Some("n1")), ["status"]);
         assert_eq!(cluster.ready(), ("False", reason));
+        assert_eq!(cluster.status().last_handled_sync.as_deref(), Some("n1"), "a refusal is an answer, too");
         assert_eq!(cluster.condition(Delivered).2, "no more than ten");
         assert_eq!(cluster.condition(InSync).1, "KeysStale", "the comparison goes on");
         assert_eq!((&cluster.status().target, cluster.status().revision), (&before, Some(5)));

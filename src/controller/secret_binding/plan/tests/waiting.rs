@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::api::ConditionType::{Delivered, InSync, ResolvedRefs};
 use crate::api::names::SYNC;
 use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot};
+use crate::controller::secret_binding::observed::SyncRequest;
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 
 fn ab() -> SnapshotFixture {
@@ -161,4 +162,15 @@ fn what_needs_no_database_is_an_answer() {
     cluster.environment = None;
     cluster.reconcile_answering(Some("n1"));
     assert_eq!((cluster.ready().1, cluster.status().last_handled_sync.as_deref()), ("SourceNotFound", Some("n1")));
+}
+
+#[test]
+fn a_request_that_could_not_be_answered_is_tried_again_soon_unless_nobody_polls() {
+    let mut cluster = delivered();
+    cluster.sync = SyncRequest::Unanswered;
+    assert_eq!(cluster.reconcile(), nothing());
+    assert_eq!(cluster.requeue, Some(Duration::from_secs(5)));
+    cluster.edit_binding(binding("app").suspended());
+    cluster.reconcile();
+    assert_eq!(cluster.requeue, None);
 }
