@@ -127,3 +127,34 @@ async fn who_was_deleted_while_it_waited_does_not_run_and_costs_nobody_a_permit(
     tokio::join!(ends(work), delete);
     assert_eq!(begun.names(), ["first", "last"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_was_raised_while_it_waited_does_not_run_again_when_its_first_turn_comes() {
+    let (mut queue, _send, _writer) = queue(&["low", "raised"]);
+    let (send, requests) = mpsc::unbounded_channel();
+    (queue.requests, queue.limits) = (requests, PermitLimits::new(4, 1));
+    let (stop, begun) = (queue.stop.clone(), Begun::default());
+    let work = queue.work({
+        let begun = begun.clone();
+        move |object: Arc<ConfigMap>| {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            begun.0.lock().unwrap().push(name.clone());
+            async move {
+                sleep(Duration::from_secs(if name == "low" { 5 } else { 10 })).await;
+                Ok::<_, No>(Requeue::OnChange)
+            }
+            .boxed()
+        }
+    });
+    let ask = async {
+        send.send(request("low", Priority::Low)).unwrap();
+        send.send(request("raised", Priority::Low)).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        send.send(request("raised", Priority::High)).unwrap();
+        // The permit that it waited for first comes free while it runs.
+        sleep(Duration::from_secs(20)).await;
+        stop.cancel();
+    };
+    tokio::join!(ends(work), ask);
+    assert_eq!(begun.names(), ["low", "raised"]);
+}
