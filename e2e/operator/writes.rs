@@ -62,7 +62,13 @@ async fn a_change_costs_two_writes_and_a_binding_that_it_does_not_touch_none() {
     stage.secret_has("only-a", &[("A", "2")]).await;
     let before = stage.bindings().get("only-a").await.unwrap();
     sync(&stage, "only-b").await;
-    let seen = stage.operator_writes(&log).await;
+    // A write can be read before the API server's log has it.
+    let seen = wait_for("the answer in the API server's log", SOON, async || {
+        let seen = stage.operator_writes(&log).await;
+        let is_logged = seen.iter().any(|event| event.request_uri.contains("/secretbindings/only-b/status"));
+        if is_logged { Ok(seen) } else { Err(format!("{:#?}", listed(&seen))) }
+    })
+    .await;
     let of = |what: &str| seen.iter().filter(|event| event.request_uri.contains(what)).count();
     assert_eq!((of("/secrets/only-a"), of("/secretbindings/only-a/status")), (1, 1), "{:#?}", listed(&seen));
     assert_eq!((of("/secrets/only-b"), of("/secretbindings/only-b/status")), (0, 1), "{:#?}", listed(&seen));

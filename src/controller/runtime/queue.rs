@@ -32,10 +32,10 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// From one beat of the heart to the next, while nothing else happens.
 pub(crate) const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Pauses after failures in a row: 200 ms, doubled with each up to 30 s, and up to as much again at random.
+/// Pauses after failures in a row: 150 ms, doubled with each up to 30 s, and up to as much again at random.
 fn retry_pauses() -> ExponentialBackoff {
     ExponentialBuilder::new()
-        .with_min_delay(Duration::from_millis(200))
+        .with_min_delay(Duration::from_millis(150))
         .with_max_delay(Duration::from_secs(30))
         .without_max_times()
         .with_jitter()

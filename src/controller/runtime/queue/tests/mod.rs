@@ -223,7 +223,7 @@ async fn pauses_grow_with_each_failure_in_a_row_and_a_success_ends_the_row() {
     let times = times.lock().unwrap();
     let pauses: Vec<Duration> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     // Up to as much again at random, to the timer's millisecond.
-    for (pause, least, most) in [(0, 200, 401), (1, 400, 801), (2, 800, 1_601), (3, 7_000, 7_001), (4, 200, 401)] {
+    for (pause, least, most) in [(0, 150, 301), (1, 300, 601), (2, 600, 1_201), (3, 7_000, 7_001), (4, 150, 301)] {
         let [least, most] = [least, most].map(Duration::from_millis);
         assert!((least..=most).contains(&pauses[pause]), "{pauses:?}");
     }
