@@ -47,10 +47,15 @@ pub const CREDENTIAL_MINTING_TYPES: [&str; 2] =
 pub const SYNC_MAX: usize = 253;
 
 /// The nonce that a person set with [`SYNC`]; `None` where there is none, it is empty or longer than [`SYNC_MAX`].
-#[must_use]
-pub fn sync_nonce(metadata: &ObjectMeta) -> Option<&str> {
+fn sync_nonce(metadata: &ObjectMeta) -> Option<&str> {
     let nonce = metadata.annotations.as_ref()?.get(SYNC)?;
     (1..=SYNC_MAX).contains(&nonce.len()).then_some(nonce)
+}
+
+/// The nonce of a request for a poll that a status, which handled that one last, has not answered yet.
+#[must_use]
+pub fn unanswered_sync<'m>(metadata: &'m ObjectMeta, last_handled: Option<&str>) -> Option<&'m str> {
+    sync_nonce(metadata).filter(|nonce| last_handled != Some(nonce))
 }
 
 /// Whether a label or annotation of that name may not be asked for in a template: Argo CD would take the Secret for

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::runtime::{Change, Priority, Request};
 use super::sources::{ChangeKind, SourceChange, SourceReference, Sources, registry_name};
-use crate::api::names::sync_nonce;
+use crate::api::names::unanswered_sync;
 use crate::api::{OutOfSyncPolicy, ProjectEnvironment, SecretBinding};
 
 /// The queues of both kinds, and what is needed to know who goes there. A queue that nobody reads any more belongs to
@@ -60,7 +60,7 @@ fn priority(binding: &SecretBinding, cause: Cause) -> Priority {
 /// Whether a person asked for a poll and has no answer yet.
 fn is_sync_asked(binding: &SecretBinding) -> bool {
     let handled = binding.status.as_ref().and_then(|status| status.last_handled_sync.as_deref());
-    sync_nonce(&binding.metadata).is_some_and(|nonce| handled != Some(nonce))
+    unanswered_sync(&binding.metadata, handled).is_some()
 }
 
 impl EventHandlers {

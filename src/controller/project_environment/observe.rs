@@ -24,9 +24,8 @@ pub(super) struct ObservedEnvironment {
 pub(super) async fn observe(context: &Context, object: Arc<ProjectEnvironment>) -> ObservedEnvironment {
     let source = registry_name(&object);
     let answered = object.status.as_ref().and_then(|status| status.last_handled_sync.as_deref());
-    let asked = names::sync_nonce(&object.metadata)
-        .filter(|nonce| answered != Some(nonce) && !object.spec.is_suspended())
-        .map(str::to_owned);
+    let asked = names::unanswered_sync(&object.metadata, answered).filter(|_| !object.spec.is_suspended());
+    let asked = asked.map(str::to_owned);
     let mut state = context.sources.state(&source);
     // Another operator may have said more than this one has read: it must not be taken back.
     if asked.is_some() || state.is_older_than(said_of(&object, &state)) {

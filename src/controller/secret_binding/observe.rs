@@ -12,8 +12,7 @@ use super::observed::{Baseline, Observed, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, goes_first, ownership};
 use super::plan::target::FullSecret;
-use crate::api::names::sync_nonce;
-use crate::api::{ConditionType, Reason, SecretBinding, find};
+use crate::api::{ConditionType, Reason, SecretBinding, find, names};
 use crate::controller::Context;
 use crate::controller::runtime::api_error_text;
 use crate::controller::sources::{Snapshot, Source, SourceReference, SourceState};
@@ -108,7 +107,7 @@ async fn read_source(
 /// The nonce of a request that has no answer in the status yet.
 fn unanswered_sync(binding: &SecretBinding) -> Option<&str> {
     let handled = binding.status.as_ref().and_then(|status| status.last_handled_sync.as_deref());
-    sync_nonce(&binding.metadata).filter(|nonce| handled != Some(nonce))
+    names::unanswered_sync(&binding.metadata, handled)
 }
 
 /// The newest revision of the project that this binding's Secret or status rests on, if they are of this environment.
