@@ -39,10 +39,7 @@ async fn all_of_it_works_through_a_pooler_and_listens_beside_it() {
         team.set_as(&ana, "A", environment, "0").await.expect(0);
         stage.source(environment).await;
     }
-    let names: Vec<String> = (0..10).map(|number| format!("app-{number}")).collect();
-    for name in &names {
-        stage.binding(name, "dev", json!({})).await;
-    }
+    let names = stage.numbered_bindings(10, "dev").await;
     let (url, listen) = (pooler.url(&team.operator), team.operator.url.clone());
     let operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url), ("TIDELOCK_LISTEN_URL", &listen)]).await;
     for round in 1..=5 {

@@ -16,10 +16,7 @@ async fn metrics_count_what_happened_and_name_nothing() {
     let stage = Stage::with_shop("metrics").await;
     stage.team.set("dev", "A_KEY", "1").await;
     stage.source("dev").await;
-    let names: Vec<String> = (0..10).map(|number| format!("app-{number}")).collect();
-    for name in &names {
-        stage.binding(name, "dev", json!({})).await;
-    }
+    let names = stage.numbered_bindings(10, "dev").await;
     let operator = stage.operator().await;
     for name in &names {
         stage.binding_is(name, &["Ready=True"]).await;
@@ -144,10 +141,7 @@ async fn asked_to_stop_in_the_midst_of_work_it_ends_in_time_and_its_successor_fi
     let stage = Stage::with_shop("stop").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
-    let names: Vec<String> = (0..150).map(|number| format!("app-{number}")).collect();
-    for name in &names {
-        stage.binding(name, "dev", json!({})).await;
-    }
+    let names = stage.numbered_bindings(150, "dev").await;
     let operator = stage.operator().await;
     wait_for("the first Secret", SOON, async || {
         let found = stage.secrets().list_metadata(&ListParams::default()).await.map_err(|why| why.to_string())?;

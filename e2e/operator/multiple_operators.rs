@@ -52,10 +52,7 @@ async fn two_operators_write_each_change_once_and_never_contradict_each_other() 
         stage.source(environment).await;
         stage.team.set(environment, "A", "0").await;
     }
-    let names: Vec<String> = (0..BINDINGS).map(|number| format!("app-{number}")).collect();
-    for name in &names {
-        stage.binding(name, "dev", json!({})).await;
-    }
+    let names = stage.numbered_bindings(BINDINGS, "dev").await;
     // The first is notified of each change; the second has to poll, so it is behind most of the time; the label makes
     // it reconcile the object just then.
     let mark = |round: i32| json!({"metadata": {"labels": {"round": round.to_string()}}});

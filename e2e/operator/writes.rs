@@ -16,10 +16,7 @@ async fn an_operator_that_restarts_over_two_hundred_unchanged_bindings_writes_no
     let stage = Stage::with_shop("restart").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
-    let names: Vec<String> = (0..200).map(|number| format!("app-{number}")).collect();
-    for name in &names {
-        stage.binding(name, "dev", json!({})).await;
-    }
+    let names = stage.numbered_bindings(200, "dev").await;
     let operator = stage.operator().await;
     for name in &names {
         stage.binding_is(name, &["Ready=True"]).await;
@@ -80,10 +77,7 @@ async fn one_source_takes_three_quarters_of_the_permits_at_most() {
     let stage = Stage::with_shop("permits").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
-    let names: Vec<String> = (0..60).map(|number| format!("app-{number}")).collect();
-    for name in &names {
-        stage.binding(name, "dev", json!({})).await;
-    }
+    let names = stage.numbered_bindings(60, "dev").await;
     let log = stage.cluster.audit_from_now().await;
     let _operator = stage.operator_with(&[("TIDELOCK_CONCURRENCY", "4")]).await;
     for name in &names {

@@ -50,6 +50,15 @@ impl Stage {
         create(&self.bindings(), self.binding_manifest(name, environment, spec)).await
     }
 
+    /// As many SecretBindings as that of every key: `app-0` and so on. Answers their names.
+    pub(crate) async fn numbered_bindings(&self, count: usize, environment: &str) -> Vec<String> {
+        let names: Vec<String> = (0..count).map(|number| format!("app-{number}")).collect();
+        for name in &names {
+            self.binding(name, environment, json!({})).await;
+        }
+        names
+    }
+
     /// What [`Stage::binding`] creates.
     pub(crate) fn binding_manifest(&self, name: &str, environment: &str, spec: Value) -> Value {
         let mut manifest = json!({

@@ -268,9 +268,11 @@ pub struct OutOfSyncKey {
 
     /// When the value here was last written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
     pub updated_at: Option<MicroTime>,
 
     /// When the key was last changed anywhere in the project.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
     pub last_updated_at: Option<MicroTime>,
 }

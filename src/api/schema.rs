@@ -43,6 +43,11 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// A moment, in RFC 3339.
+pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "format": "date-time"})
+}
+
 /// A label selector that selects something less than everything.
 pub(super) fn selector(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

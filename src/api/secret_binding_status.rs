@@ -33,6 +33,7 @@ pub struct SecretBindingStatus {
 
     /// When the content last changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::time")]
     pub last_sync_time: Option<Time>,
 
     /// The value of the annotation tidelock.dev/sync that was last answered.

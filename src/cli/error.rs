@@ -1,7 +1,9 @@
 //! How a command ends: the one place that knows exit codes.
 
+use std::borrow::Cow;
+
 use crate::controller::ControllerError;
-use crate::core::InvalidName;
+use crate::core::{Hint, InvalidName};
 use crate::crypto::{KeyringFileError, OpenError};
 use crate::registry::{Cause, RegistryError, ValueError};
 
@@ -72,20 +74,6 @@ impl CliError {
         |error| Self::Failed { attempt: attempt.into(), source: error.into() }
     }
 
-    /// What a person reads: what is wrong, and what to do about it.
-    pub(super) fn with_hint(&self) -> String {
-        match self {
-            Self::Registry(error) => error.with_hint(),
-            Self::Value(error) => error.with_hint(),
-            Self::Keyring(KeyringFileError::Io { action: "read", source, .. })
-                if source.kind() == std::io::ErrorKind::NotFound =>
-            {
-                format!("{self}; make one with `tidelock keyring init`, or name yours with --keyring FILE")
-            }
-            other => other.to_string(),
-        }
-    }
-
     pub(super) fn exit_code(&self) -> u8 {
         match self {
             Self::Registry(error) | Self::Value(ValueError::Registry(error)) => of_registry(error),
@@ -98,6 +86,18 @@ impl CliError {
             Self::NotFound(_) => 5,
             Self::Value(ValueError::HashMismatch { .. }) => 6,
             Self::Failed { .. } | Self::Keyring(_) | Self::Controller(_) => 1,
+        }
+    }
+}
+
+impl Hint for CliError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Registry(error) => error.hint(),
+            Self::Value(error) => error.hint(),
+            Self::Keyring(error) => error.hint(),
+            Self::Controller(error) => error.hint(),
+            _ => None,
         }
     }
 }

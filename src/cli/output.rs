@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind, IsTerminal, Write};
 use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
 
-use crate::core::{KeyState, RegistryTime, is_secret_key};
+use crate::core::{Hint as _, KeyState, RegistryTime, is_secret_key};
 
 use super::error::CliError;
 use super::options::Format;

@@ -1,9 +1,11 @@
 //! What the operator needs to be told, and why it ends.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::runtime::ClientError;
+use crate::core::Hint;
 use crate::crypto::KeyringFileError;
 use crate::registry::{ConnectSettings, RegistryError};
 use crate::server::BindError;
@@ -54,10 +56,10 @@ pub(crate) enum ControllerError {
     #[error(transparent)]
     Keyring(#[from] KeyringFileError),
     /// The database's address cannot be used.
-    #[error("{}", .0.with_hint())]
+    #[error("{0}")]
     Database(#[source] RegistryError),
     /// The login is one that the operator must not run with, or that may not read.
-    #[error("the operator does not run with this login: {}", .0.with_hint())]
+    #[error("the operator does not run with this login: {0}")]
     Login(#[source] RegistryError),
     /// There is no cluster.
     #[error(transparent)]
@@ -74,6 +76,16 @@ pub(crate) enum ControllerError {
         /// What it does.
         task: &'static str,
     },
+}
+
+impl Hint for ControllerError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Keyring(error) => error.hint(),
+            Self::Database(error) | Self::Login(error) => error.hint(),
+            Self::Client(_) | Self::Bind(_) | Self::Signals(_) | Self::Task { .. } => None,
+        }
+    }
 }
 
 impl ControllerError {

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows PostgreSQL or Kubernetes; everything else builds on it.
 
 mod diff;
+mod hint;
 mod key_state;
 mod names;
 mod registry_time;
@@ -10,6 +11,7 @@ mod secret_value;
 mod value_hash;
 
 pub(crate) use diff::{Difference, diff};
+pub use hint::Hint;
 pub use key_state::{InvalidKeyState, KeyFacts, KeyState, StateCounts};
 pub use names::{
     EnvironmentId, EnvironmentName, InvalidName, KeyName, ProjectId, ProjectName, RingName, SecretId, UserName,

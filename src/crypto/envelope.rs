@@ -1,10 +1,12 @@
 //! The sealed text: `t1:<encryption key id>:<base64 of salt, commitment, ciphertext and tag>`.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use zeroize::Zeroizing;
 
-use crate::core::RingName;
+use crate::core::{Hint, RingName};
 
 use super::cipher::{self, CipherError, TAG_LEN};
 use super::derive::MessageKeys;
@@ -29,10 +31,10 @@ pub enum OpenError {
     #[error("not sealed by Tidelock: the text does not start with a format version such as \"{VERSION}:\"")]
     NotOurs,
     /// A later version of Tidelock wrote it.
-    #[error("sealed in format t{0}, which this version of Tidelock does not know: use a later one")]
+    #[error("sealed in format t{0}, which this version of Tidelock does not know")]
     UnknownVersion(u16),
     /// The keyring lacks its encryption key.
-    #[error("the keyring does not hold encryption key {key}{}: use a keyring that does",
+    #[error("the keyring does not hold encryption key {key}{}",
         .ring.as_ref().map(|ring| format!(" of ring {ring}")).unwrap_or_default())]
     KeyNotHeld {
         /// The encryption key that the text names.
@@ -41,8 +43,19 @@ pub enum OpenError {
         ring: Option<RingName>,
     },
     /// It was cut, altered, moved from another row or version, or sealed under another key of the same id.
-    #[error("the sealed text was altered, or was sealed for another row, version or key: restore the row")]
+    #[error("the sealed text was altered, or was sealed for another row, version or key")]
     Tampered,
+}
+
+impl Hint for OpenError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::NotOurs => None,
+            Self::UnknownVersion(_) => Some("use a later version".into()),
+            Self::KeyNotHeld { .. } => Some("use a keyring that does".into()),
+            Self::Tampered => Some("restore the row".into()),
+        }
+    }
 }
 
 impl OpenError {

@@ -1,11 +1,14 @@
 //! The keyring on disk.
 
+use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
+
+use crate::core::Hint;
 
 use super::keyring::Keyring;
 use super::keyring_text::KeyringError;
@@ -27,10 +30,7 @@ pub enum KeyringFileError {
         source: io::Error,
     },
     /// Everyone on the machine can read it or write to it.
-    #[error(
-        "the keyring {} is open to everyone on this machine (mode {mode:04o}): chmod 600 it, or in a pod mount its \
-         Secret with `defaultMode: 0400` and an `fsGroup`", .path.display()
-    )]
+    #[error("the keyring {} is open to everyone on this machine (mode {mode:04o})", .path.display())]
     OpenToAll {
         /// As it was given.
         path: PathBuf,
@@ -38,7 +38,7 @@ pub enum KeyringFileError {
         mode: u32,
     },
     /// It is not text, or far too long.
-    #[error("{} is not a keyring: create one with `tidelock keyring init`", .path.display())]
+    #[error("{} is not a keyring", .path.display())]
     NotAKeyring {
         /// As it was given.
         path: PathBuf,
@@ -52,11 +52,28 @@ pub enum KeyringFileError {
         source: KeyringError,
     },
     /// There is a file already; it was left as it is.
-    #[error("{} exists already and is left as it is: name another file for a new keyring", .path.display())]
+    #[error("{} exists already and is left as it is", .path.display())]
     Exists {
         /// As it was given.
         path: PathBuf,
     },
+}
+
+impl Hint for KeyringFileError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Io { action: "read", source, .. } if source.kind() == io::ErrorKind::NotFound => {
+                "make one with `tidelock keyring init`, or name yours with --keyring FILE"
+            }
+            Self::Io { .. } | Self::Invalid { .. } => return None,
+            Self::OpenToAll { .. } => {
+                "chmod 600 it, or in a pod mount its Secret with `defaultMode: 0400` and an `fsGroup`"
+            }
+            Self::NotAKeyring { .. } => "create one with `tidelock keyring init`",
+            Self::Exists { .. } => "name another file for a new keyring",
+        };
+        Some(hint.into())
+    }
 }
 
 impl Keyring {
@@ -174,8 +191,8 @@ mod tests {
         keyring().create(&path).unwrap();
         for mode in [0o644, 0o604, 0o602, 0o666] {
             chmod(&path, mode);
-            let message = error(&path).to_string();
-            assert!(message.contains(&format!("(mode {mode:04o}): chmod 600 it")), "{message}");
+            let message = error(&path).with_hint();
+            assert!(message.contains(&format!("(mode {mode:04o}) (chmod 600 it")), "{message}");
         }
         for mode in [0o400, 0o440, 0o600, 0o640] {
             chmod(&path, mode);

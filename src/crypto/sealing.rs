@@ -1,8 +1,10 @@
 //! Sealing and opening with a keyring.
 
+use std::borrow::Cow;
+
 use zeroize::Zeroizing;
 
-use crate::core::{ProjectId, RingName, SecretValue};
+use crate::core::{Hint, ProjectId, RingName, SecretValue};
 
 use super::context::{SealContext, hash_key_associated_data};
 use super::derive;
@@ -16,11 +18,20 @@ use super::random;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SealError {
     /// The keyring lacks the ring.
-    #[error("the keyring does not hold ring {0}: use a keyring that does")]
+    #[error("the keyring does not hold ring {0}")]
     RingNotHeld(RingName),
     /// The value is longer than the cipher takes.
     #[error("the value is longer than 64 GiB")]
     TooLong,
+}
+
+impl Hint for SealError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::RingNotHeld(_) => Some("use a keyring that does".into()),
+            Self::TooLong => None,
+        }
+    }
 }
 
 impl Keyring {

@@ -4,10 +4,12 @@
 //! DETAIL, so of these only code, message and hint are taken over; what the driver says on its own account names types,
 //! columns and addresses, and stays reachable as `source()`.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use tokio_postgres::error::{DbError, SqlState};
 
+use crate::core::Hint;
 use crate::crypto::{OpenError, SealError};
 
 /// An error that another one was caused by.
@@ -81,7 +83,7 @@ pub enum RegistryError {
 pub struct Explanation {
     /// What was tried, on what, and why it failed.
     pub message: String,
-    /// Not part of `Display`: who shows it to a person says [`RegistryError::with_hint`].
+    /// Not part of `Display`: who shows it to a person says [`Hint::with_hint`].
     pub hint: Option<String>,
 }
 
@@ -161,28 +163,20 @@ impl RegistryError {
     pub const fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Conflict(_))
     }
+}
 
-    /// What to do about it, where that is known.
-    #[must_use]
-    pub fn hint(&self) -> Option<&str> {
-        match self {
+impl Hint for RegistryError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::NotFound(explained)
             | Self::Refused(explained)
             | Self::Conflict(explained)
             | Self::Invalid(explained)
-            | Self::Schema(explained) => explained.hint.as_deref(),
-            Self::Settings { hint, .. } => hint.as_deref(),
-            Self::Unavailable { .. } | Self::Inconsistent { .. } | Self::Database { .. } => None,
-        }
-    }
-
-    /// Message and hint, as a person reads them on the terminal or in a condition.
-    #[must_use]
-    pub fn with_hint(&self) -> String {
-        match self.hint() {
-            Some(hint) => format!("{self} ({hint})"),
-            None => self.to_string(),
-        }
+            | Self::Schema(explained) => &explained.hint,
+            Self::Settings { hint, .. } => hint,
+            Self::Unavailable { .. } | Self::Inconsistent { .. } | Self::Database { .. } => return None,
+        };
+        hint.as_deref().map(Cow::from)
     }
 }
 
@@ -215,20 +209,20 @@ pub enum ValueError {
         source: OpenError,
     },
     /// It opened, and is not the value that the row's hash is of.
-    #[error("the value of {what} is not the one that its value_hash was made of: restore the row, or set it again")]
+    #[error("the value of {what} is not the one that its value_hash was made of")]
     HashMismatch {
         /// A key and its environment.
         what: String,
     },
 }
 
-impl ValueError {
-    /// Message and hint, as a person reads them.
-    #[must_use]
-    pub fn with_hint(&self) -> String {
+impl Hint for ValueError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Registry(error) => error.with_hint(),
-            other => other.to_string(),
+            Self::Registry(error) => error.hint(),
+            Self::Seal { source, .. } => source.hint(),
+            Self::Open { source, .. } => source.hint(),
+            Self::HashMismatch { .. } => Some("restore the row, or set it again".into()),
         }
     }
 }

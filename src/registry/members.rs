@@ -72,36 +72,27 @@ impl Session {
         let user = user_id(&transaction, &membership.user).await?;
         let only = environment_ids(&transaction, project, project_id, &membership.only).await?;
         let expires_at = membership.expires_at.map(|time| time.to_string());
+        let parameters: [Parameter<'_>; 6] = [
+            (&project_id.0, Type::UUID),
+            (&user, Type::UUID),
+            (&membership.role.as_str(), Type::TEXT),
+            (&only, Type::UUID_ARRAY),
+            (&membership.read_only, Type::BOOL),
+            (&expires_at, Type::TEXT),
+        ];
         let updated = transaction
             .execute(
                 "UPDATE project_members SET role = ($3::text)::project_role, only_environments = $4, read_only = $5,
                         expires_at = ($6::text)::timestamptz
                  WHERE project_id = $1 AND user_id = $2",
-                &[
-                    (&project_id.0, Type::UUID),
-                    (&user, Type::UUID),
-                    (&membership.role.as_str(), Type::TEXT),
-                    (&only, Type::UUID_ARRAY),
-                    (&membership.read_only, Type::BOOL),
-                    (&expires_at, Type::TEXT),
-                ],
+                &parameters,
             )
             .await?;
         if updated == 0 {
-            transaction
-                .execute(
-                    "INSERT INTO project_members (project_id, user_id, role, only_environments, read_only, expires_at)
-                 VALUES ($1, $2, ($3::text)::project_role, $4, $5, ($6::text)::timestamptz)",
-                    &[
-                        (&project_id.0, Type::UUID),
-                        (&user, Type::UUID),
-                        (&membership.role.as_str(), Type::TEXT),
-                        (&only, Type::UUID_ARRAY),
-                        (&membership.read_only, Type::BOOL),
-                        (&expires_at, Type::TEXT),
-                    ],
-                )
-                .await?;
+            let sql =
+                "INSERT INTO project_members (project_id, user_id, role, only_environments, read_only, expires_at)
+                       VALUES ($1, $2, ($3::text)::project_role, $4, $5, ($6::text)::timestamptz)";
+            transaction.execute(sql, &parameters).await?;
         }
         transaction.commit().await?;
         Ok(updated == 0)

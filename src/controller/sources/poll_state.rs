@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{Fault, SourceState};
+use crate::core::Hint as _;
 use crate::registry::{PollResult, RegistryError, Snapshot, SnapshotVersion};
 
 /// First and longest pause before an environment whose snapshot failed is read again.

@@ -161,8 +161,8 @@ fn a_text_under_a_key_that_is_not_held_is_refused_with_the_keys_name() {
     let error = refusal(&ours, &text);
     assert_eq!(error, OpenError::KeyNotHeld { key, ring: None });
     assert_eq!(
-        error.in_ring(&production()).to_string(),
-        format!("the keyring does not hold encryption key {key} of ring production: use a keyring that does")
+        error.in_ring(&production()).with_hint(),
+        format!("the keyring does not hold encryption key {key} of ring production (use a keyring that does)")
     );
 }
 
@@ -231,7 +231,8 @@ fn nothing_is_sealed_for_a_ring_that_is_not_held() {
     let keyring = Keyring::generate(&[default()]);
     let error = keyring.seal(&production(), &context(), &value(b"s3cret")).unwrap_err();
     assert_eq!(error, SealError::RingNotHeld(production()));
-    assert_eq!(error.to_string(), "the keyring does not hold ring production: use a keyring that does");
+    assert_eq!(error.to_string(), "the keyring does not hold ring production");
+    assert_eq!(error.hint().as_deref(), Some("use a keyring that does"));
     assert!(keyring.seal_hash_key(&production(), context().project, &HashKey::generate()).is_err());
     assert!(keyring.fingerprint_key(&production(), "inputs").is_err());
 }

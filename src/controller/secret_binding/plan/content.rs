@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::api::{Selection, list_keys};
 use crate::controller::sources::{SecretRow, Snapshot, contradicts};
-use crate::core::{KeyState, SecretValue, is_secret_key};
+use crate::core::{Hint as _, KeyState, SecretValue, is_secret_key};
 use crate::crypto::{Keyring, OpenError};
 
 /// Most bytes that the values of a Secret may have together.
@@ -78,14 +78,14 @@ pub(crate) enum ContentError {
     #[error("several keys would have the name {name} in the Secret; give each a name of its own")]
     KeyNameTwice { name: String },
     /// The keyring lacks what a value was sealed with.
-    #[error("cannot open {}: {cause}", list_keys(.keys))]
+    #[error("cannot open {}: {}", list_keys(.keys), .cause.with_hint())]
     RingNotHeld {
         keys: Vec<String>,
         /// What is not held, of the first of them.
         cause: OpenError,
     },
     /// A value does not open.
-    #[error("cannot open {}: {cause}", list_keys(.keys))]
+    #[error("cannot open {}: {}", list_keys(.keys), .cause.with_hint())]
     OpenFailed {
         keys: Vec<String>,
         /// Why not, of the first of them.
