@@ -125,3 +125,43 @@ async fn a_listener_is_told_of_a_change_and_of_its_own_beginning() {
     .await;
     listener.abort();
 }
+
+/// The login itself, what a setting puts in its place, and what it may become, on each connection that is made.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_the_server_takes_the_login_for_is_what_is_judged() {
+    let team = Team::with_shop("lifted").await;
+    let superuser = team.database.superuser().await;
+    let (operator, lifted) = (&team.operator.role, team.database.login("lifted").await.role);
+    superuser.batch_execute(&format!("ALTER ROLE {lifted} BYPASSRLS")).await.unwrap();
+    let asked = [source("shop", "dev")];
+    let long_there = reader(&team);
+    assert!(matches!(long_there.poll(&asked).await.unwrap()[0], PollResult::Found { .. }));
+    for (lift, undo, role) in [
+        (format!("GRANT {lifted} TO {operator}"), format!("REVOKE {lifted} FROM {operator}"), lifted.as_str()),
+        (
+            format!("GRANT {lifted} TO {operator}; ALTER ROLE {operator} SET role = {lifted}"),
+            format!("ALTER ROLE {operator} RESET role; REVOKE {lifted} FROM {operator}"),
+            &lifted,
+        ),
+        (
+            format!("GRANT tidelock_definer TO {operator}"),
+            format!("REVOKE tidelock_definer FROM {operator}"),
+            "tidelock_definer",
+        ),
+    ] {
+        superuser.batch_execute(&lift).await.unwrap();
+        let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = $1";
+        superuser.query(end, &[operator]).await.unwrap();
+        for reader in [reader(&team), long_there.clone()] {
+            // A connection of before may be found broken only when it is used.
+            let refused = wait_for("the refusal", SOON, async || match reader.poll(&asked).await {
+                Err(RegistryError::Refused(explained)) => Ok(explained.message),
+                other => Err(format!("{other:?}")),
+            });
+            let message = refused.await;
+            assert!(message.contains(operator) && message.contains(role), "{lift}: {message}");
+        }
+        superuser.batch_execute(&undo).await.unwrap();
+    }
+    assert!(matches!(long_there.poll(&asked).await.unwrap()[0], PollResult::Found { .. }));
+}

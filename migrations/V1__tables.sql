@@ -1,11 +1,29 @@
 -- Every table of the registry. Who may read and write is V2's matter, what a write does V3's and V4's.
 --
 -- Migrations name no schema: they run with the registry's schema in front of the search path, and `@schema@` stands
--- for its quoted name where a function has to spell it. Tables are owned by the login that migrates.
+-- for its quoted name where a function has to spell it. Tables are owned by the login that migrates. `@api@` is the schema
+-- of what logins may use, which has no table (V7).
 
 CREATE TYPE project_role AS ENUM ('ADMIN', 'DEVELOPER', 'VIEWER');
 CREATE TYPE user_kind AS ENUM ('person', 'service', 'owner');
 CREATE TYPE key_tracking AS ENUM ('tracked', 'independent');
+
+-- What is copied into the audit log, conditions, Events or errors has a form: a value that somebody puts there by mistake is
+-- refused. These are the program's own rules (src/core/names.rs, src/core/value_hash.rs).
+CREATE FUNCTION is_label(name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT name ~ '^[a-zA-Z0-9][-._a-zA-Z0-9]{0,62}$' $$;
+
+CREATE FUNCTION is_value_hash(hash text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT hash ~ '^(h1:[-_a-zA-Z0-9]{1,64}:)?[0-9a-f]{64}$' $$;
+
+-- A key's name fits on one line, has at most 253 bytes and no character that cannot be seen, but spaces inside; whether
+-- Kubernetes takes it is a binding's matter.
+CREATE FUNCTION is_key_name(name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT octet_length(name) BETWEEN 1 AND 253 AND name !~ '^ | $' AND name !~ ('[\u0001-\u001f\u007f-\u00a0\u00ad\u034f\u061c'
+        || '\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164'
+        || '\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]')
+$$;
 
 -- The newest migration applied, and the oldest program that this schema still serves as reader and as writer, by the
 -- newest migration that it knows. A migration that only adds leaves the floor alone, so that it never stops a fleet.
@@ -19,7 +37,7 @@ INSERT INTO schema_floor (version, oldest_reader, oldest_writer) VALUES (1, 1, 1
 
 CREATE TABLE users (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    name        text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 63),
+    name        text NOT NULL UNIQUE CHECK (is_label(translate(name, '@+', '--'))),
     db_role     text UNIQUE,
     kind        user_kind NOT NULL DEFAULT 'person',
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -30,7 +48,7 @@ COMMENT ON COLUMN users.db_role IS 'The database login that is this user; NULL f
 
 CREATE TABLE projects (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-    name        text NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 63),
+    name        text NOT NULL UNIQUE CHECK (is_label(name)),
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     archived_at timestamptz
 );
@@ -59,9 +77,9 @@ CREATE TABLE revision_log (
 CREATE TABLE environments (
     id            uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     project_id    uuid NOT NULL REFERENCES projects,
-    name          text NOT NULL CHECK (length(name) BETWEEN 1 AND 63),
+    name          text NOT NULL CHECK (is_label(name)),
     is_production boolean NOT NULL DEFAULT false,
-    ring          text NOT NULL CHECK (length(ring) BETWEEN 1 AND 63),
+    ring          text NOT NULL CHECK (is_label(ring)),
     epoch         bigint NOT NULL DEFAULT 1,
     revision      bigint NOT NULL DEFAULT 0,
     live_secrets  bigint NOT NULL DEFAULT 0,
@@ -89,10 +107,9 @@ CREATE TABLE project_members (
 );
 CREATE INDEX project_members_user_idx ON project_members (user_id);
 
--- A key's name fits on one line and has at most 253 bytes; whether Kubernetes takes it is a binding's matter.
 CREATE TABLE project_secret_registry (
     project_id      uuid NOT NULL REFERENCES projects,
-    key_name        text NOT NULL CHECK (octet_length(key_name) BETWEEN 1 AND 253 AND key_name !~ '[[:cntrl:]]|^\s|\s$'),
+    key_name        text NOT NULL CHECK (is_key_name(key_name)),
     last_updated_at timestamptz NOT NULL,
     tracking        key_tracking NOT NULL DEFAULT 'tracked',
     description     text NOT NULL DEFAULT '',
@@ -105,9 +122,9 @@ CREATE TABLE secrets (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     project_id      uuid NOT NULL,
     environment_id  uuid NOT NULL,
-    key             text NOT NULL CHECK (octet_length(key) BETWEEN 1 AND 253 AND key !~ '[[:cntrl:]]|^\s|\s$'),
+    key             text NOT NULL CHECK (is_key_name(key)),
     encrypted_value text NOT NULL,
-    value_hash      text NOT NULL,
+    value_hash      text NOT NULL CHECK (is_value_hash(value_hash)),
     version         bigint NOT NULL DEFAULT 1 CHECK (version > 0),
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -116,7 +133,8 @@ CREATE TABLE secrets (
     FOREIGN KEY (project_id, environment_id) REFERENCES environments (project_id, id)
 );
 CREATE UNIQUE INDEX secrets_live_key_idx ON secrets (environment_id, key) WHERE deleted_at IS NULL;
-CREATE INDEX secrets_project_key_idx ON secrets (project_id, key) WHERE deleted_at IS NULL;
+CREATE INDEX secrets_deleted_key_idx ON secrets (environment_id, key) WHERE deleted_at IS NOT NULL;
+CREATE INDEX secrets_project_key_idx ON secrets (project_id, key);
 COMMENT ON COLUMN secrets.answers IS 'Set by a writer that follows or confirms: the registry time that it answers. Taken off by the trigger.';
 COMMENT ON COLUMN secrets.version IS 'Counts the values of this row from 1; bound into the ciphertext.';
 
@@ -153,8 +171,8 @@ COMMENT ON COLUMN encryption_keys.state IS 'For a later capability, rotation (ke
 
 CREATE TABLE project_hash_keys (
     project_id  uuid NOT NULL REFERENCES projects,
-    hash_key_id text NOT NULL,
-    ring        text NOT NULL,
+    hash_key_id text NOT NULL CHECK (hash_key_id ~ '^[-_a-zA-Z0-9]{1,64}$'),
+    ring        text NOT NULL CHECK (is_label(ring)),
     sealed      text NOT NULL,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (project_id, hash_key_id, ring)
@@ -203,3 +221,19 @@ CREATE TABLE deliveries (
     PRIMARY KEY (cluster, namespace, binding, environment_id)
 );
 COMMENT ON TABLE deliveries IS 'For later capabilities, deliveries and purge: which binding of which cluster holds which revision. Nothing writes here yet.';
+
+-- Whoever commits a change asks for this row, and who does not get it at once leaves the notification to who has it.
+CREATE TABLE notify_turn (
+    only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row)
+);
+INSERT INTO notify_turn VALUES (true);
+
+-- No statistics on what is secret, or is a name that not everyone may know: a plan's estimates would tell of them.
+ALTER TABLE projects ALTER name SET STATISTICS 0;
+ALTER TABLE environments ALTER name SET STATISTICS 0;
+ALTER TABLE project_secret_registry ALTER key_name SET STATISTICS 0, ALTER description SET STATISTICS 0;
+ALTER TABLE secrets ALTER key SET STATISTICS 0, ALTER encrypted_value SET STATISTICS 0, ALTER value_hash SET STATISTICS 0;
+ALTER TABLE secret_versions ALTER encrypted_value SET STATISTICS 0, ALTER value_hash SET STATISTICS 0;
+ALTER TABLE project_hash_keys ALTER sealed SET STATISTICS 0;
+ALTER TABLE audit_logs ALTER subject SET STATISTICS 0, ALTER reason SET STATISTICS 0,
+    ALTER old_value_hash SET STATISTICS 0, ALTER new_value_hash SET STATISTICS 0;

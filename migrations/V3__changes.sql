@@ -1,29 +1,37 @@
 -- What a write does, whoever writes: the mutex, the revision, times that only grow, change, follow and confirm.
 
--- The project's mutex for this transaction, and the reason that its audit rows give. First statement of every
--- transaction of ours; what becomes of one that leaves it out is take_mutex's matter.
-CREATE FUNCTION begin_change(project text, reason text) RETURNS uuid
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
-DECLARE
-    found_id uuid;
-    archived timestamptz;
+-- Refuses whoever does not write to the project.
+CREATE FUNCTION require_writer(project uuid, name text) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
-    PERFORM require_actor();
-    SELECT id, archived_at INTO found_id, archived FROM projects
-        WHERE name = begin_change.project AND id IN (SELECT visible_projects());
-    IF found_id IS NULL THEN
-        RAISE EXCEPTION 'project % not found, or you are not a member', begin_change.project USING ERRCODE = 'TL404';
+    IF project IS NULL OR project NOT IN (SELECT visible_projects()) THEN
+        RAISE EXCEPTION 'project % not found, or you are not a member', name USING ERRCODE = 'TL404';
     END IF;
     IF NOT EXISTS (SELECT FROM memberships() m
-                   WHERE m.project_id = found_id AND m.role IN ('ADMIN', 'DEVELOPER') AND NOT m.read_only) THEN
-        RAISE EXCEPTION 'your membership of project % is read-only', begin_change.project
+                   WHERE m.project_id = project AND m.role IN ('ADMIN', 'DEVELOPER') AND NOT m.read_only) THEN
+        RAISE EXCEPTION 'your membership of project % is read-only', name
             USING ERRCODE = 'TL403', HINT = 'Ask an ADMIN of the project for the role DEVELOPER or ADMIN.';
     END IF;
-    IF archived IS NOT NULL THEN
+END $$;
+
+-- The project's mutex for this transaction, and the reason that its audit rows give. First statement of every
+-- transaction of ours; what becomes of one that leaves it out is take_mutex's matter.
+--
+-- Who may is asked before, so that nobody else makes anyone wait, and again under the mutex: it may have been taken away
+-- by whoever held it.
+CREATE FUNCTION @api@.begin_change(project text, reason text, may_be_archived boolean DEFAULT false) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    found_id uuid := (SELECT id FROM own_projects() WHERE name = begin_change.project);
+BEGIN
+    PERFORM require_actor();
+    PERFORM require_writer(found_id, begin_change.project);
+    PERFORM FROM project_revisions WHERE project_id = found_id FOR NO KEY UPDATE;
+    PERFORM require_writer(found_id, begin_change.project);
+    IF NOT may_be_archived AND (SELECT archived_at IS NOT NULL FROM projects WHERE id = found_id) THEN
         RAISE EXCEPTION 'project % is archived', begin_change.project USING ERRCODE = 'TL403';
     END IF;
     PERFORM set_config('tidelock.reason', coalesce(begin_change.reason, ''), true);
-    PERFORM FROM project_revisions WHERE project_id = found_id FOR NO KEY UPDATE;
     PERFORM set_config('tidelock.begun', pg_current_xact_id()::text, true);
     RETURN found_id;
 END $$;
@@ -48,11 +56,15 @@ END $$;
 -- One step of the project's revision per transaction that changes anything a reader can see. Returns its time.
 --
 -- The clock is read at the statement's start, so that stamp_secret knows the time of a step that is not made yet.
-CREATE FUNCTION step_revision(project uuid) RETURNS timestamptz
+-- In an archived project nothing changes but who is a member of it: people leave it as they leave any other.
+CREATE FUNCTION step_revision(project uuid, ends_membership boolean DEFAULT false) RETURNS timestamptz
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
     step project_revisions;
 BEGIN
+    IF NOT ends_membership AND (SELECT archived_at IS NOT NULL FROM projects WHERE id = step_revision.project) THEN
+        RAISE EXCEPTION 'the project is archived' USING ERRCODE = 'TL403';
+    END IF;
     SELECT * INTO step FROM project_revisions WHERE project_id = step_revision.project;
     IF step.transaction = pg_current_xact_id() THEN
         RETURN step.changed_at;
@@ -64,9 +76,6 @@ BEGIN
     UPDATE project_revisions r SET revision = r.revision + 1, token = gen_random_uuid(), transaction = pg_current_xact_id(),
             changed_at = greatest(statement_timestamp(), r.changed_at + interval '1 microsecond')
         WHERE r.project_id = step_revision.project RETURNING * INTO step;
-    IF (SELECT archived_at FROM projects WHERE id = step_revision.project) IS NOT NULL THEN
-        RAISE EXCEPTION 'the project is archived' USING ERRCODE = 'TL403';
-    END IF;
     INSERT INTO revision_log VALUES (step.project_id, step.revision, step.token, step.changed_at);
     RETURN step.changed_at;
 END $$;
@@ -80,7 +89,8 @@ BEGIN
     IF current_setting('synchronous_commit') = 'off' THEN
         PERFORM set_config('synchronous_commit', 'on', true);
     END IF;
-    IF pg_try_advisory_xact_lock(hashtextextended('tidelock.notify', 0)) THEN
+    PERFORM FROM notify_turn FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
         PERFORM pg_notify('tidelock', '');
     END IF;
     RETURN NULL;
@@ -91,17 +101,16 @@ ALTER TABLE revision_log ENABLE ALWAYS TRIGGER finish;
 
 -- Whether an environment that is in sync for the key has that very value. Only environments that the writer may read
 -- count: who wrote guesses into dev would otherwise learn from the time that a row gets, in transactions that leave no
--- trace, what production's value is.
+-- trace, what production's value is. For the same reason the hash is compared last, of every row that counts: what is read
+-- does not depend on the guess.
 CREATE FUNCTION has_twin(written secrets, newest timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
-DECLARE
-    places uuid[];
 BEGIN
-    SELECT array_agg(twin.environment_id) INTO places FROM secrets twin
-        WHERE twin.project_id = written.project_id AND twin.key = written.key AND twin.environment_id <> written.environment_id
-          AND twin.deleted_at IS NULL AND twin.value_hash = written.value_hash AND twin.updated_at = newest;
-    RETURN places IS NOT NULL AND EXISTS (SELECT FROM environments e WHERE e.id = ANY (places) AND e.deleted_at IS NULL
-                                          AND e.id IN (SELECT readable_environments()));
+    RETURN (SELECT coalesce(bool_or(twin.value_hash = written.value_hash), false)
+            FROM secrets twin JOIN environments e ON e.id = twin.environment_id
+            WHERE twin.project_id = written.project_id AND twin.key = written.key
+              AND twin.environment_id <> written.environment_id AND twin.deleted_at IS NULL AND twin.updated_at = newest
+              AND e.deleted_at IS NULL AND e.id IN (SELECT readable_environments()));
 END $$;
 
 -- Decides what the write of one row is, and gives it its time.
@@ -132,11 +141,6 @@ BEGIN
                 ELSE greatest(statement_timestamp(), r.changed_at + interval '1 microsecond') END
         INTO step_time FROM project_revisions r WHERE r.project_id = NEW.project_id FOR NO KEY UPDATE;
     SELECT deleted_at IS NOT NULL INTO closed FROM environments WHERE id = NEW.environment_id;
-    IF TG_OP = 'INSERT' AND (closed OR answered IS NOT NULL OR NEW.deleted_at IS NOT NULL OR NEW.version <> 1)
-            AND NEW.project_id NOT IN (SELECT visible_projects()) THEN
-        -- Refused by row-level security in a moment, in the words that it has for a project that does not exist.
-        RETURN NEW;
-    END IF;
     IF closed AND NEW.deleted_at IS NULL THEN
         RAISE EXCEPTION 'the environment is deleted' USING ERRCODE = 'TL403';
     END IF;
@@ -172,7 +176,12 @@ BEGIN
             END IF;
             behind := true;
         ELSIF NEW.value_hash = OLD.value_hash THEN
-            -- Confirmed. The stored ciphertext stays.
+            -- Confirmed: the stored ciphertext stays. Or repaired: the writer, who alone can tell that it no longer opens,
+            -- brings another as the next version.
+            IF NEW.version = OLD.version + 1 AND NEW.encrypted_value <> OLD.encrypted_value THEN
+                NEW.updated_at := greatest(OLD.updated_at, coalesce(answered, known.last_updated_at));
+                RETURN NEW;
+            END IF;
             NEW := OLD;
             NEW.updated_at := greatest(OLD.updated_at, coalesce(answered, known.last_updated_at));
             RETURN NEW;
@@ -217,13 +226,14 @@ CREATE TYPE secret_write AS (
     live           boolean,
     value_hash     text,
     was_live       boolean,
-    old_hash       text
+    old_hash       text,
+    is_new_version boolean
 );
 
 -- The id of the encryption key that a text was sealed under; NULL where it is not one of ours. Without a search path of its
 -- own, so that it is inlined; its callers pin theirs.
 CREATE FUNCTION sealed_under(sealed text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$ SELECT substring(sealed FROM '^t1:([^:]+):') $$;
+LANGUAGE sql IMMUTABLE AS $$ SELECT substring(sealed FROM '^t1:([-_a-zA-Z0-9]{1,64}):') $$;
 
 -- An encryption key belongs to the ring that it was first used in: a production value under another ring's could be opened
 -- by whoever holds only that ring.
@@ -249,18 +259,25 @@ CREATE FUNCTION settle_writes(project uuid, writes secret_write[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_nestloop = on AS $$
 DECLARE
     torn text;
+    step_time timestamptz := step_revision(project);
 BEGIN
-    PERFORM step_revision(project);
-
-    -- Two environments changed to different values in one statement: neither would be the newest.
+    -- Two environments changed to different values at one instant: neither would be the newest. In one set of rows, or in
+    -- this one and another of this transaction, as INSERT ... ON CONFLICT DO UPDATE and MERGE have two.
     EXECUTE $anew$
         SELECT w.key FROM unnest($2) w
         LEFT JOIN project_secret_registry r ON r.project_id = $1 AND r.key_name = w.key
         WHERE w.live AND (r.last_updated_at IS NULL OR (w.updated_at > r.last_updated_at AND r.tracking = 'tracked'))
-        GROUP BY w.key HAVING count(DISTINCT w.value_hash) > 1 LIMIT 1
-    $anew$ INTO torn USING project, writes;
+        GROUP BY w.key HAVING count(DISTINCT w.value_hash) > 1
+        UNION ALL
+        SELECT w.key FROM unnest($2) w
+        JOIN project_secret_registry r ON r.project_id = $1 AND r.key_name = w.key
+        WHERE w.live AND w.is_new_version AND r.tracking = 'tracked' AND w.updated_at = r.last_updated_at AND w.updated_at >= $3
+          AND EXISTS (SELECT FROM secrets s WHERE s.project_id = $1 AND s.key = w.key AND s.environment_id <> w.environment_id
+                      AND s.deleted_at IS NULL AND s.updated_at = w.updated_at AND s.value_hash <> w.value_hash)
+        LIMIT 1
+    $anew$ INTO torn USING project, writes, step_time;
     IF torn IS NOT NULL THEN
-        RAISE EXCEPTION 'one statement gives key % different values in several environments', torn
+        RAISE EXCEPTION 'key % would have different values in several environments at one instant', torn
             USING ERRCODE = 'TL422', HINT = 'Write them in statements of their own, or let the others follow.';
     END IF;
 
@@ -273,6 +290,7 @@ BEGIN
         SELECT $1, w.environment_id,
                CASE WHEN NOT w.live THEN 'secret.delete'
                     WHEN w.old_hash IS NOT NULL AND NOT w.was_live THEN 'secret.restore'
+                    WHEN w.old_hash = w.value_hash AND w.is_new_version THEN 'secret.repair'
                     WHEN w.old_hash = w.value_hash THEN 'secret.confirm'
                     WHEN r.tracking = 'tracked' AND r.retired_at IS NULL AND w.updated_at <= r.last_updated_at THEN 'secret.follow'
                     WHEN w.old_hash IS NULL THEN 'secret.create'
@@ -297,7 +315,7 @@ BEGIN
         SET live_secrets = e.live_secrets + n.delta,
             revision = (SELECT r.revision FROM project_revisions r WHERE r.project_id = project)
         FROM (SELECT w.environment_id, sum(w.live::int - w.was_live::int) AS delta FROM unnest(writes) w
-              WHERE w.live <> w.was_live OR w.old_hash IS DISTINCT FROM w.value_hash GROUP BY w.environment_id) n
+              WHERE w.live <> w.was_live OR w.is_new_version GROUP BY w.environment_id) n
         WHERE e.id = n.environment_id;
 END $$;
 
@@ -314,11 +332,11 @@ BEGIN
     FOR project IN SELECT DISTINCT n.project_id FROM new_rows n LOOP
         IF TG_OP = 'INSERT' THEN
             SELECT array_agg((n.environment_id, n.key, sealed_under(n.encrypted_value), n.updated_at,
-                    true, n.value_hash, false, NULL)::secret_write)
+                    true, n.value_hash, false, NULL, true)::secret_write)
                 INTO writes FROM new_rows n WHERE n.project_id = project;
         ELSE
             SELECT array_agg((n.environment_id, n.key, sealed_under(n.encrypted_value), n.updated_at,
-                    n.deleted_at IS NULL, n.value_hash, o.deleted_at IS NULL, o.value_hash)::secret_write)
+                    n.deleted_at IS NULL, n.value_hash, o.deleted_at IS NULL, o.value_hash, n.version > o.version)::secret_write)
                 INTO writes FROM new_rows n JOIN old_rows o USING (id) WHERE n.project_id = project;
             INSERT INTO secret_versions (secret_id, version, environment_id, encrypted_value, value_hash, replaced_at)
                 SELECT o.id, o.version, o.environment_id, o.encrypted_value, o.value_hash, n.updated_at
@@ -397,7 +415,7 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY ARRAY['users', 'projects', 'project_revisions', 'revision_log', 'environments',
         'project_secret_registry', 'secrets', 'secret_versions', 'encryption_keys', 'project_hash_keys', 'audit_logs',
-        'audit_seals'] LOOP
+        'audit_seals', 'notify_turn'] LOOP
         EXECUTE format('CREATE TRIGGER refuse_removal BEFORE DELETE OR TRUNCATE ON %I
             FOR EACH STATEMENT EXECUTE FUNCTION refuse_removal()', name);
         EXECUTE format('ALTER TABLE %I ENABLE ALWAYS TRIGGER refuse_removal', name);

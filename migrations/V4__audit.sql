@@ -39,7 +39,8 @@ DECLARE
 BEGIN
     NEW.chain := coalesce(NEW.project_id, '00000000-0000-0000-0000-000000000000');
     IF NEW.project_id IS NULL THEN
-        PERFORM pg_advisory_xact_lock(hashtextextended('tidelock.audit.system', 0));
+        -- The owner's row is the mutex of the system chain: no login but the owner's can take it.
+        PERFORM FROM users WHERE kind = 'owner' ORDER BY id FOR NO KEY UPDATE;
     ELSE
         SELECT revision, transaction INTO step FROM project_revisions WHERE project_id = NEW.project_id;
         IF step.transaction IS DISTINCT FROM pg_current_xact_id() THEN
@@ -85,7 +86,7 @@ END $$;
 CREATE TRIGGER audit AFTER INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION audit_users();
 
 -- A new project has its counter, its first member and its first audit row from the start.
-CREATE FUNCTION create_project(name text, reason text DEFAULT '') RETURNS uuid
+CREATE FUNCTION @api@.create_project(name text, reason text DEFAULT '') RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
     acting uuid := require_actor();
@@ -139,7 +140,8 @@ BEGIN
     -- Under the mutex, or a secret could arrive between the look and the commit.
     step_time := step_revision(NEW.project_id);
     IF (NEW.is_production, NEW.ring) IS DISTINCT FROM (OLD.is_production, OLD.ring)
-            AND EXISTS (SELECT FROM secrets WHERE environment_id = OLD.id) THEN
+            AND (EXISTS (SELECT FROM secrets WHERE environment_id = OLD.id AND deleted_at IS NULL)
+                OR EXISTS (SELECT FROM secrets WHERE environment_id = OLD.id AND deleted_at IS NOT NULL)) THEN
         RAISE EXCEPTION 'environment % has held secrets, so it stays % and on ring %', OLD.name,
                 CASE WHEN OLD.is_production THEN 'production' ELSE 'non-production' END, OLD.ring
             USING ERRCODE = 'TL403', HINT = 'Create another environment.';
@@ -172,7 +174,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_tem
 DECLARE
     member project_members := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
 BEGIN
-    PERFORM step_revision(member.project_id);
+    PERFORM step_revision(member.project_id, TG_OP = 'DELETE');
     IF TG_WHEN = 'BEFORE' THEN
         RETURN member;
     END IF;
@@ -234,10 +236,10 @@ BEGIN
 END $$;
 CREATE TRIGGER guard BEFORE INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNCTION guard_hash_key();
 
-CREATE FUNCTION archive_project(project text, reason text) RETURNS void
+CREATE FUNCTION @api@.archive_project(project text, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
-    target uuid := begin_change(project, reason);
+    target uuid := @api@.begin_change(project, reason);
 BEGIN
     IF target NOT IN (SELECT administered_projects()) THEN
         RAISE EXCEPTION 'only an ADMIN archives a project' USING ERRCODE = 'TL403';

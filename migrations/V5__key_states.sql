@@ -1,34 +1,56 @@
 -- What everyone in a project may know of all its keys: states and times, no value and no hash.
 
-CREATE FUNCTION key_states_of(project uuid)
-RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name text, state text,
-               updated_at timestamptz, last_updated_at timestamptz)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
-    SELECT e.project_id, e.id, e.name, coalesce(r.key_name, s.key),
-           CASE WHEN s.id IS NULL AND x.key_name IS NOT NULL THEN 'Exempt'
-                WHEN s.id IS NULL THEN 'Missing'
-                WHEN r.key_name IS NULL THEN 'Unregistered'
-                WHEN s.updated_at < r.last_updated_at THEN 'Stale'
-                ELSE 'InSync' END,
-           s.updated_at, r.last_updated_at
-    FROM environments e
-    CROSS JOIN LATERAL (
-        SELECT k.key_name FROM project_secret_registry k WHERE k.project_id = e.project_id AND k.retired_at IS NULL
-        UNION
-        SELECT l.key FROM secrets l WHERE l.environment_id = e.id AND l.deleted_at IS NULL) keys
-    LEFT JOIN project_secret_registry r ON r.project_id = e.project_id AND r.key_name = keys.key_name AND r.retired_at IS NULL
-    LEFT JOIN secrets s ON s.environment_id = e.id AND s.key = keys.key_name AND s.deleted_at IS NULL
-    LEFT JOIN key_exemptions x ON x.environment_id = e.id AND x.key_name = keys.key_name
-    WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL
-      AND key_states_of.project IN (SELECT visible_projects())
+-- What one key is in one environment.
+CREATE FUNCTION state_of(secret secrets, registered project_secret_registry, exempt boolean) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE WHEN secret.id IS NULL AND exempt THEN 'Exempt'
+                WHEN secret.id IS NULL THEN 'Missing'
+                WHEN registered.key_name IS NULL THEN 'Unregistered'
+                WHEN secret.updated_at < registered.last_updated_at THEN 'Stale'
+                ELSE 'InSync' END
 $$;
 
-CREATE VIEW key_states WITH (security_invoker = true) AS
-    SELECT states.* FROM visible_projects() AS project, LATERAL key_states_of(project) AS states;
-GRANT SELECT ON key_states TO tidelock_app, tidelock_operator;
+-- Of all keys, or of those that are named: these are looked up one by one, however many there are.
+CREATE FUNCTION @api@.key_states_of(project uuid, keys text[] DEFAULT NULL)
+RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name text, state text,
+               updated_at timestamptz, last_updated_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF project NOT IN (SELECT visible_projects()) THEN
+        RETURN;
+    END IF;
+    IF keys IS NOT NULL THEN
+        RETURN QUERY
+        SELECT e.project_id, e.id, e.name, k.name, state_of(s, r, x.key_name IS NOT NULL), s.updated_at, r.last_updated_at
+        FROM environments e CROSS JOIN (SELECT DISTINCT unnest(keys) AS name) k
+        LEFT JOIN LATERAL (SELECT * FROM project_secret_registry o WHERE o.project_id = e.project_id AND o.key_name = k.name
+                           AND o.retired_at IS NULL OFFSET 0) r ON true
+        LEFT JOIN LATERAL (SELECT * FROM secrets o WHERE o.environment_id = e.id AND o.key = k.name
+                           AND o.deleted_at IS NULL OFFSET 0) s ON true
+        LEFT JOIN LATERAL (SELECT * FROM key_exemptions o WHERE o.environment_id = e.id AND o.key_name = k.name
+                           OFFSET 0) x ON true
+        WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL
+          AND (r.key_name IS NOT NULL OR s.id IS NOT NULL);
+        RETURN;
+    END IF;
+    RETURN QUERY
+    SELECT e.project_id, e.id, e.name, r.key_name, state_of(s, r, x.key_name IS NOT NULL), s.updated_at, r.last_updated_at
+    FROM environments e
+    JOIN project_secret_registry r ON r.project_id = e.project_id AND r.retired_at IS NULL
+    LEFT JOIN secrets s ON s.environment_id = e.id AND s.key = r.key_name AND s.deleted_at IS NULL
+    LEFT JOIN key_exemptions x ON x.environment_id = e.id AND x.key_name = r.key_name
+    WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL
+    UNION ALL
+    SELECT e.project_id, e.id, e.name, s.key, 'Unregistered', s.updated_at, NULL
+    FROM environments e JOIN secrets s ON s.environment_id = e.id AND s.deleted_at IS NULL
+    WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM project_secret_registry r
+                      WHERE r.project_id = e.project_id AND r.key_name = s.key AND r.retired_at IS NULL);
+END $$;
 
 -- What triggers keep, counted again, for the projects of whoever asks. Nothing is the healthy answer.
-CREATE FUNCTION registry_findings()
+CREATE FUNCTION @api@.registry_findings()
 RETURNS TABLE (project text, finding text, stored text, counted text)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
     WITH seen AS (SELECT p.* FROM projects p WHERE p.id IN (SELECT visible_projects()))
@@ -54,7 +76,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_
 $$;
 
 -- Sets the counts right in the projects that the actor administers; answers how many it corrected.
-CREATE FUNCTION repair_registry() RETURNS bigint
+CREATE FUNCTION @api@.repair_registry() RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
     project record;
@@ -63,7 +85,7 @@ DECLARE
 BEGIN
     FOR project IN SELECT p.id, p.name FROM projects p WHERE p.id IN (SELECT administered_projects()) AND p.archived_at IS NULL
             ORDER BY p.id LOOP
-        PERFORM begin_change(project.name, coalesce(nullif(current_setting('tidelock.reason', true), ''), 'registry check --repair'));
+        PERFORM @api@.begin_change(project.name, coalesce(nullif(current_setting('tidelock.reason', true), ''), 'registry check --repair'));
         UPDATE environments e SET live_secrets = n.counted
             FROM (SELECT x.id, (SELECT count(*) FROM secrets s WHERE s.environment_id = x.id AND s.deleted_at IS NULL) AS counted
                   FROM environments x WHERE x.project_id = project.id) n

@@ -31,6 +31,9 @@ DO $$
 BEGIN
     IF to_regnamespace('vault') IS NOT NULL THEN
         RETURN;
+    ELSIF NOT has_database_privilege(current_database(), 'CREATE') THEN
+        -- An administrator made the registry's schemas and lent no right to make another.
+        RETURN;
     END IF;
     CREATE SCHEMA vault;
     CREATE TABLE vault.secrets (

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use crate::harness::Postgres;
 use crate::harness::database::Login;
 use crate::snapshot::assert_reads;
 use crate::stage::{Running, Team};
@@ -56,7 +57,8 @@ async fn a_user_whose_login_does_not_exist_is_not_added() {
     let owner = &team.database.owner;
     let said = team.run(owner, &["user", "add", "mallory", "--db-role", "no_such_login"]).await.expect(5);
     assert_reads!("user-add-unknown-login", said.stderr);
-    team.run(owner, &["user", "add", "ana", "--db-role", &team.database.login("second").await.role]).await.expect(4);
+    let second = team.database.login("second").await;
+    team.run(owner, &["user", "add", "ana", "--db-role", &second.role]).await.expect(4);
     let listed = team.run(owner, &["user", "list", "-o", "json"]).await.expect(0).json();
     let names: Vec<&str> = listed.as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["ana", "bob", "eve", "registry-owner", "tidelock", "vic"]);
@@ -150,7 +152,55 @@ async fn an_archived_project_is_read_and_not_changed() {
     team.run(&team.bob, &["project", "archive", "shop"]).await.expect(4);
     team.run(&team.ana, &["project", "archive", "shop", "--reason", "closed"]).await.expect(0);
     team.set_as(&team.ana, "KEY", "dev", "two").await.expect(4);
-    assert_eq!(team.get_as(&team.ana, "KEY", "dev").await.expect(0).stdout, "one");
+    team.get_as(&team.ana, "KEY", "dev").await.expect(4);
+    team.run(&team.ana, &["status"]).await.expect(3);
+    // People leave it as they leave any other, and nobody joins.
+    team.run(&team.ana, &["member", "remove", "bob", "--reason", "left"]).await.expect(0);
+    team.run(&team.ana, &["member", "add", "eve", "--role", "viewer"]).await.expect(4);
+    team.run(&team.ana, &["member", "remove", "ana"]).await.expect(4);
+    team.run(&team.bob, &["status"]).await.expect(5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_was_added_but_for_the_grant_is_added_by_saying_it_again() {
+    let team = Team::with_shop("add-again").await;
+    let owner = &team.database.owner;
+    let carl = team.database.login("carl").await;
+    let add = ["user", "add", "carl", "--db-role", &carl.role];
+    team.run(owner, &add).await.expect(0);
+    let admin = team.database.superuser().await;
+    admin.batch_execute(&format!("REVOKE tidelock_app FROM {}", carl.role)).await.unwrap();
+    team.run(&carl, &["project", "list"]).await.expect(4);
+    team.run(owner, &add).await.expect(0);
+    team.run(&carl, &["project", "list"]).await.expect(0);
+    team.run(owner, &["user", "disable", "carl"]).await.expect(0);
+    team.run(owner, &add).await.expect(4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_says_that_it_is_one() {
+    let primary = tokio::task::spawn_blocking(|| Postgres::start("postgres-primary").unwrap()).await.unwrap();
+    let team = Team::builder("standby").on(primary.clone()).build().await;
+    team.set_as(&team.ana, "KEY", "dev", "one").await.expect(0);
+    let (from, standby) =
+        (primary.port(), tokio::task::spawn_blocking(move || primary.standby("postgres-standby").unwrap()));
+    let standby = standby.await.unwrap();
+    let there = |login: &Login| Login {
+        url: login.url.replace(&format!(":{from}/"), &format!(":{}/", standby.port())),
+        ..login.clone()
+    };
+    // The copy was taken after the value was written.
+    assert_eq!(team.get_as(&there(&team.ana), "KEY", "dev").await.expect(0).stdout, "one");
+    for arguments in
+        [&["secret", "set", "KEY", "-e", "dev"][..], &["project", "create", "other"], &["import", "-e", "dev"]]
+    {
+        let said = team.run_with(&there(&team.ana), arguments, b"KEY=two").await.expect(4);
+        assert!(
+            said.stderr.contains("is a standby") && said.stderr.contains("write to the primary"),
+            "{}",
+            said.stderr
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,7 +130,21 @@ fn order<T>(mut all: [T; 3], writer: usize) -> [T; 3] {
 
 async fn exactly_one_is_newest(team: &Team) {
     let admin = team.database.superuser().await;
-    admin.batch_execute("SET search_path = tidelock").await.unwrap();
+    admin.batch_execute("SET search_path = tidelock, tidelock_api").await.unwrap();
     the_last_writer_is_the_newest(&admin).await;
     team.done(&team.ana, &["registry", "check"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_who_waits_in_vain_is_told_for_whom() {
+    let team = Team::with_shop("blocked").await;
+    let bob = team.session("bob").await;
+    bob.batch_execute("BEGIN; SELECT begin_change('shop', 'and then nothing')").await.unwrap();
+    let process: i32 = bob.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0);
+    let said = team.set_as(&team.ana, "KEY", "dev", "one").await.expect(1);
+    let holder = format!("login {} (", team.bob.role);
+    let remedy = format!("SELECT pg_terminate_backend({process})");
+    assert!(said.stderr.contains(&holder) && said.stderr.contains(&remedy), "{}", said.stderr);
+    bob.batch_execute("ROLLBACK").await.unwrap();
+    team.set_as(&team.ana, "KEY", "dev", "one").await.expect(0);
 }

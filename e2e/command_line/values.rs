@@ -152,3 +152,71 @@ async fn a_value_that_was_tampered_with_is_not_printed() {
     assert!(mismatched.stdout.is_empty(), "nothing of it is printed");
     assert_reads!("value-with-another-hash", mismatched.stderr);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_value_heals_a_row_whose_stored_text_was_damaged() {
+    let team = Team::with_shop("damaged").await;
+    let admin = team.database.superuser().await;
+    let damage = async |key: &str| {
+        let sql = format!(
+            "ALTER TABLE tidelock.secrets DISABLE TRIGGER ALL;
+             UPDATE tidelock.secrets SET encrypted_value = overlay(encrypted_value placing 'AAAA' from length(encrypted_value) - 8)
+                 WHERE key = '{key}'"
+        );
+        admin.batch_execute(&sql).await.unwrap();
+        team.enable_triggers().await;
+        team.get_as(&team.ana, key, "dev").await.expect(6);
+    };
+    for key in ["ONE", "TWO"] {
+        team.set_as(&team.ana, key, "dev", "first").await.expect(0);
+    }
+    team.set_as(&team.ana, "ONE", "staging", "first").await.expect(0);
+    let of_dev = "SELECT revision FROM tidelock.environments WHERE name = 'dev'";
+    let before: i64 = admin.query_one(of_dev, &[]).await.unwrap().get(0);
+
+    damage("ONE").await;
+    let healed = team.set_as(&team.ana, "ONE", "dev", "first").await.expect(0);
+    assert!(healed.stderr.contains("repaired ONE in dev"), "{}", healed.stderr);
+    assert_eq!(team.get_as(&team.ana, "ONE", "dev").await.expect(0).stdout, "first");
+    assert_eq!(
+        team.states("ONE").await,
+        ["InSync", "InSync", "Missing"],
+        "it is no change, so nobody is behind for it"
+    );
+    let after: i64 = admin.query_one(of_dev, &[]).await.unwrap().get(0);
+    assert!(after > before, "whoever delivers it reads it again");
+    let audited = "SELECT action, version FROM tidelock.audit_logs l JOIN tidelock.secrets s ON s.key = l.subject AND
+                       s.environment_id = l.environment_id WHERE subject = 'ONE' ORDER BY position DESC LIMIT 1";
+    let audited = admin.query_one(audited, &[]).await.unwrap();
+    assert_eq!((audited.get(0), audited.get(1)), ("secret.repair", 2_i64));
+
+    damage("TWO").await;
+    let said =
+        team.run_with(&team.ana, &["import", "-e", "dev", "-o", "json"], b"ONE=first\nTWO=first\n").await.expect(0);
+    let said = said.json();
+    assert_eq!((&said["repaired"], &said["unchanged"]), (&1.into(), &1.into()), "{said}");
+    team.get_as(&team.ana, "TWO", "dev").await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_done_is_not_called_failed_because_the_look_after_it_is_refused() {
+    let team = Team::with_shop("look-refused").await;
+    let admin = team.database.superuser().await;
+    admin.batch_execute("REVOKE EXECUTE ON FUNCTION tidelock_api.key_states_of FROM tidelock_app").await.unwrap();
+    let steps: [(&[&str], &[u8]); 5] = [
+        (&["secret", "set", "KEY", "-e", "dev"], b"one"),
+        (&["secret", "confirm", "KEY", "-e", "dev"], b""),
+        (&["secret", "rm", "KEY", "-e", "dev"], b""),
+        (&["secret", "restore", "KEY", "-e", "dev"], b""),
+        (&["import", "-e", "dev"], b"OTHER=one\n"),
+    ];
+    for (arguments, input) in steps {
+        let said = team.run_with(&team.ana, arguments, input).await.expect(0);
+        let last = said.stderr.lines().last().unwrap_or_default();
+        assert!(
+            last.starts_with("that is done, but who is behind now could not be asked: "),
+            "{arguments:?}: {}",
+            said.stderr
+        );
+    }
+}

@@ -25,10 +25,11 @@ impl Login {
         connect(&self.url).await.unwrap_or_else(|why| panic!("connecting as {}: {why:#}", self.role))
     }
 
-    /// As [`Login::connect`], with the registry's schema in its search path.
+    /// As [`Login::connect`], with what is this login's in its search path: the interface, and for the owner its tables first.
     pub(crate) async fn session(&self) -> Client {
         let session = self.connect().await;
-        session.batch_execute("SET search_path = tidelock").await.expect("a search path can be set");
+        let path = if self.role == OWNER { "tidelock, tidelock_api" } else { "tidelock_api" };
+        session.batch_execute(&format!("SET search_path = {path}")).await.expect("a search path can be set");
         session
     }
 }

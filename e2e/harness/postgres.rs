@@ -39,6 +39,19 @@ const SETTINGS: &[(&str, &str)] = &[
     ("log_timezone", "UTC"),
 ];
 
+/// Runs a program to its end, which has to be a good one.
+fn done(program: &str, command: &mut Command) -> Result<()> {
+    let output = command.output().with_context(|| format!("running {program}"))?;
+    ensure!(
+        output.status.success(),
+        "{program} failed ({}):\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
+}
+
 /// A server. It ends when this is dropped, or with the process.
 pub(crate) struct Postgres {
     bin: PathBuf,
@@ -92,38 +105,63 @@ impl Postgres {
         Ok(Arc::new(postgres))
     }
 
-    fn make_data(&self, folder: &Path) -> Result<()> {
-        let password = folder.join("password");
-        fs::write(&password, &self.password)?;
+    /// Makes and starts a hot standby of this server, which has the same logins and passwords. Blocks until it answers.
+    pub(crate) fn standby(&self, name: &str) -> Result<Arc<Self>> {
+        let folder = self.run.for_unprivileged(name)?;
+        let standby = Self {
+            bin: self.bin.clone(),
+            data: folder.join("data"),
+            name: name.to_owned(),
+            port: ports::free_port(),
+            password: self.password.clone(),
+            run: self.run,
+            server: Mutex::default(),
+            owner: tokio::sync::OnceCell::new(),
+        };
+        let primary = format!("host=127.0.0.1 port={} user={SUPERUSER} password={}", self.port, self.password);
+        let mut command = self.unprivileged("pg_basebackup");
+        command
+            .arg(format!("--pgdata={}", standby.data.display()))
+            .args(["--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast", "--no-sync"])
+            .args(["--dbname", &primary]);
+        done("pg_basebackup", &mut command)?;
+        standby.start_again()?;
+        Ok(Arc::new(standby))
+    }
+
+    /// A program of this PostgreSQL, as the user that servers run as.
+    fn unprivileged(&self, program: &str) -> Command {
+        let program = self.bin.join(program);
         let mut command = match unprivileged_user() {
             Some(user) => {
-                std::os::unix::fs::chown(&password, Some(user.uid), Some(user.gid))?;
                 let mut command = Command::new("setpriv");
                 command
                     .args(["--reuid", &user.uid.to_string()])
                     .args(["--regid", &user.gid.to_string(), "--clear-groups", "--"])
-                    .arg(self.bin.join("initdb"));
+                    .arg(program);
                 command
             }
-            None => Command::new(self.bin.join("initdb")),
+            None => Command::new(program),
         };
+        command.stdin(Stdio::null()).current_dir("/");
+        command
+    }
+
+    fn make_data(&self, folder: &Path) -> Result<()> {
+        let password = folder.join("password");
+        fs::write(&password, &self.password)?;
+        if let Some(user) = unprivileged_user() {
+            std::os::unix::fs::chown(&password, Some(user.uid), Some(user.gid))?;
+        }
+        let mut command = self.unprivileged("initdb");
         command
             .arg(format!("--pgdata={}", self.data.display()))
             .arg(format!("--pwfile={}", password.display()))
             .args(["--username", SUPERUSER, "--auth=scram-sha-256", "--no-sync"])
-            .args(["--encoding=UTF8", "--no-locale"])
-            .stdin(Stdio::null())
-            .current_dir("/");
-        let output = command.output().context("running initdb")?;
+            .args(["--encoding=UTF8", "--no-locale"]);
+        let made = done("initdb", &mut command);
         fs::remove_file(&password)?;
-        ensure!(
-            output.status.success(),
-            "initdb failed ({}):\n{}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(())
+        made
     }
 
     /// Starts it on the data and the port that it had. Blocks until it answers.

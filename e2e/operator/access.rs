@@ -79,8 +79,17 @@ async fn an_environment_that_never_was_and_one_that_was_deleted_are_told_apart()
     stage.source_with("nowhere", json!({})).await;
     stage.source_is("nowhere", &["Ready=False(EnvironmentNotFound)"]).await;
     let ana = stage.team.ana.connect().await;
-    ana.batch_execute("UPDATE tidelock.environments SET deleted_at = now() WHERE name = 'dev'").await.unwrap();
+    ana.batch_execute("UPDATE tidelock_api.environments SET deleted_at = now() WHERE name = 'dev'").await.unwrap();
     stage.source_is("dev", &["Ready=False(EnvironmentDeleted)"]).await;
+    stage.binding_is("app", &["Ready=False(SourceNotReady)"]).await;
+    still_there(&stage).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archived_project_is_read_no_more_and_its_secrets_stay() {
+    let (stage, _operator) = delivered("archived").await;
+    stage.team.done(&stage.team.ana, &["project", "archive", "shop", "--reason", "closed"]).await;
+    stage.source_is("dev", &["Ready=False(ProjectArchived)"]).await;
     stage.binding_is("app", &["Ready=False(SourceNotReady)"]).await;
     still_there(&stage).await;
 }

@@ -92,7 +92,7 @@ async fn a_row_that_row_level_security_hides_stays_and_the_condition_says_so() {
     let (stage, _operator) = with_keys("hidden", 2).await;
     let superuser = stage.team.database.superuser().await;
     superuser
-        .batch_execute("CREATE POLICY hide ON tidelock.secrets AS RESTRICTIVE FOR SELECT TO tidelock_operator USING (key <> 'KEY_0')")
+        .batch_execute("CREATE POLICY hide ON tidelock.secrets AS RESTRICTIVE FOR SELECT TO tidelock_definer USING (key <> 'KEY_0')")
         .await
         .unwrap();
     nudge(&stage).await;
@@ -111,7 +111,7 @@ async fn most_keys_going_at_once_waits_for_a_person() {
     let (stage, _operator) = with_keys("mass", 12).await;
     let ana = stage.team.ana.connect().await;
     ana.batch_execute(
-        "SET search_path = tidelock; UPDATE secrets SET deleted_at = now() WHERE key <> 'KEY_0'
+        "SET search_path = tidelock_api; UPDATE secrets SET deleted_at = now() WHERE key <> 'KEY_0'
              AND environment_id = (SELECT id FROM environments WHERE name = 'dev') AND deleted_at IS NULL",
     )
     .await

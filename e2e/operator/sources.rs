@@ -44,7 +44,7 @@ async fn a_source_that_is_pointed_elsewhere_takes_a_key_away_only_once_the_old_e
     assert!(format!("{:?}", held.status).contains('B'));
     stage.secret_has("app", &[("A", "dev"), ("B", "dev")]).await;
     let ana = stage.team.ana.connect().await;
-    ana.batch_execute("UPDATE tidelock.environments SET deleted_at = now() WHERE name = 'dev'").await.unwrap();
+    ana.batch_execute("UPDATE tidelock_api.environments SET deleted_at = now() WHERE name = 'dev'").await.unwrap();
     stage.secret_has("app", &[("A", "staging")]).await;
     stage.binding_is("app", &["Ready=True"]).await;
 }
@@ -57,10 +57,10 @@ async fn a_right_that_is_missing_and_a_schema_that_is_too_new_keep_the_secret_an
         stage.source_is("dev", &[&format!("Ready=False({reason})")]).await;
         stage.secret_has("app", &[("A", "dev"), ("B", "dev")]).await;
     };
-    superuser.batch_execute("REVOKE SELECT ON tidelock.secrets FROM tidelock_app, tidelock_operator").await.unwrap();
+    superuser.batch_execute("REVOKE SELECT ON tidelock.secrets FROM tidelock_definer").await.unwrap();
     stage.team.done(&stage.team.ana, &["key", "exempt", "B", "-e", "staging", "--reason", "a step"]).await;
     again("DatabaseRefused").await;
-    superuser.batch_execute("GRANT SELECT ON tidelock.secrets TO tidelock_app, tidelock_operator").await.unwrap();
+    superuser.batch_execute("GRANT SELECT ON tidelock.secrets TO tidelock_definer").await.unwrap();
     stage.source_is("dev", &["Ready=True"]).await;
     operator.stop();
 
@@ -108,13 +108,17 @@ async fn a_status_is_written_once_a_second_at_most_and_not_at_all_for_nothing() 
     let (stage, _operator) = delivered("once-a-second").await;
     stage.source_is("dev", &["Ready=True"]).await;
     let ana = stage.team.ana.connect().await;
-    let exempt = "INSERT INTO tidelock.key_exemptions (project_id, environment_id, key_name, reason)
-        SELECT project_id, id, 'B', 'a step' FROM tidelock.environments WHERE name = 'staging'";
+    let exempt = "INSERT INTO tidelock_api.key_exemptions (project_id, environment_id, key_name, reason)
+        SELECT project_id, id, 'B', 'a step' FROM tidelock_api.environments WHERE name = 'staging'";
     let (log, began) = (stage.cluster.audit_from_now().await, Instant::now());
     // In SQL, because that is faster than commands: the status gets a new revision each time.
     for _ in 0..50 {
         ana.batch_execute(exempt).await.unwrap();
-        ana.batch_execute("DELETE FROM tidelock.key_exemptions").await.unwrap();
+        ana.batch_execute(
+            "SELECT tidelock_api.unexempt_keys(environment_id, ARRAY[key_name]) FROM tidelock_api.key_exemptions",
+        )
+        .await
+        .unwrap();
     }
     stage.team.set("dev", "A", "last").await;
     stage.secret_has("app", &[("A", "last"), ("B", "dev")]).await;

@@ -62,20 +62,21 @@ async fn an_admin_of_some_environments_administers_nothing_else() {
     assert_eq!(shop.cell(told).await, format!("bob ADMIN only {dev} until 2099-01-01T00:00:00Z"));
     for sql in [
         "UPDATE project_members SET read_only = true",
-        "DELETE FROM project_members",
         "UPDATE project_secret_registry SET description = 'x'",
         "UPDATE environments SET deleted_at = now()",
     ] {
         assert_eq!(run(&shop.bob, &begun(sql)).await.unwrap(), 0, "{sql}");
     }
     let make = "INSERT INTO environments (project_id, name) SELECT id, 'bobs' FROM projects";
-    assert!(is_forbidden(&refusal(&shop.bob, &begun(make)).await));
+    for sql in [make, "SELECT remove_member(project_id, user_id) FROM project_members"] {
+        assert!(is_forbidden(&refusal(&shop.bob, &begun(sql)).await), "{sql}");
+    }
     assert!(refusal(&shop.bob, "SELECT archive_project('shop', '')").await.starts_with("TL403"));
     assert_eq!(done(&shop.bob, &begun(&update("dev", "A", "two", "NULL"))).await, 1);
 
     // Nor does an ADMIN of another project keep this one from being left without one.
     done(&shop.eve, "SELECT create_project('annex', '')").await;
-    let leave = "DELETE FROM project_members WHERE user_id = (SELECT id FROM users WHERE name = 'ana')";
+    let leave = "SELECT remove_member(project_id, user_id) FROM project_members WHERE user_id = (SELECT id FROM users WHERE name = 'ana')";
     assert!(refusal(&shop.ana, &begun(leave)).await.starts_with("TL403"));
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tidelock::core::Hint as _;
 use tidelock::registry::{ConnectSettings, Migrated, RegistryError, SCHEMA_VERSION, migrate, pending};
 use tokio::task::JoinSet;
 
@@ -36,7 +37,8 @@ async fn a_second_run_finds_nothing_to_do_and_a_check_does_nothing() {
     for _ in 0..2 {
         assert_eq!(pending(&owner).await.unwrap().migrations.len(), all());
         assert_eq!(
-            cell(&session, "SELECT count(*) FROM pg_namespace WHERE nspname IN ('tidelock', 'vault')").await,
+            cell(&session, "SELECT count(*) FROM pg_namespace WHERE nspname IN ('tidelock', 'tidelock_api', 'vault')")
+                .await,
             "0"
         );
     }
@@ -130,7 +132,7 @@ async fn a_schema_may_have_any_name_and_two_may_share_a_database() {
         schema.clone_into(&mut there.schema);
         assert_eq!(migrate(&there).await.unwrap().migrations.len(), all(), "{schema}");
         assert_eq!(migrate(&there).await.unwrap().migrations.len(), 0, "{schema}");
-        let path = format!("SET search_path = {}", there.quoted_schema());
+        let path = format!("SET search_path = {}", there.quoted_interface());
         done(
             &owner,
             &format!(
@@ -148,6 +150,34 @@ async fn a_schema_may_have_any_name_and_two_may_share_a_database() {
         assert_eq!(cell(&ana, "SELECT count(*) FROM registry_findings()").await, "0");
         catalog_is_sound(&database, schema).await;
     }
+}
+
+/// As an administrator would who follows what `migrate` says: lend, have it migrate, take back.
+#[tokio::test(flavor = "multi_thread")]
+async fn schemas_that_an_administrator_made_are_migrated_and_looked_at_again_without_any_right() {
+    let database = TestDatabase::empty("lent-rights").await;
+    let superuser = database.superuser().await;
+    let plain = database.login("plain").await;
+    // The roles belong to the server, and any test makes them.
+    migrated("lent-rights-roles").await;
+    let role = &plain.role;
+    done(
+        &superuser,
+        &format!("CREATE SCHEMA tidelock AUTHORIZATION {role}; CREATE SCHEMA tidelock_api AUTHORIZATION {role}"),
+    )
+    .await;
+    let settings = settings(&plain.url);
+    let missing = pending(&settings).await.unwrap().migrations.len();
+    assert_eq!(missing, all(), "to look takes no right");
+    let refused = migrate(&settings).await.unwrap_err();
+    let hint = refused.hint().unwrap_or_default().into_owned();
+    assert!(hint.contains("GRANT tidelock_definer TO"), "{refused}: {hint}");
+    done(&superuser, &format!("GRANT tidelock_definer TO {role}")).await;
+    assert_eq!(migrate(&settings).await.unwrap().migrations.len(), all());
+    done(&superuser, &format!("REVOKE tidelock_definer FROM {role}")).await;
+    assert_eq!(migrate(&settings).await.unwrap(), Migrated { migrations: vec![] });
+    assert_eq!(pending(&settings).await.unwrap(), Migrated { migrations: vec![] });
+    interface_is_sound(&database, "tidelock").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -181,10 +211,58 @@ async fn every_table_trigger_and_function_is_made_safe() {
     catalog_is_sound(&database, "tidelock").await;
 }
 
+/// Whatever is there may be used by the application's roles, and nothing in it is a table.
+async fn interface_is_sound(database: &TestDatabase, schema: &str) {
+    let superuser = database.superuser().await;
+    let quoted = schema.replace('\'', "''");
+    let none = async |what: &str, sql: &str| {
+        let sql = sql.replace("{api}", &format!("(SELECT oid FROM pg_namespace WHERE nspname = '{quoted}_api')"));
+        let sql = sql.replace("{tables}", &format!("(SELECT oid FROM pg_namespace WHERE nspname = '{quoted}')"));
+        assert_eq!(rows(&superuser, &sql).await, [""; 0], "{schema}: {what}");
+    };
+    none("tables in the interface", "SELECT relname FROM pg_class WHERE relnamespace = {api} AND relkind NOT IN ('v')")
+        .await;
+    none(
+        "views over tables, which a condition gets into",
+        "SELECT DISTINCT v.relname FROM pg_class v JOIN pg_rewrite r ON r.ev_class = v.oid,
+             regexp_matches(r.ev_action::text, ':rtekind 0 :relid (\\d+)', 'g') used
+         WHERE v.relnamespace = {api} AND v.relname <> 'schema_floor' AND used[1]::oid <> v.oid",
+    )
+    .await;
+    none(
+        "privileges of the application's roles, or of everyone, on tables, columns and sequences",
+        "SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
+         WHERE c.relnamespace = {tables} AND (a.grantee = 0 OR a.grantee::regrole::text IN ('tidelock_app', 'tidelock_operator', 'tidelock_delegate'))
+         UNION ALL
+         SELECT c.relname, a.privilege_type FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid, aclexplode(t.attacl) a
+         WHERE c.relnamespace = {tables} AND (a.grantee = 0 OR a.grantee::regrole::text IN ('tidelock_app', 'tidelock_operator', 'tidelock_delegate'))",
+    )
+    .await;
+    none(
+        "the use of the tables' schema",
+        "SELECT rolname FROM pg_roles WHERE rolname IN ('tidelock_app', 'tidelock_operator', 'tidelock_delegate')
+             AND has_schema_privilege(oid, {tables}, 'USAGE')",
+    )
+    .await;
+    none(
+        "rights to a whole view, by which it can be locked against others",
+        "SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
+         WHERE c.relnamespace = {api} AND a.grantee <> c.relowner AND a.privilege_type <> 'SELECT'",
+    )
+    .await;
+    none(
+        "functions of the interface that look as who calls them",
+        "SELECT proname FROM pg_proc WHERE pronamespace = {api} AND NOT prosecdef",
+    )
+    .await;
+}
+
 /// What has to hold for each object of the schema, so that one that a later migration adds is not forgotten.
 async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     let superuser = database.superuser().await;
-    let here = format!("(SELECT oid FROM pg_namespace WHERE nspname = '{}')", schema.replace('\'', "''"));
+    interface_is_sound(database, schema).await;
+    let quoted = schema.replace('\'', "''");
+    let here = format!("ANY (SELECT oid FROM pg_namespace WHERE nspname IN ('{quoted}', '{quoted}_api'))");
     let none = async |what: &str, sql: &str| {
         assert_eq!(rows(&superuser, &sql.replace("{here}", &here)).await, [""; 0], "{schema}: {what}");
     };
@@ -195,9 +273,9 @@ async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     )
     .await;
     none(
-        "triggers that a session can skip",
+        "triggers that a session can skip; without those of a view nothing is written at all",
         "SELECT c.relname, tgname FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
-         WHERE relnamespace = {here} AND NOT tgisinternal AND tgenabled <> 'A'",
+         WHERE relnamespace = {here} AND relkind = 'r' AND NOT tgisinternal AND tgenabled <> 'A'",
     )
     .await;
     none(
@@ -207,7 +285,8 @@ async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     .await;
     none(
         "functions whose search path a session chooses",
-        "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND proname NOT IN ('audit_field', 'audit_link', 'sealed_under')
+        "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND proname NOT IN ('audit_field', 'audit_link', 'sealed_under', 'state_of',
+                 'is_label', 'is_key_name', 'is_value_hash')
              AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=pg_catalog, %pg_temp')",
     )
     .await;
@@ -215,12 +294,6 @@ async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
         "functions that anyone may call",
         "SELECT proname FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) a
          WHERE pronamespace = {here} AND a.grantee = 0",
-    )
-    .await;
-    none(
-        "views that look as their owner",
-        "SELECT relname FROM pg_class WHERE relnamespace = {here} AND relkind = 'v'
-             AND NOT coalesce(reloptions::text LIKE '%security_invoker=true%', false)",
     )
     .await;
     none(
@@ -237,7 +310,8 @@ async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     .await;
     none(
         "the right to make things",
-        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'tidelock%' AND has_schema_privilege(oid, {here}, 'CREATE')",
+        "SELECT rolname FROM pg_roles WHERE rolname LIKE 'tidelock%' AND EXISTS (
+             SELECT FROM pg_namespace n WHERE n.oid = {here} AND has_schema_privilege(pg_roles.oid, n.oid, 'CREATE'))",
     )
     .await;
 }
@@ -265,7 +339,7 @@ async fn ten_at_once_through_a_pooler_end_like_one_and_writers_keep_their_order(
         &format!("GRANT tidelock_app TO {0}; INSERT INTO users (name, db_role) VALUES ('ana', '{0}')", ana.role),
     )
     .await;
-    let path = "SELECT set_config('search_path', 'tidelock', true)";
+    let path = "SELECT set_config('search_path', 'tidelock_api', true)";
     let first = connect(&pooler.url(&ana)).await.unwrap();
     done(&first, &format!("{path}; SELECT create_project('shop', '')")).await;
     done(&first, &format!("{path}; INSERT INTO environments (project_id, name) SELECT id, 'dev' FROM projects")).await;

@@ -3,10 +3,13 @@
 //! What is shown here holds for whoever writes, so nothing of the program is used once the team is there.
 
 mod audit;
+mod disclosure;
 mod documents;
 mod environments;
 mod follows;
 mod guards;
+mod hashes;
+mod locks;
 mod migrations;
 pub(crate) mod order;
 mod plans;
@@ -103,7 +106,15 @@ impl Shop {
     /// The superuser, with the registry's schema in front.
     async fn superuser(&self) -> Client {
         let session = self.team.database.superuser().await;
-        done(&session, "SET search_path = tidelock").await;
+        done(&session, "SET search_path = tidelock, tidelock_api").await;
+        session
+    }
+
+    /// A session on the tables themselves, where one statement writes many rows and no view is in between. No login may do
+    /// that: the superuser does, acting for ana.
+    async fn tables_as_ana(&self) -> Client {
+        let session = self.superuser().await;
+        done(&session, "SET tidelock.acting_user = 'ana'").await;
         session
     }
 
@@ -112,7 +123,7 @@ impl Shop {
         let waiting =
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
         let superuser = self.superuser().await;
-        wait_for("a session to wait", Duration::from_secs(20), async || {
+        wait_for("a session to wait", Duration::from_mins(1), async || {
             match cell(&superuser, waiting).await.as_str() {
                 "1" => Ok(()),
                 count => Err(format!("{count} wait")),
@@ -139,7 +150,7 @@ impl Shop {
 
 /// Runs statements as psql would: several in one text are one transaction. Answers the rows that the last one touched.
 async fn run(session: &Client, sql: &str) -> Result<u64, Error> {
-    let messages = session.simple_query(sql).await?;
+    let messages = session.simple_query(&hashes::spelled_out(sql)).await?;
     Ok(messages
         .iter()
         .rev()
@@ -160,12 +171,13 @@ async fn done(session: &Client, sql: &str) -> u64 {
 
 /// Rows as text, cells parted by a space, NULL as `-`.
 async fn rows(session: &Client, sql: &str) -> Vec<String> {
-    let messages = session.simple_query(sql).await.unwrap_or_else(|why| panic!("{sql}: {why:?}"));
+    let messages = session.simple_query(&hashes::spelled_out(sql)).await.unwrap_or_else(|why| panic!("{sql}: {why:?}"));
     messages
         .iter()
         .filter_map(|message| match message {
             SimpleQueryMessage::Row(row) => {
-                Some((0..row.len()).map(|cell| row.get(cell).unwrap_or("-")).collect::<Vec<_>>().join(" "))
+                let cells: Vec<&str> = (0..row.len()).map(|cell| row.get(cell).unwrap_or("-")).collect();
+                Some(hashes::by_name(&cells.join(" ")))
             }
             _ => None,
         })
@@ -188,9 +200,17 @@ async fn refusal(session: &Client, sql: &str) -> String {
     format!("{} {}", answer.code().code(), answer.message())
 }
 
-/// What a statement hidden or forbidden by row-level security or by missing rights is refused with.
+/// What is refused for want of a right, or because the view is not one to be written to or emptied.
 fn is_forbidden(refusal: &str) -> bool {
-    refusal.starts_with(SqlState::INSUFFICIENT_PRIVILEGE.code())
+    [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, SqlState::WRONG_OBJECT_TYPE]
+        .iter()
+        .any(|code| refusal.starts_with(code.code()))
+}
+
+/// [`is_forbidden`], or not even there for who has only the interface.
+fn is_out_of_reach(refusal: &str) -> bool {
+    let not_there = [SqlState::UNDEFINED_TABLE, SqlState::UNDEFINED_FUNCTION];
+    is_forbidden(refusal) || not_there.iter().any(|code| refusal.starts_with(code.code()))
 }
 
 async fn states(session: &Client, key: &str) -> String {

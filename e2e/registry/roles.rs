@@ -242,7 +242,7 @@ async fn a_project_keeps_an_admin_who_is_a_person() {
     let shop = Shop::with_api_key("last-admin").await;
     let me = "user_id = (SELECT id FROM users WHERE name = 'ana')";
     for sql in [
-        format!("DELETE FROM project_members WHERE {me}"),
+        format!("SELECT remove_member(project_id, user_id) FROM project_members WHERE {me}"),
         format!("UPDATE project_members SET role = 'DEVELOPER' WHERE {me}"),
         format!("UPDATE project_members SET read_only = true WHERE {me}"),
         format!("UPDATE project_members SET expires_at = now() + interval '1 year' WHERE {me}"),
@@ -255,7 +255,7 @@ async fn a_project_keeps_an_admin_who_is_a_person() {
         "UPDATE project_members SET role = 'ADMIN' WHERE user_id = (SELECT id FROM users WHERE name = 'bob')",
     ))
     .await;
-    let leave = begun(&format!("DELETE FROM project_members WHERE {me}"));
+    let leave = begun(&format!("SELECT remove_member(project_id, user_id) FROM project_members WHERE {me}"));
     for (unfit, fit) in [("disabled_at = now()", "disabled_at = NULL"), ("kind = 'service'", "kind = 'person'")] {
         done(&shop.owner, &format!("UPDATE users SET {unfit} WHERE name = 'bob'")).await;
         assert!(refusal(&shop.ana, &leave).await.starts_with("TL403"), "the other ADMIN has {unfit}");

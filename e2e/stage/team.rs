@@ -151,7 +151,7 @@ impl Team {
         let client = self.database.superuser().await;
         client
             .batch_execute(
-                "SET search_path = tidelock, pg_catalog;
+                "SET search_path = tidelock, tidelock_api, pg_catalog;
                  DO $$ DECLARE guarded record; BEGIN
                     FOR guarded IN SELECT c.oid::regclass AS name FROM pg_class c
                         WHERE c.relnamespace = 'tidelock'::regnamespace AND c.relkind = 'r' AND c.relhastriggers LOOP

@@ -77,6 +77,9 @@ reasons! {
     EnvironmentNotFound: Stalled, [IsReady False],
         "The project has no environment of that name.",
         "Correct `spec.environment`, or create it with `tidelock environment create`.";
+    ProjectArchived: Stalled, [IsReady False],
+        "The project was archived in the registry, which ends the reading of its values; Secrets keep what they have.",
+        "Delete the ProjectEnvironment and its bindings, or have the values of a project that is in use.";
     EnvironmentDeleted: Stalled, [IsReady False],
         "The environment was deleted in the registry; Secrets keep what they have.",
         "Delete the ProjectEnvironment and its bindings, or create the environment again.";

@@ -109,6 +109,7 @@ fn of_registry(error: &RegistryError) -> u8 {
         RegistryError::NotFound(_) => 5,
         RegistryError::Unavailable { .. }
         | RegistryError::Conflict(_)
+        | RegistryError::Blocked(_)
         | RegistryError::Schema(_)
         | RegistryError::Inconsistent { .. }
         | RegistryError::Database { .. } => 1,

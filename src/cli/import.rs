@@ -61,7 +61,7 @@ impl Import {
         let written = session.write_values(&keyring, &environment, &values, options).await?;
         report(&written, self.dry_run, &environment, output)?;
         if !self.dry_run {
-            advise(&mut session, context, &environment, written, output).await?;
+            advise(&mut session, context, &environment, written, output).await;
         }
         Ok(Answer::Done)
     }
@@ -108,10 +108,11 @@ fn report(
         WriteOutcome::Changed,
         WriteOutcome::Followed,
         WriteOutcome::Confirmed,
+        WriteOutcome::Repaired,
         WriteOutcome::Unchanged,
     ]
     .map(|outcome| written.iter().filter(|(_, other)| *other == outcome).count());
-    let [created, changed, followed, confirmed, unchanged] = counted;
+    let [created, changed, followed, confirmed, repaired, unchanged] = counted;
     let done = if dry_run { "would be imported" } else { "imported" };
     output.note(&format!("{} {done} into {}", keys_in_words(written.len()), environment.name));
     let new = written.iter().filter(|(_, outcome)| *outcome == WriteOutcome::Created).map(|(key, _)| key.as_str());
@@ -121,11 +122,11 @@ fn report(
     if output.is_json() {
         return output.json(&json!({
             "environment": environment.name, "dryRun": dry_run, "created": created, "changed": changed,
-            "followed": followed, "confirmed": confirmed, "unchanged": unchanged,
+            "followed": followed, "confirmed": confirmed, "repaired": repaired, "unchanged": unchanged,
         }));
     }
     let line = Line { cells: counted.map(plain).to_vec(), json: json!(null) };
-    output.list(&["CREATED", "CHANGED", "FOLLOWED", "CONFIRMED", "UNCHANGED"], [line])
+    output.list(&["CREATED", "CHANGED", "FOLLOWED", "CONFIRMED", "REPAIRED", "UNCHANGED"], [line])
 }
 
 async fn advise(
@@ -134,12 +135,11 @@ async fn advise(
     environment: &Environment,
     written: Vec<(String, WriteOutcome)>,
     output: &Output,
-) -> Result<(), CliError> {
+) {
     let changed: Vec<String> = written
         .into_iter()
         .filter(|(_, outcome)| matches!(outcome, WriteOutcome::Created | WriteOutcome::Changed))
         .map(|(key, _)| key)
         .collect();
-    behind_elsewhere(session, context, environment, &changed).await?.summarise(context, output);
-    Ok(())
+    behind_elsewhere(session, context, environment, &changed, output).await.summarise(context, output);
 }

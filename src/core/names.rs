@@ -91,9 +91,39 @@ pub fn is_secret_key(name: &str) -> bool {
         && !name.starts_with("..")
 }
 
-/// Anything that prints on one line; whether it is also a valid key of a Kubernetes Secret is the binding's matter.
+/// Anything that can be seen on one line; whether it is also a valid key of a Kubernetes Secret is the binding's matter.
+/// The database has the same rule (`is_key_name` in `migrations/V1__tables.sql`).
 fn is_key(name: &str) -> bool {
-    (1..=253).contains(&name.len()) && name.trim() == name && !name.chars().any(char::is_control)
+    (1..=253).contains(&name.len()) && !name.starts_with(' ') && !name.ends_with(' ') && !name.chars().any(is_invisible)
+}
+
+/// Control characters, every space but the plain one, and what has no width: format characters, fillers, selectors.
+fn is_invisible(c: char) -> bool {
+    matches!(
+        u32::from(c),
+        0..=0x1f
+            | 0x7f..=0xa0
+            | 0xad
+            | 0x34f
+            | 0x61c
+            | 0x115f
+            | 0x1160
+            | 0x1680
+            | 0x17b4
+            | 0x17b5
+            | 0x180b..=0x180f
+            | 0x2000..=0x200f
+            | 0x2028..=0x202f
+            | 0x205f..=0x206f
+            | 0x2800
+            | 0x3000
+            | 0x3164
+            | 0xfe00..=0xfe0f
+            | 0xfeff
+            | 0xffa0
+            | 0xfff0..=0xffff
+            | 0xe0000..=0xe0fff
+    )
 }
 
 name!(
@@ -116,8 +146,8 @@ name!(
     "use 1 to 63 letters, digits, '.', '_', '-', '@' or '+', starting with a letter or digit"
 );
 name!(
-    /// The name of a secret in a project: 1 to 253 bytes without control characters or outer white space.
-    KeyName, "key", is_key, "use 1 to 253 bytes without control characters and without white space at either end"
+    /// The name of a secret in a project: 1 to 253 bytes, without characters that cannot be seen but spaces inside.
+    KeyName, "key", is_key, "use 1 to 253 bytes, without spaces at either end and without characters that cannot be seen"
 );
 
 id!(

@@ -5,14 +5,14 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use tokio_postgres::Config;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::RegistryError;
 use super::error::Cause;
+use super::{Explanation, RegistryError, login};
 
 /// How long a connection may take to come about.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,7 +26,7 @@ pub struct ConnectSettings {
     /// `postgresql://…`, as libpq takes it. `sslmode` may be `disable`, `prefer`, `require`, `verify-ca` or
     /// `verify-full`: a certificate is always verified, against the system's roots or the file in `sslrootcert`.
     pub url: String,
-    /// The schema that holds the tables.
+    /// The schema that holds the tables. What logins may use of them is in another beside it, named `<schema>_api`.
     pub schema: String,
     /// What the server's own views show for these sessions.
     pub application_name: String,
@@ -45,6 +45,12 @@ impl ConnectSettings {
         format!("\"{}\"", self.schema.replace('"', "\"\""))
     }
 
+    /// The schema of what logins may use, as SQL spells it.
+    #[must_use]
+    pub fn quoted_interface(&self) -> String {
+        format!("\"{}_api\"", self.schema.replace('"', "\"\""))
+    }
+
     fn parse(&self) -> Result<(Config, Option<PathBuf>), RegistryError> {
         let (url, root) = split_off_root_certificate(&self.url);
         // The parser's own message is safe: it names an option or a position, never the URL.
@@ -58,9 +64,17 @@ impl ConnectSettings {
         Ok((config, root))
     }
 
-    /// A pool of at most `size` connections, made when they are needed.
+    /// A pool of at most `size` connections, made when they are needed. Each is checked for what its login may before it is
+    /// used: a role's settings and memberships change while a program runs.
     pub(super) fn pool(&self, size: usize) -> Result<Pool, RegistryError> {
         let (config, root) = self.parse()?;
+        let schema = self.schema.clone();
+        let check = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
+            let schema = schema.clone();
+            Box::pin(async move {
+                login::check(client, &schema).await.map_err(|error| HookError::message(error.to_string()))
+            })
+        });
         let manager = Manager::from_config(
             config,
             tls(root.as_deref())?,
@@ -69,6 +83,7 @@ impl ConnectSettings {
         Pool::builder(manager)
             .max_size(size)
             .runtime(Runtime::Tokio1)
+            .post_create(check)
             .timeouts(Timeouts {
                 wait: Some(CONNECT_TIMEOUT),
                 create: Some(CONNECT_TIMEOUT),
@@ -145,6 +160,9 @@ fn unusable(setting: impl Into<String>, cause: impl Into<Cause>) -> RegistryErro
 pub(super) fn from_pool(attempt: &str, error: deadpool_postgres::PoolError) -> RegistryError {
     match error {
         deadpool_postgres::PoolError::Backend(error) => RegistryError::from_driver(attempt, error),
+        deadpool_postgres::PoolError::PostCreateHook(HookError::Message(refused)) => {
+            RegistryError::Refused(Explanation::from(refused.into_owned()).hint(login::OWN_LOGIN))
+        }
         other => RegistryError::Unavailable { attempt: attempt.to_owned(), cause: other.into() },
     }
 }

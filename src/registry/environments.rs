@@ -12,6 +12,7 @@ use super::session::{Parameter, Session, Transaction, project_not_found};
 use super::{Explanation, RegistryError, ValueError, hash_keys};
 
 /// An environment as its project names it, and what the acting user may do there.
+#[expect(clippy::struct_excessive_bools, reason = "four facts that do not exclude each other")]
 #[derive(Debug, Clone)]
 pub struct Environment {
     pub(crate) project: ProjectId,
@@ -19,6 +20,8 @@ pub struct Environment {
     pub(crate) id: EnvironmentId,
     pub(crate) name: String,
     pub(crate) production: bool,
+    /// Whether the project is archived, so that nobody reads or writes here.
+    pub(crate) archived: bool,
     /// Whether the acting user may read secrets here.
     pub(crate) readable: bool,
     /// Whether the acting user may write secrets here.
@@ -37,7 +40,9 @@ impl Environment {
     }
 
     fn refused(&self, verb: &str) -> RegistryError {
-        let why = if self.production {
+        let why = if self.archived {
+            "the project is archived"
+        } else if self.production {
             "it is production, which takes the role ADMIN"
         } else {
             "your role or membership does not cover it"
@@ -150,12 +155,9 @@ pub(super) async fn find(
     let parameters: [Parameter<'_>; 2] = [(&project.as_str(), Type::TEXT), (&name.as_str(), Type::TEXT)];
     let found: ProjectWithEnvironment = transaction
         .first(
-            "SELECT p.id AS project, p.name AS project_name, e.id, e.name, e.is_production AS production,
-                    e.id IN (SELECT readable_environments()) AS readable,
-                    e.id IN (SELECT writable_environments()) AS writable
-             FROM projects p
-             LEFT JOIN environments e ON e.project_id = p.id AND e.name = $2 AND e.deleted_at IS NULL
-             WHERE p.name = $1",
+            "SELECT project_id AS project, project_name, is_archived AS archived, id, name, is_production AS production,
+                    readable, writable
+             FROM environment_named($1, $2)",
             &parameters,
         )
         .await?
@@ -180,6 +182,7 @@ impl FromRow for ProjectWithEnvironment {
             id,
             name: columns.get("name")?,
             production: columns.get("production")?,
+            archived: columns.get("archived")?,
             readable: columns.get("readable")?,
             writable: columns.get("writable")?,
         })))

@@ -36,6 +36,9 @@ pub enum RegistryError {
     /// Somebody else was first; to read again and repeat is the remedy.
     #[error("{0}")]
     Conflict(Explanation),
+    /// A lock was not had in time: the same call may succeed later.
+    #[error("{0}")]
+    Blocked(Explanation),
     /// The request makes no sense to the registry.
     #[error("{0}")]
     Invalid(Explanation),
@@ -137,6 +140,23 @@ impl RegistryError {
                     .hint("the login or its membership lacks the right; see: tidelock member list"),
             );
         }
+        // A standby says the one where a transaction asks to write, the other where a statement does.
+        let asks_to_write =
+            *code == SqlState::FEATURE_NOT_SUPPORTED && message.contains("read-write mode during recovery");
+        if *code == SqlState::READ_ONLY_SQL_TRANSACTION || asks_to_write {
+            return Self::Refused(
+                Explanation::from(format!(
+                    "{attempt}: this database is a standby, or only to be read, and takes no writes"
+                ))
+                .hint("write to the primary: name its address in --database-url"),
+            );
+        }
+        if *code == SqlState::LOCK_NOT_AVAILABLE {
+            return Self::Blocked(
+                Explanation::from(format!("{attempt}: somebody else's transaction was in the way for too long"))
+                    .hint("an administrator sees whose: SELECT * FROM pg_locks, pg_blocking_pids(pid)"),
+            );
+        }
         if *code == SqlState::UNIQUE_VIOLATION {
             return Self::Conflict(format!("{attempt}: it exists already").into());
         }
@@ -161,7 +181,7 @@ impl RegistryError {
     /// Whether the same call may succeed later without anybody doing anything.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Conflict(_))
+        matches!(self, Self::Unavailable { .. } | Self::Conflict(_) | Self::Blocked(_))
     }
 }
 
@@ -171,6 +191,7 @@ impl Hint for RegistryError {
             Self::NotFound(explained)
             | Self::Refused(explained)
             | Self::Conflict(explained)
+            | Self::Blocked(explained)
             | Self::Invalid(explained)
             | Self::Schema(explained) => &explained.hint,
             Self::Settings { hint, .. } => hint,

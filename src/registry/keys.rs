@@ -6,7 +6,6 @@ use crate::core::{KeyName, KeyState, ProjectId, ProjectName, RegistryTime};
 
 use super::environments::Environment;
 use super::row::{from_row, micros};
-use super::secrets::distinct;
 use super::session::{Parameter, Session, Transaction};
 use super::{Explanation, RegistryError};
 
@@ -74,7 +73,7 @@ impl Session {
                     ARRAY(SELECT e.name FROM key_exemptions x JOIN environments e ON e.id = x.environment_id
                           WHERE x.project_id = r.project_id AND x.key_name = r.key_name AND e.deleted_at IS NULL
                           ORDER BY e.name) AS exempt
-             FROM project_secret_registry r WHERE r.project_id = $1 ORDER BY r.key_name",
+             FROM keys_of($1) r ORDER BY r.key_name",
             micros("r.last_updated_at"),
             micros("r.retired_at")
         );
@@ -92,8 +91,7 @@ impl Session {
         let project = transaction.project(project).await?;
         let sql = format!(
             "SELECT s.key_name AS key, s.environment, s.state, {} AS updated_at, {} AS last_updated_at
-             FROM key_states_of($1) s
-             WHERE cardinality($2::text[]) = 0 OR s.key_name IN (SELECT unnest($2::text[]))
+             FROM key_states_of($1, nullif($2, '{{}}')) s
              ORDER BY s.key_name, s.environment",
             micros("s.updated_at"),
             micros("s.last_updated_at")
@@ -113,20 +111,11 @@ impl Session {
             self.changing("exempting the environment", &environment.project_name, reason).await?;
         for key in keys {
             require_key(&transaction, project, &environment.project_name, key).await?;
-            transaction
-                .execute(
-                    "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
-                 SELECT $1, $2, $3, $4 WHERE NOT EXISTS (
-                     SELECT FROM key_exemptions WHERE environment_id = $2 AND key_name = $3)",
-                    &[
-                        (&project.0, Type::UUID),
-                        (&environment.id.0, Type::UUID),
-                        (&key.as_str(), Type::TEXT),
-                        (&reason, Type::TEXT),
-                    ],
-                )
-                .await?;
         }
+        let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
+        let parameters: [Parameter<'_>; 3] =
+            [(&environment.id.0, Type::UUID), (&keys, Type::TEXT_ARRAY), (&reason, Type::TEXT)];
+        transaction.perform("SELECT exempt_keys($1, $2, $3)::text", &parameters).await?;
         transaction.commit().await
     }
 
@@ -139,16 +128,12 @@ impl Session {
     ) -> Result<(), RegistryError> {
         environment.require_writable()?;
         let (transaction, _) = self.changing("taking the exemption back", &environment.project_name, reason).await?;
-        for key in &distinct(keys) {
-            let removed = transaction
-                .execute(
-                    "DELETE FROM key_exemptions WHERE environment_id = $1 AND key_name = $2",
-                    &[(&environment.id.0, Type::UUID), (&key.as_str(), Type::TEXT)],
-                )
-                .await?;
-            if removed == 0 {
-                return Err(RegistryError::NotFound(format!("{} is not exempt from {key}", environment.name).into()));
-            }
+        let names: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
+        let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&names, Type::TEXT_ARRAY)];
+        let sql = "SELECT unexempt_keys($1, $2) AS key";
+        let removed: Vec<String> = transaction.values("key_exemptions", sql, &parameters).await?;
+        if let Some(key) = keys.iter().find(|key| removed.iter().all(|removed| removed != key.as_str())) {
+            return Err(RegistryError::NotFound(format!("{} is not exempt from {key}", environment.name).into()));
         }
         transaction.commit().await
     }
@@ -164,22 +149,16 @@ impl Session {
     ) -> Result<(), RegistryError> {
         let (transaction, project_id) = self.changing("defining the key", project.as_str(), reason).await?;
         transaction.require_admin(project_id, "defines its keys").await?;
-        require_key(&transaction, project_id, project.as_str(), key).await?;
-        transaction
-            .execute(
-                "UPDATE project_secret_registry SET description = coalesce($3::text, description),
-                    tracking = coalesce(($4::text)::key_tracking, tracking)
-             WHERE project_id = $1 AND key_name = $2 AND (
-                 description IS DISTINCT FROM coalesce($3::text, description)
-                 OR tracking IS DISTINCT FROM coalesce(($4::text)::key_tracking, tracking))",
-                &[
-                    (&project_id.0, Type::UUID),
-                    (&key.as_str(), Type::TEXT),
-                    (&description, Type::TEXT),
-                    (&tracking.map(Tracking::as_str), Type::TEXT),
-                ],
-            )
-            .await?;
+        let parameters: [Parameter<'_>; 4] = [
+            (&project_id.0, Type::UUID),
+            (&key.as_str(), Type::TEXT),
+            (&description, Type::TEXT),
+            (&tracking.map(Tracking::as_str), Type::TEXT),
+        ];
+        let sql = "SELECT define_key($1, $2, $3, $4) AS found";
+        if !transaction.value("project_secret_registry", sql, &parameters).await? {
+            return Err(key_not_found(project.as_str(), key));
+        }
         transaction.commit().await
     }
 
@@ -192,14 +171,13 @@ impl Session {
     ) -> Result<(), RegistryError> {
         let (transaction, project_id) = self.changing("retiring the key", project.as_str(), reason).await?;
         transaction.require_admin(project_id, "retires its keys").await?;
-        require_key(&transaction, project_id, project.as_str(), key).await?;
-        transaction
-            .execute(
-                "UPDATE project_secret_registry SET retired_at = clock_timestamp()
-             WHERE project_id = $1 AND key_name = $2 AND retired_at IS NULL",
-                &[(&project_id.0, Type::UUID), (&key.as_str(), Type::TEXT)],
-            )
-            .await?;
+        let keys = [key.as_str()];
+        let keys = keys.as_slice();
+        let parameters: [Parameter<'_>; 2] = [(&project_id.0, Type::UUID), (&keys, Type::TEXT_ARRAY)];
+        let sql = "SELECT retire_keys($1, $2) AS key";
+        if transaction.values::<String>("project_secret_registry", sql, &parameters).await?.is_empty() {
+            return Err(key_not_found(project.as_str(), key));
+        }
         transaction.commit().await
     }
 }
@@ -210,12 +188,16 @@ async fn require_key(
     project_name: &str,
     key: &KeyName,
 ) -> Result<(), RegistryError> {
-    let sql = "SELECT FROM project_secret_registry WHERE project_id = $1 AND key_name = $2 AND retired_at IS NULL";
+    let sql = "SELECT FROM keys_of($1, ARRAY[$2]) WHERE retired_at IS NULL";
     let parameters: [Parameter<'_>; 2] = [(&project.0, Type::UUID), (&key.as_str(), Type::TEXT)];
     if transaction.exists(sql, &parameters).await? {
         return Ok(());
     }
+    Err(key_not_found(project_name, key))
+}
+
+fn key_not_found(project_name: &str, key: &KeyName) -> RegistryError {
     let message = format!("project {project_name} has no key {key}");
     let hint = format!("see: tidelock key list -p {project_name}");
-    Err(RegistryError::NotFound(Explanation::from(message).hint(hint)))
+    RegistryError::NotFound(Explanation::from(message).hint(hint))
 }

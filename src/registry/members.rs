@@ -80,22 +80,10 @@ impl Session {
             (&membership.read_only, Type::BOOL),
             (&expires_at, Type::TEXT),
         ];
-        let updated = transaction
-            .execute(
-                "UPDATE project_members SET role = ($3::text)::project_role, only_environments = $4, read_only = $5,
-                        expires_at = ($6::text)::timestamptz
-                 WHERE project_id = $1 AND user_id = $2",
-                &parameters,
-            )
-            .await?;
-        if updated == 0 {
-            let sql =
-                "INSERT INTO project_members (project_id, user_id, role, only_environments, read_only, expires_at)
-                       VALUES ($1, $2, ($3::text)::project_role, $4, $5, ($6::text)::timestamptz)";
-            transaction.execute(sql, &parameters).await?;
-        }
+        let sql = "SELECT set_member($1, $2, $3, $4, $5, ($6::text)::timestamptz) AS is_new";
+        let is_new = transaction.value("project_members", sql, &parameters).await?;
         transaction.commit().await?;
-        Ok(updated == 0)
+        Ok(is_new)
     }
 
     /// Ends a membership.
@@ -105,17 +93,13 @@ impl Session {
         user: &UserName,
         reason: &str,
     ) -> Result<(), RegistryError> {
-        let (transaction, project_id) = self.changing("removing the member", project.as_str(), reason).await?;
+        let (transaction, project_id) = self.changing_archived("removing the member", project.as_str(), reason).await?;
         transaction.require_admin(project_id, "changes its members").await?;
         let gone = || RegistryError::NotFound(format!("{user} is no member of project {project}").into());
         let user_id = find_user(&transaction, user).await?.ok_or_else(gone)?;
-        let removed = transaction
-            .execute(
-                "DELETE FROM project_members WHERE project_id = $1 AND user_id = $2",
-                &[(&project_id.0, Type::UUID), (&user_id, Type::UUID)],
-            )
-            .await?;
-        if removed == 0 {
+        let sql = "SELECT remove_member($1, $2) AS removed";
+        let parameters: [Parameter<'_>; 2] = [(&project_id.0, Type::UUID), (&user_id, Type::UUID)];
+        if !transaction.value("project_members", sql, &parameters).await? {
             return Err(gone());
         }
         transaction.commit().await

@@ -9,6 +9,7 @@ mod environments;
 mod error;
 mod hash_keys;
 mod keys;
+mod login;
 mod members;
 mod migrate;
 mod projects;

@@ -58,7 +58,7 @@ impl Session {
             "SELECT p.name, m.role::text AS role,
                     (SELECT count(*) FROM environments e WHERE e.project_id = p.id AND e.deleted_at IS NULL) AS environments,
                     r.revision, {} AS archived_at
-             FROM projects p JOIN memberships() m ON m.project_id = p.id JOIN project_revisions r ON r.project_id = p.id
+             FROM projects p JOIN memberships m ON m.project_id = p.id JOIN project_revisions r ON r.project_id = p.id
              ORDER BY p.name",
             micros("p.archived_at")
         );

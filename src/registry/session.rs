@@ -10,8 +10,11 @@ use crate::core::{ProjectId, ProjectName, UserName};
 use super::row::{self, FromRow, from_row};
 use super::{ConnectSettings, Explanation, RegistryError, SCHEMA_VERSION};
 
-/// How long one statement may take, waiting for the project's mutex included.
+/// How long one statement may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long it waits for a lock, above all for the project's mutex.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A parameter with its type, so that nothing has to be prepared.
 pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -22,6 +25,13 @@ struct SchemaFloor {
 }
 
 from_row!(SchemaFloor, "schema_floor", "version", [oldest_writer, version]);
+
+struct MutexHolder {
+    login: String,
+    process: i32,
+}
+
+from_row!(MutexHolder, "mutex_holder", "login", [login, process]);
 
 /// A connection on behalf of the login's user or, for a delegate, of another one.
 pub struct Session {
@@ -40,9 +50,9 @@ impl Session {
         let (client, connection) = settings.connect().await?;
         // Ends with the client; what breaks it reaches the client's calls.
         tokio::spawn(connection);
-        let schema = settings.quoted_schema();
+        let interface = settings.quoted_interface();
         let floor = client
-            .query_typed_one(&format!("SELECT oldest_writer, version FROM {schema}.schema_floor"), &[])
+            .query_typed_one(&format!("SELECT oldest_writer, version FROM {interface}.schema_floor"), &[])
             .await
             .map_err(|error| nobodys_login(RegistryError::from_driver("reading the schema's version", error)))?;
         let SchemaFloor { oldest_writer, version } = SchemaFloor::from_row(&floor)?;
@@ -60,7 +70,7 @@ impl Session {
             return Err(RegistryError::Schema(Explanation::from(message).hint(hint)));
         }
         let user = user.map(ToString::to_string).unwrap_or_default();
-        Ok(Self { client, search_path: format!("pg_catalog, {schema}, pg_temp"), user })
+        Ok(Self { client, search_path: format!("pg_catalog, {interface}, pg_temp"), user })
     }
 
     /// A transaction that sees one snapshot and writes nothing.
@@ -89,11 +99,34 @@ impl Session {
         project: &str,
         reason: &str,
     ) -> Result<(Transaction<'_>, ProjectId), RegistryError> {
+        self.begin_change("SELECT begin_change($1, $2) AS id", attempt, project, reason).await
+    }
+
+    /// As [`changing`](Self::changing), for what may be done in an archived project, too.
+    pub(super) async fn changing_archived(
+        &mut self,
+        attempt: &'static str,
+        project: &str,
+        reason: &str,
+    ) -> Result<(Transaction<'_>, ProjectId), RegistryError> {
+        self.begin_change("SELECT begin_change($1, $2, may_be_archived => true) AS id", attempt, project, reason).await
+    }
+
+    async fn begin_change(
+        &mut self,
+        sql: &str,
+        attempt: &'static str,
+        project: &str,
+        reason: &str,
+    ) -> Result<(Transaction<'_>, ProjectId), RegistryError> {
+        let parameters: [Parameter<'_>; 2] = [(&project, Type::TEXT), (&reason, Type::TEXT)];
         let builder = self.client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
         let transaction = Transaction::new(builder.start().await, attempt, &self.search_path, &self.user).await?;
-        let parameters: [Parameter<'_>; 2] = [(&project, Type::TEXT), (&reason, Type::TEXT)];
-        let project = transaction.value("projects", "SELECT begin_change($1, $2) AS id", &parameters).await?;
-        Ok((transaction, project))
+        match transaction.value("projects", sql, &parameters).await {
+            Ok(project) => Ok((transaction, project)),
+            Err(RegistryError::Blocked(_)) => Err(transaction.name_holder(project).await),
+            Err(other) => Err(other),
+        }
     }
 }
 
@@ -101,26 +134,36 @@ impl Session {
 pub(super) struct Transaction<'s> {
     driver: DriverTransaction<'s>,
     attempt: &'static str,
+    search_path: &'s str,
+    user: &'s str,
 }
 
 impl<'s> Transaction<'s> {
     async fn new(
         begun: Result<DriverTransaction<'s>, tokio_postgres::Error>,
         attempt: &'static str,
-        search_path: &str,
-        user: &str,
+        search_path: &'s str,
+        user: &'s str,
     ) -> Result<Self, RegistryError> {
         let driver = begun.map_err(|error| RegistryError::from_driver(attempt, error))?;
-        let transaction = Self { driver, attempt };
-        let timeout = STATEMENT_TIMEOUT.as_millis().to_string();
-        transaction
-            .perform(
-                "SELECT set_config('search_path', $1, true), set_config('tidelock.acting_user', $2, true),
-                        set_config('statement_timeout', $3, true)",
-                &[(&search_path, Type::TEXT), (&user, Type::TEXT), (&timeout, Type::TEXT)],
-            )
-            .await?;
+        let transaction = Self { driver, attempt, search_path, user };
+        transaction.configure().await?;
         Ok(transaction)
+    }
+
+    /// For this transaction: a setting for the session would be left to whoever a pooler gives the connection next.
+    async fn configure(&self) -> Result<(), RegistryError> {
+        self.perform(
+            "SELECT set_config('search_path', $1, true), set_config('tidelock.acting_user', $2, true),
+                        set_config('statement_timeout', $3, true), set_config('lock_timeout', $4, true)",
+            &[
+                (&self.search_path, Type::TEXT),
+                (&self.user, Type::TEXT),
+                (&STATEMENT_TIMEOUT.as_millis().to_string(), Type::TEXT),
+                (&LOCK_TIMEOUT.as_millis().to_string(), Type::TEXT),
+            ],
+        )
+        .await
     }
 
     async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
@@ -221,12 +264,33 @@ impl<'s> Transaction<'s> {
 
     /// Refuses whoever does not administer the project: a policy alone would answer that nothing was there to change.
     pub(super) async fn require_admin(&self, project: ProjectId, what: &str) -> Result<(), RegistryError> {
-        let sql = "SELECT $1 IN (SELECT administered_projects()) AS administered";
+        let sql = "SELECT is_administrator($1) AS administered";
         if self.value("memberships", sql, &[(&project.0, Type::UUID)]).await? {
             return Ok(());
         }
         let message = format!("only an ADMIN of the whole project {what}");
         Err(RegistryError::Refused(Explanation::from(message).hint("see who is one: tidelock member list")))
+    }
+
+    /// The error that says who kept the project's mutex for longer than this one waits.
+    async fn name_holder(self, project: &str) -> RegistryError {
+        let waited = LOCK_TIMEOUT.as_secs();
+        let attempt = self.attempt;
+        let message = format!("{attempt}: somebody else has been changing project {project} for more than {waited} s");
+        let asked = async {
+            self.run("ROLLBACK; BEGIN READ ONLY").await?;
+            self.configure().await?;
+            let parameters: [Parameter<'_>; 1] = [(&project, Type::TEXT)];
+            self.first::<MutexHolder>("SELECT login, process FROM mutex_holder($1)", &parameters).await
+        };
+        let explained = match asked.await {
+            Ok(Some(MutexHolder { login, process })) => Explanation::from(format!("{message}: login {login}")).hint(format!(
+                "they have to end their transaction, or an administrator ends it: SELECT pg_terminate_backend({process})"
+            )),
+            // Gone by now, or it cannot be asked.
+            Ok(None) | Err(_) => Explanation::from(message).hint("try again"),
+        };
+        RegistryError::Blocked(explained)
     }
 
     fn failed(&self, error: tokio_postgres::Error) -> RegistryError {

@@ -60,6 +60,8 @@ pub enum SnapshotVersion {
 pub enum Refusal {
     /// The project does not exist, or the acting user is not a member: one answer, on purpose.
     ProjectNotVisible,
+    /// The project is archived: its values are for nobody.
+    ProjectArchived,
     /// The project has no environment of that name.
     EnvironmentNotFound,
     /// It had one, and it was deleted.

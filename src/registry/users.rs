@@ -55,13 +55,14 @@ impl Session {
                 Some(grant.ok_or_else(|| no_login(role))?)
             }
         };
-        transaction
-            .execute(
-                "INSERT INTO users (name, db_role, kind) VALUES ($1, $2, ($3::text)::user_kind)",
-                &[(&user.name.as_str(), Type::TEXT), (&user.db_role, Type::TEXT), (&kind, Type::TEXT)],
-            )
-            .await
-            .map_err(|error| match error {
+        // Said again, it only grants: the first time may have been interrupted before that.
+        let sql = format!(
+            "SELECT FROM users WHERE name = $1 AND db_role IS NOT DISTINCT FROM $2 AND kind = '{kind}' AND disabled_at IS NULL"
+        );
+        let parameters: [Parameter<'_>; 2] = [(&user.name.as_str(), Type::TEXT), (&user.db_role, Type::TEXT)];
+        if user.db_role.is_none() || !transaction.exists(&sql, &parameters).await? {
+            let sql = format!("INSERT INTO users (name, db_role, kind) VALUES ($1, $2, '{kind}')");
+            transaction.execute(&sql, &parameters).await.map_err(|error| match error {
                 RegistryError::Conflict(_) => {
                     let message =
                         format!("there is a user {} already, or the login is mapped to another one", user.name);
@@ -69,6 +70,7 @@ impl Session {
                 }
                 other => owners_matter(other),
             })?;
+        }
         transaction.commit().await?;
         let Some(sql) = grant else { return Ok(LoginGrant::None) };
         let transaction = self.writing("granting the group role", reason).await?;

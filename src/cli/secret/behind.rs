@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::core::KeyState;
+use crate::core::{Hint as _, KeyState};
 use crate::registry::{Environment, Session};
 
 use crate::cli::context::{Context, shell};
@@ -19,10 +19,32 @@ pub(in crate::cli) struct Behind {
     here: BTreeMap<String, KeyState>,
     /// The environments that are behind, production last, each with the state of each key.
     environments: Vec<(String, BTreeMap<String, KeyState>)>,
+    /// Whether that could be asked.
+    is_known: bool,
 }
 
-/// Who is behind now, apart from where the write was.
+/// Who is behind now, apart from where the write was. The write is committed: that this cannot be asked does not make it
+/// fail.
 pub(in crate::cli) async fn behind_elsewhere(
+    session: &mut Session,
+    context: &Context,
+    here: &Environment,
+    keys: &[String],
+    output: &Output,
+) -> Behind {
+    match ask(session, context, here, keys).await {
+        Ok(behind) => behind,
+        Err(error) => {
+            output.note(&format!(
+                "that is done, but who is behind now could not be asked: {}; see: tidelock status",
+                error.with_hint()
+            ));
+            Behind { place: here.name.clone(), here: BTreeMap::new(), environments: Vec::new(), is_known: false }
+        }
+    }
+}
+
+async fn ask(
     session: &mut Session,
     context: &Context,
     here: &Environment,
@@ -46,7 +68,7 @@ pub(in crate::cli) async fn behind_elsewhere(
             environments.extend(found.remove_entry(&environment.name));
         }
     }
-    Ok(Behind { place: here.name.clone(), here: states, environments })
+    Ok(Behind { place: here.name.clone(), here: states, environments, is_known: true })
 }
 
 impl Behind {
@@ -55,9 +77,10 @@ impl Behind {
         self.here.get(key).copied()
     }
 
-    /// For programs: what a write was, where its key stands now, and who is behind for it.
+    /// For programs: what a write was, where its key stands now, and who is behind for it; null where that is not known.
     pub(in crate::cli) fn outcome(&self, key: &str, write: &str) -> Value {
-        let behind: Vec<&str> = self.behind_for(key).into_iter().map(|(environment, _)| environment).collect();
+        let behind: Option<Vec<&str>> =
+            self.is_known.then(|| self.behind_for(key).into_iter().map(|(environment, _)| environment).collect());
         json!({"key": key, "environment": self.place, "write": write, "state": self.here(key), "behind": behind})
     }
 
@@ -155,6 +178,7 @@ mod tests {
             place: "dev".to_owned(),
             here: BTreeMap::from([("URL".to_owned(), KeyState::InSync)]),
             environments: environments.iter().map(one).collect(),
+            is_known: true,
         }
     }
 

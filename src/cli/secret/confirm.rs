@@ -45,7 +45,7 @@ impl Confirm {
         let names: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         output.note(&format!("confirmed {} in {}", enumerate(&borrowed), environment.name));
-        let behind = behind_elsewhere(&mut session, context, &environment, &names).await?;
+        let behind = behind_elsewhere(&mut session, context, &environment, &names, output).await;
         output.told(&behind.outcomes(&names, "confirmed"))?;
         let stale: Vec<&str> = borrowed.into_iter().filter(|key| behind.here(key) == Some(KeyState::Stale)).collect();
         if !stale.is_empty() {

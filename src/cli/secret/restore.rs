@@ -30,7 +30,7 @@ impl Restore {
         let names: Vec<&str> = self.keys.iter().map(KeyName::as_str).collect();
         output.note(&format!("restored {} in {}", enumerate(&names), environment.name));
         let keys: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let behind = behind_elsewhere(&mut session, context, &environment, &keys).await?;
+        let behind = behind_elsewhere(&mut session, context, &environment, &keys, output).await;
         for name in names {
             behind.advise(name, context, output);
         }

@@ -37,7 +37,7 @@ impl Rm {
             environment.name
         ));
         let keys: Vec<String> = names.iter().map(ToString::to_string).collect();
-        let behind = behind_elsewhere(&mut session, context, &environment, &keys).await?;
+        let behind = behind_elsewhere(&mut session, context, &environment, &keys, output).await;
         if !behind.environments().is_empty() {
             output.note(&format!(
                 "a deletion is a change: {} now behind. To end a key everywhere: tidelock key retire",

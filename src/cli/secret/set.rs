@@ -79,6 +79,9 @@ async fn report(
         WriteOutcome::Changed => format!("changed {place}"),
         WriteOutcome::Followed => format!("followed with {place}: it catches up, and nobody else is behind for it"),
         WriteOutcome::Confirmed => format!("confirmed {place}: it has this value already, and counts as looked at"),
+        WriteOutcome::Repaired => {
+            format!("repaired {place}: its stored text did not open as this value any more, and is sealed anew")
+        }
         WriteOutcome::Unchanged => format!("{place} has this value already, and is in sync: nothing was written"),
     });
     if outcome == WriteOutcome::Created
@@ -86,7 +89,7 @@ async fn report(
     {
         output.note(&note);
     }
-    let behind = behind_elsewhere(session, context, environment, &[key.to_owned()]).await?;
+    let behind = behind_elsewhere(session, context, environment, &[key.to_owned()], output).await;
     if change {
         behind.advise(key, context, output);
     }
@@ -104,6 +107,7 @@ fn word(outcome: WriteOutcome) -> &'static str {
         WriteOutcome::Changed => "changed",
         WriteOutcome::Followed => "followed",
         WriteOutcome::Confirmed => "confirmed",
+        WriteOutcome::Repaired => "repaired",
         WriteOutcome::Unchanged => "unchanged",
     }
 }

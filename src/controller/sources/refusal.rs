@@ -14,6 +14,9 @@ pub(crate) fn in_words(refusal: Refusal, source: &SourceName) -> (Reason, String
                  both"
             ),
         ),
+        Refusal::ProjectArchived => {
+            (Reason::ProjectArchived, format!("project {project} is archived; Secrets keep what they have"))
+        }
         Refusal::EnvironmentNotFound => {
             (Reason::EnvironmentNotFound, format!("project {project} has no environment {environment}"))
         }
@@ -50,6 +53,7 @@ mod tests {
         let source = SourceName { project: "shop".to_owned(), environment: "dev".to_owned() };
         for refusal in [
             Refusal::ProjectNotVisible,
+            Refusal::ProjectArchived,
             Refusal::EnvironmentNotFound,
             Refusal::EnvironmentDeleted,
             Refusal::ProductionNotPermitted,

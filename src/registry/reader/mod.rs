@@ -4,9 +4,9 @@
 //! columns, where a digest has to do. Both answer in the same types.
 
 mod external;
-mod login;
 mod native;
 mod rows;
+mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,6 @@ pub struct Reader {
     pool: Pool,
     settings: ConnectSettings,
     listen: ConnectSettings,
-    schema: String,
     kind: Arc<OnceCell<SchemaKind>>,
 }
 
@@ -69,8 +68,7 @@ impl Reader {
     /// [`RegistryError::Invalid`] for a URL or certificate that cannot be read.
     pub fn new(settings: ConnectSettings, listen_url: Option<String>) -> Result<Self, RegistryError> {
         let listen = ConnectSettings { url: listen_url.unwrap_or_else(|| settings.url.clone()), ..settings.clone() };
-        let schema = settings.quoted_schema();
-        Ok(Self { pool: settings.pool(POOL_SIZE)?, settings, listen, schema, kind: Arc::default() })
+        Ok(Self { pool: settings.pool(POOL_SIZE)?, settings, listen, kind: Arc::default() })
     }
 
     /// Whether this login may serve an operator, and whether this program may read these tables.
@@ -79,8 +77,8 @@ impl Reader {
     /// [`RegistryError::Refused`] for a superuser, an owner of the tables or a login with BYPASSRLS, since none of these
     /// is held by row-level security; [`RegistryError::Schema`] where the tables are missing or too new.
     pub async fn check_login(&self) -> Result<(), RegistryError> {
-        let client = self.client("checking the operator's login").await?;
-        login::check(&client, &self.settings.schema).await?;
+        // Making the connection has checked it.
+        drop(self.client("checking the operator's login").await?);
         self.schema_kind().await.map(|_| ())
     }
 
@@ -128,7 +126,7 @@ impl Reader {
             .await
             .map_err(failed)?;
         transaction.query_typed(SET_STATEMENT_TIMEOUT, &[(&statement_timeout(), Type::TEXT)]).await.map_err(failed)?;
-        let reading = Reading { transaction: &transaction, schema: &self.schema, source };
+        let reading = Reading { transaction: &transaction, reader: self, source };
         let snapshot = match kind {
             SchemaKind::Native => native::snapshot(&reading).await?,
             SchemaKind::External => external::snapshot(&reading).await?,
@@ -145,7 +143,7 @@ impl Reader {
         if self.schema_kind().await? == SchemaKind::External {
             return Ok(None);
         }
-        let query = "SELECT token FROM @schema@.revision_log WHERE project_id = $1 AND revision = $2";
+        let query = "SELECT token FROM @api@.token_of($1, $2) AS token WHERE token IS NOT NULL";
         self.ask("reading the revision log", query, &[(&project.0, Type::UUID), (&revision, Type::INT8)])
             .await?
             .first()
@@ -161,7 +159,7 @@ impl Reader {
         if self.schema_kind().await? == SchemaKind::External {
             return Ok(false);
         }
-        let query = "SELECT FROM @schema@.environments WHERE id = $1 AND deleted_at IS NOT NULL";
+        let query = "SELECT FROM @api@.environment_with($1) WHERE deleted_at IS NOT NULL";
         let found = self.ask("looking for a deleted environment", query, &[(&environment.0, Type::UUID)]).await?;
         Ok(!found.is_empty())
     }
@@ -205,10 +203,15 @@ impl Reader {
         self.kind
             .get_or_try_init(|| async {
                 let client = self.client("looking for the registry's tables").await?;
-                login::schema_kind(&client, &self.settings.schema, &self.schema).await
+                schema::schema_kind(&client, &self.settings).await
             })
             .await
             .copied()
+    }
+
+    /// A query with the names of the schemas in it.
+    fn named(&self, query: &str) -> String {
+        query.replace("@schema@", &self.settings.quoted_schema()).replace("@api@", &self.settings.quoted_interface())
     }
 
     async fn client(&self, attempt: &str) -> Result<Object, RegistryError> {
@@ -218,7 +221,7 @@ impl Reader {
     /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between.
     async fn ask(&self, attempt: &str, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
         let client = self.client(attempt).await?;
-        let query = query.replace("@schema@", &self.schema);
+        let query = self.named(query);
         let timeout = statement_timeout();
         let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
         let ((), _, rows, ()) = futures::try_join!(
@@ -239,14 +242,14 @@ fn statement_timeout() -> String {
 /// One environment being read in one transaction.
 struct Reading<'a> {
     transaction: &'a Transaction<'a>,
-    schema: &'a str,
+    reader: &'a Reader,
     source: &'a SourceName,
 }
 
 impl Reading<'_> {
     async fn rows(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
         self.transaction
-            .query_typed(&query.replace("@schema@", self.schema), parameters)
+            .query_typed(&self.reader.named(query), parameters)
             .await
             .map_err(|error| RegistryError::from_driver(format!("reading {}", self.source), error))
     }

@@ -5,32 +5,18 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::rows::fill;
-use super::{Parameter, Polled, Reading, login};
+use super::{Parameter, Polled, Reading, schema};
 use crate::core::ProjectId;
 use crate::registry::row::{Columns, FromRow, decode, from_row, value};
 use crate::registry::{PollResult, Refusal, RegistryError, Revision, Snapshot, SnapshotVersion};
 
-/// Row-level security leaves projects and environments of others out, so that a missing one and a hidden one are one.
-pub(super) const POLL: &str = "
-    SELECT w.place, w.project AS project_name, p.id AS project, e.id AS environment, e.is_production, m.role::text AS role,
-           e.id IN (SELECT @schema@.readable_environments()) AS readable,
-           e.epoch, r.revision AS project_revision, r.token AS project_token,
-           e.revision AS environment_revision, l.token AS environment_token,
-           EXISTS (SELECT FROM @schema@.environments d
-                   WHERE d.project_id = p.id AND d.name = w.environment AND d.deleted_at IS NOT NULL) AS was_deleted,
-           (SELECT oldest_reader FROM @schema@.schema_floor) AS oldest_reader
-    FROM unnest($1, $2) WITH ORDINALITY AS w(project, environment, place)
-    LEFT JOIN @schema@.projects p ON p.name = w.project
-    LEFT JOIN @schema@.memberships() m ON m.project_id = p.id
-    LEFT JOIN @schema@.project_revisions r ON r.project_id = p.id
-    LEFT JOIN @schema@.environments e ON e.project_id = p.id AND e.name = w.environment AND e.deleted_at IS NULL
-    LEFT JOIN @schema@.revision_log l ON l.project_id = p.id AND l.revision = e.revision
-    ORDER BY w.place";
+/// Projects and environments of others are left out, so that a missing one and a hidden one are one.
+pub(super) const POLL: &str = "SELECT * FROM @api@.poll($1, $2)";
 
 pub(super) fn polled(row: &Row) -> Result<Polled, RegistryError> {
     let columns = Columns::new(row, "environments", "project_name");
     // A migration may have raised it since the operator started.
-    login::require_served(columns.get("oldest_reader")?)?;
+    schema::require_served(columns.get("oldest_reader")?)?;
     let place = columns.get("place")?;
     let refused = |refusal| Ok(Polled { place, result: PollResult::Refused(refusal) });
 
@@ -38,6 +24,9 @@ pub(super) fn polled(row: &Row) -> Result<Polled, RegistryError> {
     let role: Option<String> = columns.get("role")?;
     if project.is_none() || role.is_none() {
         return refused(Refusal::ProjectNotVisible);
+    }
+    if columns.get("is_archived")? {
+        return refused(Refusal::ProjectArchived);
     }
     let Some(environment) = columns.get("environment")? else {
         let was_deleted: bool = columns.get("was_deleted")?;
@@ -76,27 +65,28 @@ pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<Result<Snapshot, R
     // Sent one behind the other without waiting; all in the transaction's one snapshot.
     let (header, secrets, registry, exemptions, hash_keys) = futures::try_join!(
         reading.rows(
-            "SELECT project_id AS project, ring, live_secrets FROM @schema@.environments WHERE id = $1",
+            "SELECT project_id AS project, ring, live_secrets FROM @api@.environment_with($1)",
             &of_environment
         ),
         reading.rows(
             // What was deleted is never delivered: of it only the proof is needed, however much has come together.
-            "SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8 AS deleted_at,
-                    CASE WHEN deleted_at IS NULL THEN encrypted_value ELSE '' END AS encrypted_value, value_hash, version,
+            "SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8 AS deleted_at, encrypted_value, value_hash, version,
                     (extract(epoch FROM updated_at) * 1000000)::int8 AS updated_at
-             FROM @schema@.secrets WHERE environment_id = $1",
+             FROM @api@.secrets_of($1)
+             UNION ALL
+             SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8, '', NULL, NULL, NULL
+             FROM @api@.tombstones_of($1)",
             &of_environment
         ),
         reading.rows(
             "SELECT key_name AS key, (extract(epoch FROM last_updated_at) * 1000000)::int8 AS last_updated_at
-             FROM @schema@.project_secret_registry
-             WHERE project_id = (SELECT project_id FROM @schema@.environments WHERE id = $1) AND retired_at IS NULL",
+             FROM @api@.keys_of((SELECT project_id FROM @api@.environment_with($1))) WHERE retired_at IS NULL",
             &of_environment
         ),
-        reading.rows("SELECT key_name FROM @schema@.key_exemptions WHERE environment_id = $1", &of_environment),
+        reading.rows("SELECT * FROM @api@.exemptions_of($1) AS x (key_name)", &of_environment),
         reading.rows(
-            "SELECT hash_key_id AS id, ring, sealed FROM @schema@.project_hash_keys
-             WHERE project_id = (SELECT project_id FROM @schema@.environments WHERE id = $1) ORDER BY created_at",
+            "SELECT hash_key_id AS id, ring, sealed FROM @api@.project_hash_keys
+             WHERE project_id = (SELECT project_id FROM @api@.environment_with($1)) ORDER BY created_at",
             &of_environment
         ),
     )?;

@@ -3,10 +3,10 @@
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::core::{KeyName, ProjectId, RegistryTime, SecretId};
+use crate::core::{KeyName, RegistryTime, SecretId};
 
 use crate::registry::environments::Environment;
-use crate::registry::session::Transaction;
+use crate::registry::session::{Parameter, Transaction};
 use crate::registry::{Explanation, RegistryError};
 
 /// The columns of the two statements.
@@ -41,32 +41,24 @@ impl Batch {
     pub(crate) async fn insert(
         &self,
         transaction: &Transaction<'_>,
-        project: ProjectId,
         environment: &Environment,
     ) -> Result<(), RegistryError> {
         if self.ids.is_empty() {
             return Ok(());
         }
-        transaction.execute(
-            "INSERT INTO secrets (id, project_id, environment_id, key, encrypted_value, value_hash, answers)
-             SELECT n.id, $1, $2, n.key, n.sealed, n.hash, n.answers::timestamptz
-             FROM unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[]) AS n (id, key, sealed, hash, answers)",
-            &[
-                (&project.0, Type::UUID),
-                (&environment.id.0, Type::UUID),
-                (&self.ids, Type::UUID_ARRAY),
-                (&self.keys, Type::TEXT_ARRAY),
-                (&self.sealed, Type::TEXT_ARRAY),
-                (&self.hashes, Type::TEXT_ARRAY),
-                (&self.answers, Type::TEXT_ARRAY),
-            ],
-        )
-        .await?;
-        Ok(())
+        let sql = "SELECT insert_secrets($1, $2, $3, $4, $5, ($6::text[])::timestamptz[]) AS written";
+        let parameters: [Parameter<'_>; 6] = [
+            (&environment.id.0, Type::UUID),
+            (&self.ids, Type::UUID_ARRAY),
+            (&self.keys, Type::TEXT_ARRAY),
+            (&self.sealed, Type::TEXT_ARRAY),
+            (&self.hashes, Type::TEXT_ARRAY),
+            (&self.answers, Type::TEXT_ARRAY),
+        ];
+        self.require_all(environment, transaction.value("secrets", sql, &parameters).await?)
     }
 
-    /// A row without a new ciphertext is confirmed. By id alone, so that only one plan comes to mind: the rows were read
-    /// under the project's mutex, and whether they may be written is the policies' matter.
+    /// A row without a new ciphertext is confirmed.
     pub(crate) async fn update(
         &self,
         transaction: &Transaction<'_>,
@@ -75,34 +67,31 @@ impl Batch {
         if self.ids.is_empty() {
             return Ok(());
         }
-        let updated = transaction
-            .execute(
-                "UPDATE secrets s SET encrypted_value = coalesce(n.sealed, s.encrypted_value), value_hash = n.hash,
-                        version = n.version, answers = n.answers::timestamptz
-                 FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[]) AS n (id, sealed, hash, version, answers)
-                 WHERE s.id = n.id",
-                &[
-                    (&self.ids, Type::UUID_ARRAY),
-                    (&self.sealed, Type::TEXT_ARRAY),
-                    (&self.hashes, Type::TEXT_ARRAY),
-                    (&self.versions, Type::INT8_ARRAY),
-                    (&self.answers, Type::TEXT_ARRAY),
-                ],
-            )
-            .await?;
-        require_all(environment, self.ids.len(), updated)
+        let sql = "SELECT update_secrets($1, $2, $3, $4, $5, ($6::text[])::timestamptz[]) AS written";
+        let parameters: [Parameter<'_>; 6] = [
+            (&environment.id.0, Type::UUID),
+            (&self.ids, Type::UUID_ARRAY),
+            (&self.sealed, Type::TEXT_ARRAY),
+            (&self.hashes, Type::TEXT_ARRAY),
+            (&self.versions, Type::INT8_ARRAY),
+            (&self.answers, Type::TEXT_ARRAY),
+        ];
+        self.require_all(environment, transaction.value("secrets", sql, &parameters).await?)
     }
-}
 
-/// A write that a policy hides is no error to the database.
-pub(crate) fn require_all(environment: &Environment, asked: usize, written: u64) -> Result<(), RegistryError> {
-    if u64::try_from(asked) == Ok(written) {
-        return Ok(());
+    /// Under the project's mutex every row that was looked up is still there; that one is not is nobody's mistake.
+    fn require_all(&self, environment: &Environment, written: i64) -> Result<(), RegistryError> {
+        if i64::try_from(self.ids.len()) == Ok(written) {
+            return Ok(());
+        }
+        Err(RegistryError::Conflict(
+            Explanation::from(format!(
+                "only {written} of {} secrets of {} in project {} were there to be written, so none was",
+                self.ids.len(),
+                environment.name,
+                environment.project_name
+            ))
+            .hint("look again, then repeat"),
+        ))
     }
-    let message = format!(
-        "the database let {written} of {asked} secrets of {} in project {} be written, so none was",
-        environment.name, environment.project_name
-    );
-    let hint = "your membership may just have changed; see: tidelock member list";
-    Err(RegistryError::Refused(Explanation::from(message).hint(hint)))
 }

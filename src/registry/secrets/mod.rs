@@ -7,5 +7,4 @@ mod state;
 mod write;
 
 pub use queries::WriteOutcome;
-pub(crate) use state::distinct;
 pub use write::{ObservedTimes, WriteOptions};

@@ -21,6 +21,8 @@ pub enum WriteOutcome {
     Followed,
     /// The value that was there, which stays in spite of a change elsewhere.
     Confirmed,
+    /// The value that was there, whose stored text was damaged: sealed anew, as the next version.
+    Repaired,
     /// The value that was there, and nothing to catch up with: nothing was written.
     Unchanged,
 }
@@ -36,6 +38,7 @@ pub(super) struct Current {
 pub(super) struct Live {
     pub(super) id: SecretId,
     pub(super) version: i64,
+    pub(super) encrypted_value: String,
     pub(super) value_hash: String,
     pub(super) updated_at: RegistryTime,
 }
@@ -48,6 +51,7 @@ impl FromRow for Current {
             Some(id) => Some(Live {
                 id,
                 version: columns.get("version")?,
+                encrypted_value: columns.get("encrypted_value")?,
                 value_hash: columns.get("value_hash")?,
                 updated_at: columns.get("updated_at")?,
             }),
@@ -73,8 +77,7 @@ struct AuditedWrite {
 from_row!(AuditedWrite, "audit_logs", "subject", [subject, action]);
 
 pub(super) async fn before(transaction: &Transaction<'_>, environment: &Environment) -> Result<Before, RegistryError> {
-    let sql = "SELECT ring, (SELECT coalesce(max(position), 0) FROM audit_logs WHERE chain = $2) AS audit_position
-               FROM environments WHERE id = $1";
+    let sql = "SELECT ring, audit_position($2) AS audit_position FROM environment_with($1)";
     let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&environment.project.0, Type::UUID)];
     transaction.one(sql, &parameters).await
 }
@@ -87,16 +90,11 @@ pub(super) async fn current(
     values: &[(KeyName, SecretValue)],
 ) -> Result<Vec<Current>, RegistryError> {
     let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
-    // One look-up by index for each key, whatever the planner believes about a table that has just grown.
     let sql = format!(
-        "SELECT k.key, s.id, s.version, s.value_hash, {} AS updated_at, {} AS last_updated_at
+        "SELECT k.key, s.id, s.version, s.encrypted_value, s.value_hash, {} AS updated_at, {} AS last_updated_at
          FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
-         LEFT JOIN LATERAL (
-             SELECT id, version, value_hash, updated_at FROM secrets
-             WHERE environment_id = $2 AND key = k.key AND deleted_at IS NULL OFFSET 0) s ON true
-         LEFT JOIN LATERAL (
-             SELECT last_updated_at FROM project_secret_registry
-             WHERE project_id = $3 AND key_name = k.key AND retired_at IS NULL OFFSET 0) r ON true
+         LEFT JOIN secrets_of($2, $1) s ON s.key = k.key
+         LEFT JOIN keys_of($3, $1) r ON r.key_name = k.key AND r.retired_at IS NULL
          ORDER BY k.place",
         micros("s.updated_at"),
         micros("r.last_updated_at")
@@ -113,8 +111,7 @@ pub(super) async fn audited(
     environment: &Environment,
     after: i64,
 ) -> Result<Vec<(String, WriteOutcome)>, RegistryError> {
-    let sql = "SELECT subject, action FROM audit_logs WHERE chain = $1 AND position > $2 AND environment_id = $3
-               ORDER BY position";
+    let sql = "SELECT subject, action FROM audit_after($1, $2) WHERE environment_id = $3 ORDER BY position";
     let parameters: [Parameter<'_>; 3] =
         [(&project.0, Type::UUID), (&after, Type::INT8), (&environment.id.0, Type::UUID)];
     let rows: Vec<AuditedWrite> = transaction.all(sql, &parameters).await?;
@@ -124,6 +121,7 @@ pub(super) async fn audited(
             "secret.update" => WriteOutcome::Changed,
             "secret.follow" => WriteOutcome::Followed,
             "secret.confirm" => WriteOutcome::Confirmed,
+            "secret.repair" => WriteOutcome::Repaired,
             _ => return None,
         };
         Some((row.subject, outcome))

@@ -60,8 +60,8 @@ impl Session {
         environment.require_readable()?;
         let transaction = self.reading("reading the secret").await?;
         let sql = format!(
-            "SELECT id, encrypted_value, value_hash, version, {} AS updated_at FROM secrets
-             WHERE environment_id = $1 AND key = $2 AND deleted_at IS NULL",
+            "SELECT id, encrypted_value, value_hash, version, {} AS updated_at
+             FROM secrets_of($1, ARRAY[$2])",
             micros("updated_at")
         );
         let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&key.as_str(), Type::TEXT)];
@@ -95,7 +95,7 @@ impl Session {
     /// The live secrets that the acting user may read in an environment, without their values.
     pub(crate) async fn secrets(&mut self, environment: &Environment) -> Result<Vec<ListedSecret>, RegistryError> {
         let transaction = self.reading("listing secrets").await?;
-        let sql = "SELECT key, version FROM secrets WHERE environment_id = $1 AND deleted_at IS NULL ORDER BY key";
+        let sql = "SELECT key, version FROM secrets_of($1) ORDER BY key";
         transaction.all(sql, &[(&environment.id.0, Type::UUID)]).await
     }
 
@@ -117,7 +117,7 @@ async fn hashes(
     transaction: &Transaction<'_>,
     environment: &Environment,
 ) -> Result<BTreeMap<KeyName, Option<ValueHash>>, RegistryError> {
-    let sql = "SELECT key, value_hash FROM secrets WHERE environment_id = $1 AND deleted_at IS NULL";
+    let sql = "SELECT key, value_hash FROM secrets_of($1)";
     let rows: Vec<HashOfKey> = transaction.all(sql, &[(&environment.id.0, Type::UUID)]).await?;
     Ok(rows.into_iter().map(|row| (row.key, row.value_hash.and_then(|hash| hash.parse().ok()))).collect())
 }

@@ -6,7 +6,6 @@ use tokio_postgres::types::Type;
 
 use crate::core::KeyName;
 
-use super::batch::require_all;
 use super::write::ObservedTimes;
 use crate::registry::environments::Environment;
 use crate::registry::session::{Parameter, Session, Transaction};
@@ -23,15 +22,9 @@ impl Session {
         environment.require_writable()?;
         let keys = &distinct(keys);
         let (transaction, _) = self.changing("deleting secrets", &environment.project_name, reason).await?;
-        require_live(&transaction, environment, keys).await?;
-        let deleted = transaction
-            .execute(
-                "UPDATE secrets SET deleted_at = clock_timestamp()
-                 WHERE environment_id = $1 AND key = ANY ($2) AND deleted_at IS NULL",
-                &[(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)],
-            )
-            .await?;
-        require_all(environment, keys.len(), deleted)?;
+        let sql = "SELECT delete_secrets($1, $2) AS key";
+        let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)];
+        require_all(environment, keys, &transaction.values("secrets", sql, &parameters).await?)?;
         transaction.commit().await
     }
 
@@ -53,11 +46,7 @@ impl Session {
         let restored: Vec<String> = transaction
             .values(
                 "secrets",
-                "UPDATE secrets SET deleted_at = NULL WHERE id IN (
-                     SELECT DISTINCT ON (key) id FROM secrets
-                     WHERE environment_id = $1 AND key = ANY ($2) AND deleted_at IS NOT NULL
-                     ORDER BY key, deleted_at DESC)
-                 RETURNING key",
+                "SELECT restore_secrets($1, $2) AS key",
                 &[(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)],
             )
             .await?;
@@ -88,22 +77,16 @@ impl Session {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (transaction, _) = self.changing("confirming secrets", &environment.project_name, reason).await?;
-        require_live(&transaction, environment, keys).await?;
-        let confirmed = transaction
-            .execute(
-                "UPDATE secrets s SET value_hash = s.value_hash, answers = n.answers::timestamptz
-                 FROM unnest($2::text[], $3::text[]) AS n (key, answers)
-                 WHERE s.environment_id = $1 AND s.key = n.key AND s.deleted_at IS NULL",
-                &[(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY), (&answers, Type::TEXT_ARRAY)],
-            )
-            .await?;
-        require_all(environment, keys.len(), confirmed)?;
+        let sql = "SELECT confirm_secrets($1, $2, ($3::text[])::timestamptz[]) AS key";
+        let parameters: [Parameter<'_>; 3] =
+            [(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY), (&answers, Type::TEXT_ARRAY)];
+        require_all(environment, keys, &transaction.values("secrets", sql, &parameters).await?)?;
         transaction.commit().await
     }
 }
 
 /// A key that somebody named twice is one key.
-pub(crate) fn distinct(keys: &[KeyName]) -> Vec<KeyName> {
+fn distinct(keys: &[KeyName]) -> Vec<KeyName> {
     keys.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
@@ -116,18 +99,14 @@ async fn live_keys(
     environment: &Environment,
     keys: &[KeyName],
 ) -> Result<Vec<String>, RegistryError> {
-    let sql = "SELECT key FROM secrets WHERE environment_id = $1 AND key = ANY ($2) AND deleted_at IS NULL";
+    let sql = "SELECT key FROM secrets_of($1, $2)";
     let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)];
     transaction.values("secrets", sql, &parameters).await
 }
 
-async fn require_live(
-    transaction: &Transaction<'_>,
-    environment: &Environment,
-    keys: &[KeyName],
-) -> Result<(), RegistryError> {
-    let live = live_keys(transaction, environment, keys).await?;
-    match keys.iter().find(|key| live.iter().all(|live| live != key.as_str())) {
+/// All that were named, or nothing: the first key that was not live here is told.
+fn require_all(environment: &Environment, keys: &[KeyName], written: &[String]) -> Result<(), RegistryError> {
+    match keys.iter().find(|key| written.iter().all(|written| written != key.as_str())) {
         None => Ok(()),
         Some(key) => Err(secret_not_found(environment, key)),
     }

@@ -6,7 +6,7 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretValue, ValueHash};
-use crate::crypto::{HashCheck, HashKey, Keyring, SealContext, verify};
+use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify};
 
 use super::batch::Batch;
 use super::queries::{Before, Current, Live, WriteOutcome, audited, before, current};
@@ -64,8 +64,7 @@ impl Session {
         let transaction = self.reading("reading the times of keys").await?;
         let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
         let sql = format!(
-            "SELECT key_name AS key, {} AS last_updated_at FROM project_secret_registry
-             WHERE project_id = $1 AND (cardinality($2::text[]) = 0 OR key_name IN (SELECT unnest($2::text[]))) AND retired_at IS NULL",
+            "SELECT key_name AS key, {} AS last_updated_at FROM keys_of($1, nullif($2, '{{}}')) WHERE retired_at IS NULL",
             micros("last_updated_at")
         );
         let parameters: [Parameter<'_>; 2] = [(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)];
@@ -86,6 +85,7 @@ impl Session {
         options: WriteOptions<'_>,
     ) -> Result<Vec<(String, WriteOutcome)>, ValueError> {
         environment.require_writable()?;
+        refuse_values_in(options.reason, values)?;
         let (transaction, project) =
             self.changing("writing secrets", &environment.project_name, options.reason).await?;
         let Before { ring, audit_position } = before(&transaction, environment).await?;
@@ -100,6 +100,10 @@ impl Session {
             let answers = answer(key, options, registered, live.as_ref().is_some_and(|live| !behind(live)), equal)?;
             let target = SealTarget { keyring, ring: &ring, environment, project };
             match live {
+                Some(live) if equal && target.is_damaged(&live, key, value) => {
+                    let sealed = target.seal(live.id, key, live.version + 1, value)?;
+                    updates.push(live.id, key, Some(sealed), live.value_hash, live.version + 1, answers);
+                }
                 Some(live) if equal && registered.is_some() && !behind(&live) => {
                     written.insert(key.to_string(), WriteOutcome::Unchanged);
                 }
@@ -116,13 +120,30 @@ impl Session {
                 }
             }
         }
-        inserts.insert(&transaction, project, environment).await?;
+        inserts.insert(&transaction, environment).await?;
         updates.update(&transaction, environment).await?;
         written.extend(audited(&transaction, project, environment, audit_position).await?);
         if !options.dry_run {
             transaction.commit().await?;
         }
         Ok(written.into_iter().collect())
+    }
+}
+
+/// A reason stays in the audit log in clear, for ever. Shorter values than this are found in any sentence.
+const SHORTEST_VALUE_LOOKED_FOR: usize = 6;
+
+fn refuse_values_in(reason: &str, values: &[(KeyName, SecretValue)]) -> Result<(), RegistryError> {
+    let said = |value: &SecretValue| {
+        value.len() >= SHORTEST_VALUE_LOOKED_FOR
+            && reason.as_bytes().windows(value.len()).any(|part| part == value.expose())
+    };
+    match values.iter().find(|(_, value)| said(value)) {
+        None => Ok(()),
+        Some((key, _)) => Err(RegistryError::Refused(
+            Explanation::from(format!("the reason has the value of {key} in it"))
+                .hint("give a reason without it: reasons stay in the audit log, in clear"),
+        )),
     }
 }
 
@@ -170,16 +191,23 @@ struct SealTarget<'a> {
 }
 
 impl SealTarget<'_> {
+    /// Whether the stored text is not what its hash says: altered, or another value. What only takes another keyring or
+    /// another program to open is nothing that this writer could judge.
+    fn is_damaged(&self, live: &Live, key: &KeyName, value: &SecretValue) -> bool {
+        match self.keyring.open(&self.context(live.id, key, live.version), &live.encrypted_value) {
+            Ok(stored) => stored.expose() != value.expose(),
+            Err(OpenError::Tampered | OpenError::NotOurs) => true,
+            Err(OpenError::KeyNotHeld { .. } | OpenError::UnknownVersion(_)) => false,
+        }
+    }
+
     fn seal(&self, id: SecretId, key: &KeyName, version: i64, value: &SecretValue) -> Result<String, ValueError> {
-        let context = SealContext {
-            project: self.project,
-            environment: self.environment.id,
-            secret: id,
-            key: key.as_str(),
-            version,
-        };
         self.keyring
-            .seal(self.ring, &context, value)
+            .seal(self.ring, &self.context(id, key, version), value)
             .map_err(|source| ValueError::Seal { what: format!("{key} for {}", self.environment.name), source })
+    }
+
+    fn context<'k>(&self, id: SecretId, key: &'k KeyName, version: i64) -> SealContext<'k> {
+        SealContext { project: self.project, environment: self.environment.id, secret: id, key: key.as_str(), version }
     }
 }

@@ -1,20 +1,11 @@
-//! What the operator's login may be, and which tables it finds.
+//! Which tables the operator finds.
 
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::SchemaKind;
 use crate::registry::row::{FromRow, from_row};
-use crate::registry::{Explanation, RegistryError, SCHEMA_VERSION};
-
-struct Login {
-    name: String,
-    superuser: bool,
-    bypasses_row_security: bool,
-    owns_tables: bool,
-}
-
-from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, owns_tables]);
+use crate::registry::{ConnectSettings, Explanation, RegistryError, SCHEMA_VERSION};
 
 struct Tables {
     has_floor: bool,
@@ -30,37 +21,9 @@ struct SchemaFloor {
 
 from_row!(SchemaFloor, "schema_floor", "version", [version, oldest_reader]);
 
-/// Refuses the privileges that would lift row-level security off whoever holds them.
-pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryError> {
-    let row = client
-        .query_typed_one(
-            "SELECT session_user::text AS name, r.rolsuper AS superuser, r.rolbypassrls AS bypasses_row_security,
-                    EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-                            WHERE n.nspname = $1 AND c.relname = 'secrets' AND pg_has_role(session_user, c.relowner, 'USAGE'))
-                        AS owns_tables
-             FROM pg_roles r WHERE r.rolname = session_user",
-            &[(&schema, Type::TEXT)],
-        )
-        .await
-        .map_err(|error| RegistryError::from_driver("checking the operator's login", error))?;
-    let login = Login::from_row(&row)?;
-    let too_much = [
-        (login.superuser, "is a superuser"),
-        (login.bypasses_row_security, "has BYPASSRLS"),
-        (login.owns_tables, "owns the registry's tables"),
-    ];
-    match too_much.iter().find(|(held, _)| *held) {
-        None => Ok(()),
-        Some((_, what)) => {
-            let message = format!("the login {} {what}, so row-level security would not hold the operator", login.name);
-            let hint = "give the operator a login of its own: tidelock user add NAME --db-role ROLE --service";
-            Err(RegistryError::Refused(Explanation::from(message).hint(hint)))
-        }
-    }
-}
-
 /// Whose tables are there, and whether this program may read them.
-pub(super) async fn schema_kind(client: &Client, schema: &str, quoted: &str) -> Result<SchemaKind, RegistryError> {
+pub(super) async fn schema_kind(client: &Client, settings: &ConnectSettings) -> Result<SchemaKind, RegistryError> {
+    let schema = &settings.schema;
     let failed = |error| RegistryError::from_driver("looking for the registry's tables", error);
     let row = client
         .query_typed_one(
@@ -68,7 +31,7 @@ pub(super) async fn schema_kind(client: &Client, schema: &str, quoted: &str) -> 
                     coalesce(bool_or(c.relname = 'secrets'), false) AS has_secrets
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
              WHERE n.nspname = $1 AND c.relname IN ('schema_floor', 'secrets')",
-            &[(&schema, Type::TEXT)],
+            &[(schema, Type::TEXT)],
         )
         .await
         .map_err(failed)?;
@@ -82,7 +45,10 @@ pub(super) async fn schema_kind(client: &Client, schema: &str, quoted: &str) -> 
         return Ok(SchemaKind::External);
     }
     let row = client
-        .query_typed_one(&format!("SELECT version, oldest_reader FROM {quoted}.schema_floor"), &[])
+        .query_typed_one(
+            &format!("SELECT version, oldest_reader FROM {}.schema_floor", settings.quoted_interface()),
+            &[],
+        )
         .await
         .map_err(failed)?;
     let SchemaFloor { version, oldest_reader } = SchemaFloor::from_row(&row)?;
