@@ -52,6 +52,69 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_
     WHERE user_id = (SELECT actor()) AND (expires_at IS NULL OR expires_at > clock_timestamp())
 $$;
 
+-- The actor's membership of one project, if it counts now. The look-up is by both keys of the table of members, and who is
+-- asking is known before it: where there is no membership it reads the same, whether there is a project or not.
+CREATE FUNCTION own_membership(project uuid) RETURNS SETOF project_members
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    acting uuid := actor();
+BEGIN
+    RETURN QUERY SELECT * FROM project_members m WHERE m.project_id = project AND m.user_id = acting
+        AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp());
+END $$;
+
+CREATE FUNCTION is_member(project uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM own_membership(project))
+$$;
+
+CREATE FUNCTION is_writer(project uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM own_membership(project) m WHERE m.role IN ('ADMIN', 'DEVELOPER') AND NOT m.read_only)
+$$;
+
+CREATE FUNCTION is_developer(project uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM own_membership(project) m
+                   WHERE m.role IN ('ADMIN', 'DEVELOPER') AND NOT m.read_only AND m.only_environments IS NULL)
+$$;
+
+CREATE FUNCTION is_administrator(project uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM own_membership(project) m
+                   WHERE m.role = 'ADMIN' AND NOT m.read_only AND m.only_environments IS NULL)
+$$;
+
+-- Whether a membership extends to an environment's values.
+CREATE FUNCTION covers(membership project_members, environment environments) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT (membership.only_environments IS NULL OR environment.id = ANY (membership.only_environments))
+        AND (membership.role = 'ADMIN' OR NOT environment.is_production)
+$$;
+
+-- One environment, if the actor may read its values, or write there. Nothing is looked up for who is no member.
+CREATE FUNCTION may_read(project uuid, environment uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    membership project_members;
+BEGIN
+    SELECT * INTO membership FROM own_membership(project);
+    RETURN membership.project_id IS NOT NULL AND EXISTS (
+        SELECT FROM environments e JOIN projects p ON p.id = e.project_id
+        WHERE e.project_id = project AND e.id = environment AND p.archived_at IS NULL AND covers(membership, e));
+END $$;
+
+CREATE FUNCTION may_write(project uuid, environment uuid) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    membership project_members;
+BEGIN
+    SELECT * INTO membership FROM own_membership(project);
+    RETURN membership.project_id IS NOT NULL AND membership.role IN ('ADMIN', 'DEVELOPER') AND NOT membership.read_only
+        AND EXISTS (SELECT FROM environments e
+                    WHERE e.project_id = project AND e.id = environment AND covers(membership, e));
+END $$;
+
 CREATE FUNCTION visible_projects() RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
     SELECT project_id FROM memberships()
@@ -62,11 +125,6 @@ $$;
 CREATE FUNCTION own_projects() RETURNS SETOF projects
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
     SELECT p.* FROM memberships() m JOIN projects p ON p.id = m.project_id
-$$;
-
-CREATE FUNCTION developed_projects() RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
-    SELECT project_id FROM memberships() WHERE role IN ('ADMIN', 'DEVELOPER') AND NOT read_only AND only_environments IS NULL
 $$;
 
 CREATE FUNCTION administered_projects() RETURNS SETOF uuid
@@ -80,13 +138,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_
     SELECT e.id FROM memberships() m JOIN environments e USING (project_id) JOIN projects p ON p.id = m.project_id
     WHERE (m.only_environments IS NULL OR e.id = ANY (m.only_environments))
       AND (m.role = 'ADMIN' OR NOT e.is_production) AND p.archived_at IS NULL
-$$;
-
-CREATE FUNCTION writable_environments() RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
-    SELECT e.id FROM memberships() m JOIN environments e USING (project_id)
-    WHERE (m.only_environments IS NULL OR e.id = ANY (m.only_environments)) AND NOT m.read_only
-      AND (m.role = 'ADMIN' OR (m.role = 'DEVELOPER' AND NOT e.is_production))
 $$;
 
 -- Row-level security on every table, also for their owner, behind the missing privileges: what no policy allows is not

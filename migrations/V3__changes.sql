@@ -4,11 +4,10 @@
 CREATE FUNCTION require_writer(project uuid, name text) RETURNS void
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
-    IF project IS NULL OR project NOT IN (SELECT visible_projects()) THEN
+    IF project IS NULL OR NOT is_member(project) THEN
         RAISE EXCEPTION 'project % not found, or you are not a member', name USING ERRCODE = 'TL404';
     END IF;
-    IF NOT EXISTS (SELECT FROM memberships() m
-                   WHERE m.project_id = project AND m.role IN ('ADMIN', 'DEVELOPER') AND NOT m.read_only) THEN
+    IF NOT is_writer(project) THEN
         RAISE EXCEPTION 'your membership of project % is read-only', name
             USING ERRCODE = 'TL403', HINT = 'Ask an ADMIN of the project for the role DEVELOPER or ADMIN.';
     END IF;
@@ -70,7 +69,7 @@ BEGIN
         RETURN step.changed_at;
     END IF;
     PERFORM require_actor();
-    IF step_revision.project NOT IN (SELECT visible_projects()) THEN
+    IF NOT is_member(step_revision.project) THEN
         RAISE EXCEPTION 'project not found, or you are not a member' USING ERRCODE = 'TL404';
     END IF;
     UPDATE project_revisions r SET revision = r.revision + 1, token = gen_random_uuid(), transaction = pg_current_xact_id(),
@@ -105,12 +104,15 @@ ALTER TABLE revision_log ENABLE ALWAYS TRIGGER finish;
 -- does not depend on the guess.
 CREATE FUNCTION has_twin(written secrets, newest timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    membership project_members;
 BEGIN
+    SELECT * INTO membership FROM own_membership(written.project_id);
     RETURN (SELECT coalesce(bool_or(twin.value_hash = written.value_hash), false)
             FROM secrets twin JOIN environments e ON e.id = twin.environment_id
             WHERE twin.project_id = written.project_id AND twin.key = written.key
               AND twin.environment_id <> written.environment_id AND twin.deleted_at IS NULL AND twin.updated_at = newest
-              AND e.deleted_at IS NULL AND e.id IN (SELECT readable_environments()));
+              AND e.deleted_at IS NULL AND covers(membership, e));
 END $$;
 
 -- Decides what the write of one row is, and gives it its time.

@@ -228,7 +228,7 @@ CREATE TRIGGER audit AFTER INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNC
 CREATE FUNCTION guard_hash_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
-    IF NEW.project_id IN (SELECT visible_projects())
+    IF is_member(NEW.project_id)
             AND EXISTS (SELECT FROM project_hash_keys WHERE project_id = NEW.project_id AND hash_key_id <> NEW.hash_key_id) THEN
         RAISE EXCEPTION 'the project has a hashing key already' USING ERRCODE = 'TL409';
     END IF;
@@ -241,7 +241,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_tem
 DECLARE
     target uuid := @api@.begin_change(project, reason);
 BEGIN
-    IF target NOT IN (SELECT administered_projects()) THEN
+    IF NOT is_administrator(target) THEN
         RAISE EXCEPTION 'only an ADMIN archives a project' USING ERRCODE = 'TL403';
     END IF;
     INSERT INTO audit_logs (project_id, action, subject) VALUES (target, 'project.archive', project);

@@ -17,7 +17,7 @@ RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name 
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-    IF project NOT IN (SELECT visible_projects()) THEN
+    IF NOT is_member(project) THEN
         RETURN;
     END IF;
     IF keys IS NOT NULL THEN

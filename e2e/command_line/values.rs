@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::harness::database::Login;
 use crate::snapshot::assert_reads;
 use crate::stage::{Running, Team};
 
@@ -126,6 +127,43 @@ async fn who_holds_one_ring_writes_there_and_reads_nothing_of_the_other() {
     // The hashes of both are made with one key, which each ring opens.
     with("production", &["secret", "set", "KEY", "-e", "production"], b"one").await.expect(0);
     team.run(&team.ana, &["diff", "dev", "production"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyring_of_ones_own_fits_no_project_of_the_team() {
+    let team = Team::with_shop("own-keyring").await;
+    let own = team.home().join("own");
+    let with_own = async |who: &Login, arguments: &[&str], input: &[u8]| {
+        let mut command = team.command(who, arguments);
+        command.env("TIDELOCK_KEYRING", &own);
+        Running::start(command).end(input).await
+    };
+    with_own(&team.bob, &["keyring", "init"], b"").await.expect(0);
+    // The first write of all is no exception: the project has had its hashing key from the start.
+    for who in [&team.bob, &team.ana] {
+        let said = with_own(who, &["secret", "set", "KEY", "-e", "dev"], b"one").await.expect(4);
+        assert!(said.stderr.contains("ring default is not the one that the project's values"), "{}", said.stderr);
+    }
+    team.set_as(&team.bob, "KEY", "dev", "one").await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_without_a_hashing_key_gets_it_from_an_admin() {
+    let team = Team::with_shop("bare").await;
+    let mut create = team.command(&team.ana, &["project", "create", "bare"]);
+    create.env("TIDELOCK_KEYRING", team.home().join("none"));
+    let said = Running::start(create).end(b"").await.expect(0);
+    assert!(said.stderr.contains("it has no hashing key yet"), "{}", said.stderr);
+    let in_bare = |arguments: &'static [&'static str]| [arguments, &["-p", "bare"]].concat();
+    let mut environment = team.command(&team.ana, &in_bare(&["environment", "create", "dev"]));
+    environment.env("TIDELOCK_KEYRING", team.home().join("none"));
+    Running::start(environment).end(b"").await.expect(0);
+    team.run(&team.ana, &in_bare(&["member", "add", "bob", "--role", "developer"])).await.expect(0);
+    let set = in_bare(&["secret", "set", "KEY", "-e", "dev"]);
+    let said = team.run_with(&team.bob, &set, b"one").await.expect(4);
+    assert!(said.stderr.contains("which takes an ADMIN"), "{}", said.stderr);
+    team.run_with(&team.ana, &set, b"one").await.expect(0);
+    team.run_with(&team.bob, &set, b"two").await.expect(0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

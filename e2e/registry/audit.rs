@@ -103,7 +103,7 @@ async fn each_mutation_has_one_row_that_says_what_it_was() {
         ("delete", format!("UPDATE secrets SET deleted_at = now() WHERE {}", live("dev", "API_KEY")), "secret.delete API_KEY h1:hk:two "),
         ("restore", format!("UPDATE secrets SET deleted_at = NULL {tombstone}"), "secret.restore API_KEY  h1:hk:two"),
         ("exempt", exempt, "key.exempt API_KEY  "),
-        ("unexempt", "SELECT unexempt_keys(environment_id, ARRAY[key_name]) FROM key_exemptions".to_owned(), "key.unexempt API_KEY  "),
+        ("unexempt", "SELECT unexempt_keys(project_id, environment_id, ARRAY[key_name]) FROM key_exemptions".to_owned(), "key.unexempt API_KEY  "),
         ("define", "UPDATE project_secret_registry SET description = 'x'".to_owned(), "key.define API_KEY  "),
         (
             "environment",

@@ -222,14 +222,17 @@ async fn nobody_but_who_writes_production_is_first_to_use_the_encryption_key_of_
         ))
     };
     let squat = hash_key("production", "t1:key-of-production:x");
-    assert!(is_forbidden(&refusal(&shop.bob, &squat).await), "a copy for a ring whose environments bob does not write");
+    for ring in ["production", "default"] {
+        let why = refusal(&shop.bob, &hash_key(ring, "t1:key-of-production:x")).await;
+        assert!(is_forbidden(&why), "only an ADMIN makes or seals the hashing key: {why}");
+    }
     // Every member can read the id of the key in it, so the key belongs to the ring from then on.
     shop.ana(&squat).await;
-    for squat in [
-        hash_key("default", "t1:key-of-production:x"),
-        begun(&insert("dev", "A", "one", "NULL").replace("key-of-default", "key-of-production")),
+    for (who, squat) in [
+        (&shop.ana, hash_key("default", "t1:key-of-production:x")),
+        (&shop.bob, begun(&insert("dev", "A", "one", "NULL").replace("key-of-default", "key-of-production"))),
     ] {
-        let why = refusal(&shop.bob, &squat).await;
+        let why = refusal(who, &squat).await;
         assert!(why.starts_with("TL403") && why.contains("of ring production"), "{why}");
     }
     shop.ana(&begun(&insert("production", "A", "one", "NULL"))).await;

@@ -50,7 +50,7 @@ async fn a_stranger_who_was_refused_and_stays_in_the_transaction_holds_nobody_up
             "INSERT INTO secrets (project_id, environment_id, key, encrypted_value, value_hash)
              VALUES (gen_random_uuid(), '{dev}', 'EVES', 't1:k:x', 'h1:hk:x')"
         ),
-        format!("SELECT delete_secrets('{dev}', ARRAY['API_KEY'])"),
+        format!("SELECT delete_secrets('{project}', '{dev}', ARRAY['API_KEY'])"),
         format!("SELECT define_key('{project}', 'API_KEY', 'x', NULL)"),
         "SELECT begin_change('shop', '')".to_owned(),
     ] {
@@ -69,6 +69,7 @@ async fn a_stranger_who_was_refused_and_stays_in_the_transaction_holds_nobody_up
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_writer_may_is_judged_when_the_waiting_is_over() {
     let shop = Shop::with_api_key("judged-late").await;
+    let project = shop.cell("SELECT id FROM projects").await;
     let dev = shop.cell(&format!("SELECT {}", environment("dev"))).await;
     let bob = |role: &str| {
         format!("UPDATE project_members SET role = '{role}' WHERE user_id = (SELECT id FROM users WHERE name = 'bob')")
@@ -81,13 +82,13 @@ async fn what_a_writer_may_is_judged_when_the_waiting_is_over() {
         begun(&insert("dev", "NEW", "by bob", "NULL")),
         "INSERT INTO environments (project_id, name) SELECT id, 'bobs' FROM projects".to_owned(),
         hash_key.to_owned(),
-        format!("SELECT delete_secrets('{dev}', ARRAY['API_KEY'])"),
-        format!("SELECT confirm_secrets('{dev}', ARRAY['API_KEY'], ARRAY[NULL::timestamptz])"),
+        format!("SELECT delete_secrets('{project}', '{dev}', ARRAY['API_KEY'])"),
+        format!("SELECT confirm_secrets('{project}', '{dev}', ARRAY['API_KEY'], ARRAY[NULL::timestamptz])"),
         format!(
-            "SELECT insert_secrets('{dev}', ARRAY[gen_random_uuid()], ARRAY['NEW'], ARRAY['t1:key-of-default:x'],
+            "SELECT insert_secrets('{project}', '{dev}', ARRAY[gen_random_uuid()], ARRAY['NEW'], ARRAY['t1:key-of-default:x'],
                                    ARRAY['h1:hk:by bob'], ARRAY[NULL::timestamptz])"
         ),
-        format!("SELECT exempt_keys('{dev}', ARRAY['API_KEY'], 'by bob')"),
+        format!("SELECT exempt_keys('{project}', '{dev}', ARRAY['API_KEY'], 'by bob')"),
     ] {
         shop.ana(&format!("BEGIN; {}", begun(&bob("VIEWER")))).await;
         let session = shop.another("bob").await;

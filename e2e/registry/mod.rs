@@ -3,6 +3,7 @@
 //! What is shown here holds for whoever writes, so nothing of the program is used once the team is there.
 
 mod audit;
+mod cost;
 mod disclosure;
 mod documents;
 mod environments;

@@ -29,7 +29,7 @@ async fn a_transaction_that_changes_something_is_one_step_and_one_that_does_not_
         (
             "everything at once",
             update("dev", "A", "two", "NULL")
-                + "; SELECT unexempt_keys(environment_id, ARRAY[key_name]) FROM key_exemptions; "
+                + "; SELECT unexempt_keys(project_id, environment_id, ARRAY[key_name]) FROM key_exemptions; "
                 + &update("dev", "B", "two", "NULL"),
             1,
         ),

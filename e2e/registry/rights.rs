@@ -88,20 +88,23 @@ const WRITES: &[(&str, Answers)] = &[
         ADMIN_ADDS,
     ),
     ("UPDATE key_exemptions SET reason = 'mine'", NO_ROW),
-    ("SELECT unexempt_keys(environment_id, ARRAY[key_name]) FROM key_exemptions", ["0", "-", "-", "1", "1", "-"]),
+    (
+        "SELECT unexempt_keys(project_id, environment_id, ARRAY[key_name]) FROM key_exemptions",
+        ["0", "-", "-", "1", "1", "-"],
+    ),
     ("INSERT INTO encryption_keys (id, ring) VALUES ('mine', 'default')", NOBODY),
     ("UPDATE encryption_keys SET ring = 'default'", NO_ROW),
     (
         "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'hk', 'default', 'x')",
-        WRITERS_ADD,
+        ADMIN_ADDS,
     ),
     (
         "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'hk', 'other', 'x')",
-        NOBODY,
+        ADMIN_ADDS,
     ),
     (
         "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'mine', 'default', 'x')",
-        ["-", "-", "-", "TL409", "TL409", "-"],
+        ["-", "-", "-", "-", "TL409", "-"],
     ),
     ("UPDATE project_hash_keys SET sealed = 'x'", NO_ROW),
     ("INSERT INTO audit_logs (project_id, action) VALUES ('{project}', 'mine')", ["-", "-", "-", "-", "-", "TL404"]),

@@ -213,7 +213,7 @@ async fn an_exempt_environment_misses_nothing() {
     );
     shop.ana(&begun(&format!("UPDATE secrets SET deleted_at = now() WHERE {}", live("staging", "API_KEY")))).await;
 
-    shop.ana(&begun("SELECT unexempt_keys(environment_id, ARRAY[key_name]) FROM key_exemptions")).await;
+    shop.ana(&begun("SELECT unexempt_keys(project_id, environment_id, ARRAY[key_name]) FROM key_exemptions")).await;
     assert_eq!(shop.states("API_KEY").await, "dev=Stale production=Missing staging=Missing");
 }
 

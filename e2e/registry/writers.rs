@@ -270,7 +270,7 @@ async fn whatever_is_changed_the_mutex_comes_first() {
         format!(
             "INSERT INTO key_exemptions SELECT project_id, id, 'TOKEN', 'none here' FROM environments WHERE id = {dev}"
         ),
-        "SELECT unexempt_keys(environment_id, ARRAY[key_name]) FROM key_exemptions".to_owned(),
+        "SELECT unexempt_keys(project_id, environment_id, ARRAY[key_name]) FROM key_exemptions".to_owned(),
         format!(
             "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) SELECT id, 'hk', 'default', {sealed} FROM projects"
         ),

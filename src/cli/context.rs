@@ -122,6 +122,11 @@ impl Context {
         Ok(Keyring::read(&self.keyring_path()?)?)
     }
 
+    /// For what can be done without one. A keyring that is there and cannot be read is an error all the same.
+    pub(super) fn keyring_if_there(&self) -> Result<Option<Keyring>, CliError> {
+        if self.keyring_path()?.exists() { self.keyring().map(Some) } else { Ok(None) }
+    }
+
     /// ` -p NAME` where a command that is suggested needs it.
     pub(super) fn project_option(&self) -> String {
         self.options.project.as_ref().map(|name| format!(" -p {name}")).unwrap_or_default()

@@ -46,15 +46,14 @@ impl EnvironmentVerb {
 
 async fn create(new: &NewEnvironment, reason: &str, context: &Context, output: &Output) -> Result<Answer, CliError> {
     let project = context.project()?;
-    // Who makes environments need not hold keys; a keyring that is there and cannot be read is worth saying, though.
-    let keyring = if context.keyring_path()?.exists() { Some(context.keyring()?) } else { None };
+    let keyring = context.keyring_if_there()?;
     let mut session = context.session().await?;
     let made = session.create_environment(project, new, keyring.as_ref(), reason).await?;
     let kind = if new.production { "production environment" } else { "environment" };
     output.note(&format!("created {kind} {} of {project}, sealed under ring {}", new.name, made.ring));
     if !made.hash_key_sealed {
         output.note(&format!(
-            "the project's hashing key is not sealed for ring {} yet; the first write by someone who holds it and an \
+            "the project's hashing key is not sealed for ring {} yet; the first write by an ADMIN who holds it and an \
              older ring of the project does that",
             made.ring
         ));

@@ -39,8 +39,15 @@ impl ProjectVerb {
         let mut session = context.session().await?;
         match self {
             Self::Create { name, reason } => {
-                let id = session.create_project(&name, &reason.reason).await?;
+                let keyring = context.keyring_if_there()?;
+                let (id, sealed) = session.create_project(&name, keyring.as_ref(), &reason.reason).await?;
                 output.note(&format!("created project {name}; next: tidelock environment create dev -p {name}"));
+                if sealed.is_empty() {
+                    output.note(
+                        "it has no hashing key yet, as there is no keyring here with the ring default or production: \
+                         the first write by an ADMIN makes it",
+                    );
+                }
                 output.told(&json!({"name": name, "id": id}))?;
             }
             Self::List {} => {

@@ -113,9 +113,13 @@ impl Session {
             require_key(&transaction, project, &environment.project_name, key).await?;
         }
         let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
-        let parameters: [Parameter<'_>; 3] =
-            [(&environment.id.0, Type::UUID), (&keys, Type::TEXT_ARRAY), (&reason, Type::TEXT)];
-        transaction.perform("SELECT exempt_keys($1, $2, $3)::text", &parameters).await?;
+        let parameters: [Parameter<'_>; 4] = [
+            (&environment.project.0, Type::UUID),
+            (&environment.id.0, Type::UUID),
+            (&keys, Type::TEXT_ARRAY),
+            (&reason, Type::TEXT),
+        ];
+        transaction.perform("SELECT exempt_keys($1, $2, $3, $4)::text", &parameters).await?;
         transaction.commit().await
     }
 
@@ -129,8 +133,9 @@ impl Session {
         environment.require_writable()?;
         let (transaction, _) = self.changing("taking the exemption back", &environment.project_name, reason).await?;
         let names: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
-        let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&names, Type::TEXT_ARRAY)];
-        let sql = "SELECT unexempt_keys($1, $2) AS key";
+        let parameters: [Parameter<'_>; 3] =
+            [(&environment.project.0, Type::UUID), (&environment.id.0, Type::UUID), (&names, Type::TEXT_ARRAY)];
+        let sql = "SELECT unexempt_keys($1, $2, $3) AS key";
         let removed: Vec<String> = transaction.values("key_exemptions", sql, &parameters).await?;
         if let Some(key) = keys.iter().find(|key| removed.iter().all(|removed| removed != key.as_str())) {
             return Err(RegistryError::NotFound(format!("{} is not exempt from {key}", environment.name).into()));

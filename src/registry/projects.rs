@@ -3,10 +3,11 @@
 use tokio_postgres::types::Type;
 
 use crate::core::{ProjectId, ProjectName, RegistryTime};
+use crate::crypto::Keyring;
 
-use super::RegistryError;
 use super::row::{from_row, micros};
 use super::session::{Parameter, Session};
+use super::{RegistryError, ValueError, hash_keys};
 
 #[derive(Debug)]
 pub(crate) struct ListedProject {
@@ -34,12 +35,14 @@ pub(crate) struct Finding {
 from_row!(Finding, "registry_findings", "project", [project, mismatch, stored, counted]);
 
 impl Session {
-    /// Makes a project, whose ADMIN the acting user becomes.
+    /// Makes a project, whose ADMIN the acting user becomes, and with a keyring its hashing key. Answers for which rings that
+    /// is sealed.
     pub(crate) async fn create_project(
         &mut self,
         name: &ProjectName,
+        keyring: Option<&Keyring>,
         reason: &str,
-    ) -> Result<ProjectId, RegistryError> {
+    ) -> Result<(ProjectId, Vec<String>), ValueError> {
         let transaction = self.writing("creating the project", reason).await?;
         let parameters: [Parameter<'_>; 2] = [(&name.as_str(), Type::TEXT), (&reason, Type::TEXT)];
         let made = transaction.value("projects", "SELECT create_project($1, $2) AS id", &parameters).await;
@@ -47,8 +50,12 @@ impl Session {
             RegistryError::Conflict(explained) => RegistryError::Refused(explained),
             other => other,
         })?;
+        let sealed = match keyring {
+            Some(keyring) => hash_keys::create(&transaction, keyring, id).await?,
+            None => Vec::new(),
+        };
         transaction.commit().await?;
-        Ok(id)
+        Ok((id, sealed))
     }
 
     /// The projects that the acting user is a member of, by name.

@@ -61,37 +61,37 @@ pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<Result<Snapshot, R
         PollResult::Found { environment, version, production } => (environment, version, production),
         PollResult::Refused(refusal) => return Ok(Err(refusal)),
     };
-    let of_environment: [Parameter<'_>; 1] = [(&environment.0, Type::UUID)];
+    let names: [Parameter<'_>; 2] = [(&reading.source.project, Type::TEXT), (&reading.source.environment, Type::TEXT)];
+    let header =
+        "SELECT project_id AS project, ring, live_secrets FROM @api@.environment_named($1, $2) WHERE id IS NOT NULL";
+    let header = reading.rows(header, &names).await?;
+    let [header] = header.as_slice() else { return Ok(Err(Refusal::EnvironmentNotFound)) };
+    let header = Header::from_row(header)?;
+    let of_project: [Parameter<'_>; 1] = [(&header.project.0, Type::UUID)];
+    let of_environment: [Parameter<'_>; 2] = [(&header.project.0, Type::UUID), (&environment.0, Type::UUID)];
     // Sent one behind the other without waiting; all in the transaction's one snapshot.
-    let (header, secrets, registry, exemptions, hash_keys) = futures::try_join!(
-        reading.rows(
-            "SELECT project_id AS project, ring, live_secrets FROM @api@.environment_with($1)",
-            &of_environment
-        ),
+    let (secrets, registry, exemptions, hash_keys) = futures::try_join!(
         reading.rows(
             // What was deleted is never delivered: of it only the proof is needed, however much has come together.
             "SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8 AS deleted_at, encrypted_value, value_hash, version,
                     (extract(epoch FROM updated_at) * 1000000)::int8 AS updated_at
-             FROM @api@.secrets_of($1)
+             FROM @api@.secrets_of($1, $2)
              UNION ALL
              SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8, '', NULL, NULL, NULL
-             FROM @api@.tombstones_of($1)",
+             FROM @api@.tombstones_of($1, $2)",
             &of_environment
         ),
         reading.rows(
             "SELECT key_name AS key, (extract(epoch FROM last_updated_at) * 1000000)::int8 AS last_updated_at
-             FROM @api@.keys_of((SELECT project_id FROM @api@.environment_with($1))) WHERE retired_at IS NULL",
-            &of_environment
+             FROM @api@.keys_of($1) WHERE retired_at IS NULL",
+            &of_project
         ),
-        reading.rows("SELECT * FROM @api@.exemptions_of($1) AS x (key_name)", &of_environment),
+        reading.rows("SELECT * FROM @api@.exemptions_of($1, $2) AS x (key_name)", &of_environment),
         reading.rows(
-            "SELECT hash_key_id AS id, ring, sealed FROM @api@.project_hash_keys
-             WHERE project_id = (SELECT project_id FROM @api@.environment_with($1)) ORDER BY created_at",
-            &of_environment
+            "SELECT hash_key_id AS id, ring, sealed FROM @api@.project_hash_keys WHERE project_id = $1 ORDER BY created_at",
+            &of_project
         ),
     )?;
-    let [header] = header.as_slice() else { return Ok(Err(Refusal::EnvironmentNotFound)) };
-    let header = Header::from_row(header)?;
     let mut snapshot = Snapshot {
         ring: Some(header.ring),
         live_secrets: Some(header.live_secrets),

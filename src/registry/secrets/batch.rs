@@ -46,8 +46,9 @@ impl Batch {
         if self.ids.is_empty() {
             return Ok(());
         }
-        let sql = "SELECT insert_secrets($1, $2, $3, $4, $5, ($6::text[])::timestamptz[]) AS written";
-        let parameters: [Parameter<'_>; 6] = [
+        let sql = "SELECT insert_secrets($1, $2, $3, $4, $5, $6, ($7::text[])::timestamptz[]) AS written";
+        let parameters: [Parameter<'_>; 7] = [
+            (&environment.project.0, Type::UUID),
             (&environment.id.0, Type::UUID),
             (&self.ids, Type::UUID_ARRAY),
             (&self.keys, Type::TEXT_ARRAY),
@@ -67,8 +68,9 @@ impl Batch {
         if self.ids.is_empty() {
             return Ok(());
         }
-        let sql = "SELECT update_secrets($1, $2, $3, $4, $5, ($6::text[])::timestamptz[]) AS written";
-        let parameters: [Parameter<'_>; 6] = [
+        let sql = "SELECT update_secrets($1, $2, $3, $4, $5, $6, ($7::text[])::timestamptz[]) AS written";
+        let parameters: [Parameter<'_>; 7] = [
+            (&environment.project.0, Type::UUID),
             (&environment.id.0, Type::UUID),
             (&self.ids, Type::UUID_ARRAY),
             (&self.sealed, Type::TEXT_ARRAY),

@@ -77,7 +77,7 @@ struct AuditedWrite {
 from_row!(AuditedWrite, "audit_logs", "subject", [subject, action]);
 
 pub(super) async fn before(transaction: &Transaction<'_>, environment: &Environment) -> Result<Before, RegistryError> {
-    let sql = "SELECT ring, audit_position($2) AS audit_position FROM environment_with($1)";
+    let sql = "SELECT ring, audit_position($2) AS audit_position FROM environment_of($2, $1)";
     let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&environment.project.0, Type::UUID)];
     transaction.one(sql, &parameters).await
 }
@@ -93,7 +93,7 @@ pub(super) async fn current(
     let sql = format!(
         "SELECT k.key, s.id, s.version, s.encrypted_value, s.value_hash, {} AS updated_at, {} AS last_updated_at
          FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
-         LEFT JOIN secrets_of($2, $1) s ON s.key = k.key
+         LEFT JOIN secrets_of($3, $2, $1) s ON s.key = k.key
          LEFT JOIN keys_of($3, $1) r ON r.key_name = k.key AND r.retired_at IS NULL
          ORDER BY k.place",
         micros("s.updated_at"),

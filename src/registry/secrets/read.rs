@@ -61,10 +61,11 @@ impl Session {
         let transaction = self.reading("reading the secret").await?;
         let sql = format!(
             "SELECT id, encrypted_value, value_hash, version, {} AS updated_at
-             FROM secrets_of($1, ARRAY[$2])",
+             FROM secrets_of($1, $2, ARRAY[$3])",
             micros("updated_at")
         );
-        let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&key.as_str(), Type::TEXT)];
+        let parameters: [Parameter<'_>; 3] =
+            [(&environment.project.0, Type::UUID), (&environment.id.0, Type::UUID), (&key.as_str(), Type::TEXT)];
         let found: Option<SealedSecret> = transaction.first(&sql, &parameters).await?;
         let sealed = found.ok_or_else(|| secret_not_found(environment, key))?;
         let what = || format!("{key} of {} in project {}", environment.name, environment.project_name);
@@ -95,8 +96,8 @@ impl Session {
     /// The live secrets that the acting user may read in an environment, without their values.
     pub(crate) async fn secrets(&mut self, environment: &Environment) -> Result<Vec<ListedSecret>, RegistryError> {
         let transaction = self.reading("listing secrets").await?;
-        let sql = "SELECT key, version FROM secrets_of($1) ORDER BY key";
-        transaction.all(sql, &[(&environment.id.0, Type::UUID)]).await
+        let sql = "SELECT key, version FROM secrets_of($1, $2) ORDER BY key";
+        transaction.all(sql, &[(&environment.project.0, Type::UUID), (&environment.id.0, Type::UUID)]).await
     }
 
     /// The hashes of two environments' live secrets, from one snapshot. A hash in a form that is not understood is
@@ -117,8 +118,9 @@ async fn hashes(
     transaction: &Transaction<'_>,
     environment: &Environment,
 ) -> Result<BTreeMap<KeyName, Option<ValueHash>>, RegistryError> {
-    let sql = "SELECT key, value_hash FROM secrets_of($1)";
-    let rows: Vec<HashOfKey> = transaction.all(sql, &[(&environment.id.0, Type::UUID)]).await?;
+    let sql = "SELECT key, value_hash FROM secrets_of($1, $2)";
+    let parameters: [Parameter<'_>; 2] = [(&environment.project.0, Type::UUID), (&environment.id.0, Type::UUID)];
+    let rows: Vec<HashOfKey> = transaction.all(sql, &parameters).await?;
     Ok(rows.into_iter().map(|row| (row.key, row.value_hash.and_then(|hash| hash.parse().ok()))).collect())
 }
 

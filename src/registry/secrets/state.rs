@@ -22,8 +22,9 @@ impl Session {
         environment.require_writable()?;
         let keys = &distinct(keys);
         let (transaction, _) = self.changing("deleting secrets", &environment.project_name, reason).await?;
-        let sql = "SELECT delete_secrets($1, $2) AS key";
-        let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)];
+        let sql = "SELECT delete_secrets($1, $2, $3) AS key";
+        let parameters: [Parameter<'_>; 3] =
+            [(&environment.project.0, Type::UUID), (&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)];
         require_all(environment, keys, &transaction.values("secrets", sql, &parameters).await?)?;
         transaction.commit().await
     }
@@ -46,8 +47,12 @@ impl Session {
         let restored: Vec<String> = transaction
             .values(
                 "secrets",
-                "SELECT restore_secrets($1, $2) AS key",
-                &[(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)],
+                "SELECT restore_secrets($1, $2, $3) AS key",
+                &[
+                    (&environment.project.0, Type::UUID),
+                    (&environment.id.0, Type::UUID),
+                    (&names(keys), Type::TEXT_ARRAY),
+                ],
             )
             .await?;
         if let Some(key) = keys.iter().find(|key| restored.iter().all(|restored| restored != key.as_str())) {
@@ -77,9 +82,13 @@ impl Session {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let (transaction, _) = self.changing("confirming secrets", &environment.project_name, reason).await?;
-        let sql = "SELECT confirm_secrets($1, $2, ($3::text[])::timestamptz[]) AS key";
-        let parameters: [Parameter<'_>; 3] =
-            [(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY), (&answers, Type::TEXT_ARRAY)];
+        let sql = "SELECT confirm_secrets($1, $2, $3, ($4::text[])::timestamptz[]) AS key";
+        let parameters: [Parameter<'_>; 4] = [
+            (&environment.project.0, Type::UUID),
+            (&environment.id.0, Type::UUID),
+            (&names(keys), Type::TEXT_ARRAY),
+            (&answers, Type::TEXT_ARRAY),
+        ];
         require_all(environment, keys, &transaction.values("secrets", sql, &parameters).await?)?;
         transaction.commit().await
     }
@@ -99,8 +108,9 @@ async fn live_keys(
     environment: &Environment,
     keys: &[KeyName],
 ) -> Result<Vec<String>, RegistryError> {
-    let sql = "SELECT key FROM secrets_of($1, $2)";
-    let parameters: [Parameter<'_>; 2] = [(&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)];
+    let sql = "SELECT key FROM secrets_of($1, $2, $3)";
+    let parameters: [Parameter<'_>; 3] =
+        [(&environment.project.0, Type::UUID), (&environment.id.0, Type::UUID), (&names(keys), Type::TEXT_ARRAY)];
     transaction.values("secrets", sql, &parameters).await
 }
 
