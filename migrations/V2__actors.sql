@@ -10,20 +10,22 @@
 CREATE FUNCTION actor() RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
+    -- A variable has the database's collation, as the index on db_role; session_user has its own, cast or not.
+    login text := session_user;
     claimed text := nullif(current_setting('tidelock.acting_user', true), '');
     found_id uuid;
     found_role text;
     disabled boolean;
 BEGIN
     IF claimed IS NULL THEN
-        SELECT id INTO found_id FROM users WHERE db_role = session_user AND disabled_at IS NULL;
+        SELECT id INTO found_id FROM users WHERE db_role = login AND disabled_at IS NULL;
         RETURN found_id;
     END IF;
     SELECT id, db_role INTO found_id, found_role FROM users WHERE name = claimed AND disabled_at IS NULL;
     IF found_role = session_user::text THEN
         RETURN found_id;
     END IF;
-    SELECT disabled_at IS NOT NULL INTO disabled FROM users WHERE db_role = session_user::text;
+    SELECT disabled_at IS NOT NULL INTO disabled FROM users WHERE db_role = login;
     -- USAGE, as whoever made the role is a MEMBER of it from PostgreSQL 16 on. Who was disabled acts for nobody.
     IF disabled OR NOT pg_has_role(session_user, 'tidelock_delegate', 'USAGE') THEN
         RAISE EXCEPTION 'login % may not act for another user', session_user

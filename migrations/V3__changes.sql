@@ -120,9 +120,10 @@ END $$;
 -- A change gets a new time, after every time the key has had. A follow or confirm gets the registry time that it
 -- answers, so a change that it did not know of leaves it stale, rightly.
 --
--- Its look-ups are by index alone: a plan made while a table was one page would read all of it for each row.
+-- Its look-ups are by index alone: a plan made while a table was one page would read all of it for each row. Nothing is
+-- compiled: a plan that is forbidden and used all the same is dear enough for that, each time.
 CREATE FUNCTION stamp_secret() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     step_time timestamptz;
     closed boolean;
@@ -258,7 +259,7 @@ END $$;
 -- forbids, and ten thousand are not. Not by plan_cache_mode: the audit trigger and the foreign keys that run inside would
 -- inherit it, and plan their look-ups anew for each row.
 CREATE FUNCTION settle_writes(project uuid, writes secret_write[]) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_nestloop = on AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_nestloop = on SET jit = off AS $$
 DECLARE
     torn text;
     step_time timestamptz := step_revision(project);
@@ -326,7 +327,7 @@ END $$;
 -- keeps, made perhaps while secrets was one page: by index.
 CREATE FUNCTION settle_secrets() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
-SET enable_nestloop = off SET enable_seqscan = off AS $$
+SET enable_nestloop = off SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     project uuid;
     writes secret_write[];

@@ -32,7 +32,7 @@ $$;
 
 -- Who, when, why and the place in the chain are the database's word, never the writer's.
 CREATE FUNCTION chain_audit_row() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     previous record;
     step record;

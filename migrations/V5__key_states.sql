@@ -10,6 +10,29 @@ LANGUAGE sql IMMUTABLE AS $$
                 ELSE 'InSync' END
 $$;
 
+-- Of all keys. Tables are joined whole: a plan made while they were one page would compare each row with each.
+CREATE FUNCTION all_key_states(project uuid)
+RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name text, state text,
+               updated_at timestamptz, last_updated_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
+SET enable_nestloop = off SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT e.project_id, e.id, e.name, r.key_name, state_of(s, r, x.key_name IS NOT NULL), s.updated_at, r.last_updated_at
+    FROM environments e
+    JOIN project_secret_registry r ON r.project_id = e.project_id AND r.retired_at IS NULL
+    LEFT JOIN secrets s ON s.environment_id = e.id AND s.key = r.key_name AND s.deleted_at IS NULL
+    LEFT JOIN key_exemptions x ON x.environment_id = e.id AND x.key_name = r.key_name
+    WHERE e.project_id = all_key_states.project AND e.deleted_at IS NULL
+    UNION ALL
+    SELECT e.project_id, e.id, e.name, s.key, 'Unregistered', s.updated_at, NULL
+    FROM environments e JOIN secrets s ON s.environment_id = e.id AND s.deleted_at IS NULL
+    WHERE e.project_id = all_key_states.project AND e.deleted_at IS NULL
+      AND NOT EXISTS (SELECT FROM project_secret_registry r
+                      WHERE r.project_id = e.project_id AND r.key_name = s.key AND r.retired_at IS NULL);
+END $$;
+
 -- Of all keys, or of those that are named: these are looked up one by one, however many there are.
 CREATE FUNCTION @api@.key_states_of(project uuid, keys text[] DEFAULT NULL)
 RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name text, state text,
@@ -34,19 +57,7 @@ BEGIN
           AND (r.key_name IS NOT NULL OR s.id IS NOT NULL);
         RETURN;
     END IF;
-    RETURN QUERY
-    SELECT e.project_id, e.id, e.name, r.key_name, state_of(s, r, x.key_name IS NOT NULL), s.updated_at, r.last_updated_at
-    FROM environments e
-    JOIN project_secret_registry r ON r.project_id = e.project_id AND r.retired_at IS NULL
-    LEFT JOIN secrets s ON s.environment_id = e.id AND s.key = r.key_name AND s.deleted_at IS NULL
-    LEFT JOIN key_exemptions x ON x.environment_id = e.id AND x.key_name = r.key_name
-    WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL
-    UNION ALL
-    SELECT e.project_id, e.id, e.name, s.key, 'Unregistered', s.updated_at, NULL
-    FROM environments e JOIN secrets s ON s.environment_id = e.id AND s.deleted_at IS NULL
-    WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM project_secret_registry r
-                      WHERE r.project_id = e.project_id AND r.key_name = s.key AND r.retired_at IS NULL);
+    RETURN QUERY SELECT * FROM all_key_states(project);
 END $$;
 
 -- What triggers keep, counted again, for the projects of whoever asks. Nothing is the healthy answer.

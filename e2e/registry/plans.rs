@@ -176,3 +176,21 @@ fn processor_time(process: u32) -> u64 {
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
     [11, 12].map(|field| fields[field].parse::<u64>().unwrap()).iter().sum()
 }
+
+/// For each row that is audited: nothing may read a table whole, however small it was when the plan was made.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_asking_is_looked_up_by_index() {
+    let shop = Shop::open("actor-by-index").await;
+    let session = shop.another("ana").await;
+    done(&session, "SET enable_seqscan = off; SELECT pg_stat_force_next_flush()").await;
+    done(&session, "BEGIN; SELECT count(*) FROM memberships").await;
+    let scans = "SELECT sum(seq_scan), sum(idx_scan) > 0 FROM pg_stat_xact_user_tables WHERE schemaname = 'tidelock'";
+    assert_eq!(rows(&session, scans).await, ["0 t"]);
+    let forbidding =
+        "SELECT proname FROM pg_proc WHERE proconfig::text LIKE '%enable_%' AND proconfig::text NOT LIKE '%jit=off%'";
+    assert_eq!(
+        rows(&session, forbidding).await,
+        [""; 0],
+        "a plan that is used although it is forbidden would be compiled"
+    );
+}

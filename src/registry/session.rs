@@ -155,7 +155,7 @@ impl<'s> Transaction<'s> {
     async fn configure(&self) -> Result<(), RegistryError> {
         self.perform(
             "SELECT set_config('search_path', $1, true), set_config('tidelock.acting_user', $2, true),
-                        set_config('statement_timeout', $3, true), set_config('lock_timeout', $4, true)",
+                        set_config('statement_timeout', $3, true), set_config('lock_timeout', $4, true), set_config('jit', 'off', true)",
             &[
                 (&self.search_path, Type::TEXT),
                 (&self.user, Type::TEXT),
