@@ -57,11 +57,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_
     WHERE mine.id = environment_with.id
 $$;
 
-CREATE FUNCTION @api@.is_administrator(project uuid) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
-    SELECT is_administrator(project)
-$$;
-
 -- The same where the project is known.
 CREATE FUNCTION @api@.environment_of(project uuid, environment uuid) RETURNS SETOF environments
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
@@ -70,6 +65,11 @@ BEGIN
         RETURN QUERY SELECT * FROM environments e WHERE e.project_id = project AND e.id = environment;
     END IF;
 END $$;
+
+CREATE FUNCTION @api@.is_administrator(project uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT is_administrator(project)
+$$;
 
 -- The live secrets of an environment that the actor may read: all, or those of some keys.
 CREATE FUNCTION @api@.secrets_of(project uuid, environment uuid, keys text[] DEFAULT NULL) RETURNS SETOF secrets
@@ -214,7 +214,7 @@ BEGIN
     END IF;
 END $$;
 
--- The project, where the actor has that much to say in it: ADMIN, or whoever writes.
+-- Refuses who has not that much to say in the whole project: an ADMIN, or whoever writes.
 CREATE FUNCTION require_member(project uuid, administers boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
@@ -302,7 +302,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- Answers whether there was one. Everyone may end their own.
+-- Answers whether there was one.
 CREATE FUNCTION @api@.remove_member(project uuid, member uuid) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
@@ -354,6 +354,14 @@ END $$;
 -- Writes to the views, row by row. There is no DELETE: the right to it, and a right to a whole view in place of its columns,
 -- would let a login lock the view against everyone.
 
+-- A view is read before the mutex is waited for, and an UPDATE brings every column as it was read: who set one of them would
+-- take back what somebody else did to another meanwhile, a deletion or a lesser role.
+CREATE FUNCTION refuse_overtaken(what text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION '% was changed by somebody else meanwhile', what USING ERRCODE = 'TL409', HINT = 'Look again, then repeat.';
+END $$;
+
 CREATE FUNCTION write_environment() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
@@ -367,7 +375,11 @@ BEGIN
             RETURN NULL;
         END IF;
         UPDATE environments SET is_production = NEW.is_production, ring = NEW.ring, deleted_at = NEW.deleted_at
-            WHERE id = OLD.id RETURNING * INTO NEW;
+            WHERE id = OLD.id AND (is_production, ring, deleted_at) IS NOT DISTINCT FROM (OLD.is_production, OLD.ring, OLD.deleted_at)
+            RETURNING * INTO NEW;
+        IF NOT FOUND THEN
+            PERFORM refuse_overtaken('environment ' || OLD.name);
+        END IF;
     END IF;
     RETURN NEW;
 END $$;
@@ -386,7 +398,13 @@ BEGIN
         END IF;
         UPDATE project_members SET role = NEW.role, only_environments = NEW.only_environments, read_only = NEW.read_only,
                 expires_at = NEW.expires_at
-            WHERE project_id = OLD.project_id AND user_id = OLD.user_id RETURNING * INTO NEW;
+            WHERE project_id = OLD.project_id AND user_id = OLD.user_id
+                AND (role, only_environments, read_only, expires_at)
+                    IS NOT DISTINCT FROM (OLD.role, OLD.only_environments, OLD.read_only, OLD.expires_at)
+            RETURNING * INTO NEW;
+        IF NOT FOUND THEN
+            PERFORM refuse_overtaken('the membership');
+        END IF;
     END IF;
     RETURN NEW;
 END $$;
@@ -396,6 +414,11 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_tem
 BEGIN
     IF NOT is_administrator(OLD.project_id) THEN
         RETURN NULL;
+    END IF;
+    -- Apart from the UPDATE, which comes to nothing also where nothing changes.
+    IF NOT EXISTS (SELECT FROM project_secret_registry r WHERE r.project_id = OLD.project_id AND r.key_name = OLD.key_name
+                   AND (r.tracking, r.description, r.retired_at) IS NOT DISTINCT FROM (OLD.tracking, OLD.description, OLD.retired_at)) THEN
+        PERFORM refuse_overtaken('key ' || OLD.key_name);
     END IF;
     UPDATE project_secret_registry SET tracking = NEW.tracking, description = NEW.description, retired_at = NEW.retired_at
         WHERE project_id = OLD.project_id AND key_name = OLD.key_name;
@@ -415,14 +438,12 @@ BEGIN
         IF NOT may_write(OLD.project_id, OLD.environment_id) THEN
             RETURN NULL;
         END IF;
-        -- The row was looked up before the mutex was waited for: who changed it since is not overwritten.
         UPDATE secrets SET encrypted_value = NEW.encrypted_value, value_hash = NEW.value_hash, version = NEW.version,
                 updated_at = NEW.updated_at, deleted_at = NEW.deleted_at, answers = NEW.answers
             WHERE id = OLD.id AND (version, updated_at) = (OLD.version, OLD.updated_at)
                 AND deleted_at IS NOT DISTINCT FROM OLD.deleted_at RETURNING * INTO NEW;
         IF NOT FOUND THEN
-            RAISE EXCEPTION 'key % was changed by somebody else meanwhile', OLD.key
-                USING ERRCODE = 'TL409', HINT = 'Look again, then repeat.';
+            PERFORM refuse_overtaken('key ' || OLD.key);
         END IF;
     END IF;
     RETURN NEW;
@@ -456,8 +477,12 @@ BEGIN
             VALUES (coalesce(NEW.id, gen_random_uuid()), NEW.name, NEW.db_role, coalesce(NEW.kind, 'person'))
             RETURNING * INTO NEW;
     ELSE
-        UPDATE users SET db_role = NEW.db_role, kind = NEW.kind, disabled_at = NEW.disabled_at WHERE id = OLD.id
+        UPDATE users SET db_role = NEW.db_role, kind = NEW.kind, disabled_at = NEW.disabled_at
+            WHERE id = OLD.id AND (db_role, kind, disabled_at) IS NOT DISTINCT FROM (OLD.db_role, OLD.kind, OLD.disabled_at)
             RETURNING * INTO NEW;
+        IF NOT FOUND THEN
+            PERFORM refuse_overtaken('user ' || OLD.name);
+        END IF;
     END IF;
     RETURN NEW;
 END $$;

@@ -106,3 +106,43 @@ async fn what_a_writer_may_is_judged_when_the_waiting_is_over() {
         shop.ana(&begun(&bob("DEVELOPER"))).await;
     }
 }
+
+/// A view was read before the mutex was waited for: to set one column of a row takes back nothing that somebody else did to
+/// another one meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_did_meanwhile_is_not_taken_back() {
+    let shop = Shop::with_api_key("overtaken").await;
+    let bob = "user_id = (SELECT id FROM users WHERE name = 'bob')";
+    for (first, second, kept) in [
+        (
+            format!("UPDATE project_members SET role = 'VIEWER' WHERE {bob}"),
+            format!("UPDATE project_members SET expires_at = '2099-01-01' WHERE {bob}"),
+            format!("SELECT role = 'VIEWER' FROM project_members WHERE {bob}"),
+        ),
+        (
+            "UPDATE environments SET deleted_at = now() WHERE name = 'staging'".to_owned(),
+            "UPDATE environments SET ring = 'other' WHERE name = 'staging'".to_owned(),
+            "SELECT deleted_at IS NOT NULL FROM environments WHERE name = 'staging'".to_owned(),
+        ),
+        (
+            "UPDATE project_secret_registry SET description = 'what for'".to_owned(),
+            "UPDATE project_secret_registry SET tracking = 'independent'".to_owned(),
+            "SELECT description = 'what for' FROM project_secret_registry".to_owned(),
+        ),
+        (
+            format!("UPDATE secrets SET deleted_at = now() WHERE {}", live("dev", "API_KEY")),
+            update("dev", "API_KEY", "too late", "NULL"),
+            "SELECT bool_or(deleted_at IS NOT NULL) FROM secrets WHERE key = 'API_KEY'".to_owned(),
+        ),
+    ] {
+        shop.ana(&format!("BEGIN; {}", begun(&first))).await;
+        let session = shop.another("ana").await;
+        let asked = second.clone();
+        let waiting = tokio::spawn(async move { refusal(&session, &asked).await });
+        shop.somebody_waits().await;
+        shop.ana("COMMIT").await;
+        let why = waiting.await.unwrap();
+        assert!(why.starts_with("TL409") && why.contains("by somebody else meanwhile"), "{second}: {why}");
+        assert_eq!(shop.cell(&kept).await, "t", "{second}");
+    }
+}
