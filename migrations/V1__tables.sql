@@ -2,7 +2,7 @@
 --
 -- Migrations name no schema: they run with the registry's schema in front of the search path, and `@schema@` stands
 -- for its quoted name where a function has to spell it. Tables are owned by the login that migrates. `@api@` is the schema
--- of what logins may use, which has no table (V7).
+-- of what logins may use, which has no table (V7, V8).
 
 CREATE TYPE project_role AS ENUM ('ADMIN', 'DEVELOPER', 'VIEWER');
 CREATE TYPE user_kind AS ENUM ('person', 'service', 'owner');

@@ -147,7 +147,7 @@ $$;
 --
 -- Nobody but the owner and tidelock_definer has a privilege on any table. Whoever may put a condition of their own before
 -- a policy learns from plans, counts and statistics what is hidden from them, row by row; whoever may write to a table may
--- lock it. So logins reach the rows through the interface alone (V7): functions, which no condition gets into.
+-- lock it. So logins reach the rows through the interface alone (V7, V8): functions, which no condition gets into.
 DO $$
 DECLARE
     name text;

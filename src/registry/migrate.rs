@@ -13,7 +13,7 @@ use super::row::{decode, from_row, value};
 use super::{ConnectSettings, Explanation, RegistryError};
 
 /// The number of the newest migration that this program knows.
-pub const SCHEMA_VERSION: i32 = 8;
+pub const SCHEMA_VERSION: i32 = 9;
 
 /// In order of their versions, which start at 1. A file that has been released is never edited.
 const MIGRATIONS: [Migration; SCHEMA_VERSION as usize] = [
@@ -23,8 +23,9 @@ const MIGRATIONS: [Migration; SCHEMA_VERSION as usize] = [
     Migration { name: "V4__audit", sql: include_str!("../../migrations/V4__audit.sql") },
     Migration { name: "V5__key_states", sql: include_str!("../../migrations/V5__key_states.sql") },
     Migration { name: "V6__vault", sql: include_str!("../../migrations/V6__vault.sql") },
-    Migration { name: "V7__interface", sql: include_str!("../../migrations/V7__interface.sql") },
-    Migration { name: "V8__definer", sql: include_str!("../../migrations/V8__definer.sql") },
+    Migration { name: "V7__reading", sql: include_str!("../../migrations/V7__reading.sql") },
+    Migration { name: "V8__writing", sql: include_str!("../../migrations/V8__writing.sql") },
+    Migration { name: "V9__definer", sql: include_str!("../../migrations/V9__definer.sql") },
 ];
 
 struct Migration {
@@ -348,23 +349,23 @@ mod tests {
     #[test]
     fn what_comes_after_the_applied_migrations_is_missing() {
         assert_eq!(versions(&[]), (1..=SCHEMA_VERSION).collect::<Vec<_>>());
-        assert_eq!(versions(&applied(1..=5)), [6, 7, 8]);
-        assert_eq!(versions(&applied(1..=8)), [0; 0]);
+        assert_eq!(versions(&applied(1..=5)), [6, 7, 8, 9]);
+        assert_eq!(versions(&applied(1..=MIGRATIONS.len())), [0; 0]);
     }
 
     #[test]
     fn what_a_newer_program_applied_besides_is_left_to_it() {
-        let mut newer = applied(1..=8);
-        newer.push(AppliedMigration { version: 9, name: "V9__later".to_owned(), checksum: "09".to_owned() });
+        let mut newer = applied(1..=MIGRATIONS.len());
+        newer.push(AppliedMigration { version: 99, name: "V99__later".to_owned(), checksum: "99".to_owned() });
         assert_eq!(versions(&newer), [0; 0]);
     }
 
     #[test]
     fn a_migration_that_was_edited_or_renamed_or_left_out_is_refused_by_name() {
-        let mut edited = applied(1..=8);
+        let mut edited = applied(1..=MIGRATIONS.len());
         edited[2].checksum = "00".to_owned();
         assert!(refusal(&edited).contains("V3__changes"));
-        let mut renamed = applied(1..=8);
+        let mut renamed = applied(1..=MIGRATIONS.len());
         renamed[2].name = "V3__other".to_owned();
         assert!(refusal(&renamed).contains("V3__other"));
         assert!(refusal(&applied([1, 2, 4])).contains("lacks migration V3__changes"));
