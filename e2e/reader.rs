@@ -1,5 +1,7 @@
 //! What the operator reads, at the level of the registry.
 
+mod changes;
+
 use tidelock::core::KeyState;
 use tidelock::registry::{ConnectSettings, PollResult, Reader, Refusal, RegistryError, SnapshotVersion, SourceName};
 use tokio::sync::mpsc;
@@ -53,7 +55,7 @@ async fn a_change_elsewhere_moves_the_projects_revision_and_not_the_environments
     assert_ne!(after.0.token, before.0.token);
     assert_eq!(after.1, before.1);
 
-    let snapshot = reader.snapshot(&source("shop", "dev")).await.unwrap().unwrap();
+    let snapshot = reader.snapshot(&source("shop", "dev"), None).await.unwrap().unwrap();
     assert_eq!(snapshot.state_of("A"), Some(KeyState::Stale));
     assert_eq!(reader.token_of(snapshot.project, after.0.number).await.unwrap(), Some(after.0.token));
     assert_eq!(reader.token_of(snapshot.project, after.0.number + 1).await.unwrap(), None);
@@ -70,7 +72,7 @@ async fn a_row_that_cannot_be_read_is_named_with_its_column_and_the_cause_is_kep
         .await
         .unwrap();
     let id = superuser.query_one("SELECT id::text FROM secrets", &[]).await.unwrap().get::<_, String>(0);
-    let error = reader(&team).snapshot(&source("shop", "dev")).await.unwrap_err();
+    let error = reader(&team).snapshot(&source("shop", "dev"), None).await.unwrap_err();
     assert!(std::error::Error::source(&error).is_some(), "{error:?}");
     match error {
         RegistryError::Inconsistent { table, column, row, .. } => {
@@ -80,7 +82,7 @@ async fn a_row_that_cannot_be_read_is_named_with_its_column_and_the_cause_is_kep
     }
 }
 
-/// A change commits in the midst of the reading: after the secrets were read, before the exemptions are.
+/// A change commits in the midst of the reading: after the environment was found, before its keys are read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_holds_nothing_that_was_committed_after_its_beginning() {
     let team = Team::with_shop("one-snapshot").await;
@@ -93,7 +95,7 @@ async fn a_snapshot_holds_nothing_that_was_committed_after_its_beginning() {
         .await
         .unwrap();
     let reader = reader(&team);
-    let reading = tokio::spawn(async move { reader.snapshot(&source("shop", "dev")).await });
+    let reading = tokio::spawn(async move { reader.snapshot(&source("shop", "dev"), None).await });
     let waits = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1 AND wait_event_type = 'Lock'";
     wait_for("the reader to wait for the exemptions", SOON, async || {
         match onlooker.query_one(waits, &[&team.operator.role]).await.unwrap().get::<_, i64>(0) {

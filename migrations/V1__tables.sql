@@ -135,6 +135,8 @@ CREATE TABLE secrets (
 CREATE UNIQUE INDEX secrets_live_key_idx ON secrets (environment_id, key) WHERE deleted_at IS NULL;
 CREATE INDEX secrets_deleted_key_idx ON secrets (environment_id, key) WHERE deleted_at IS NOT NULL;
 CREATE INDEX secrets_project_key_idx ON secrets (project_id, key);
+-- By what Secrets in clusters say of the rows that they were made from (src/core/short_digest.rs).
+CREATE INDEX secrets_tombstone_idx ON secrets (environment_id, substring(sha256(uuid_send(id)), 1, 8)) WHERE deleted_at IS NOT NULL;
 COMMENT ON COLUMN secrets.answers IS 'Set by a writer that follows or confirms: the registry time that it answers. Taken off by the trigger.';
 COMMENT ON COLUMN secrets.version IS 'Counts the values of this row from 1; bound into the ciphertext.';
 

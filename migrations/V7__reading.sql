@@ -125,32 +125,94 @@ BEGIN
         ORDER BY l.position;
 END $$;
 
--- The keys that an environment is exempt from.
-CREATE FUNCTION @api@.exemptions_of(project uuid, environment uuid) RETURNS SETOF text
+-- The project's hashing keys, sealed for each ring.
+CREATE FUNCTION @api@.hash_keys_of(project uuid) RETURNS SETOF project_hash_keys
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
-    IF EXISTS (SELECT FROM @api@.environment_of(project, environment)) THEN
-        RETURN QUERY SELECT x.key_name FROM key_exemptions x WHERE x.environment_id = environment;
+    IF is_member(project) THEN
+        RETURN QUERY SELECT * FROM project_hash_keys k WHERE k.project_id = project ORDER BY k.created_at;
     END IF;
 END $$;
 
--- The tombstones among these rows, or all: the proof that they were deleted on purpose.
-CREATE FUNCTION @api@.tombstones_of(project uuid, environment uuid, ids uuid[] DEFAULT NULL)
-RETURNS TABLE (id uuid, key text, deleted_at timestamptz)
+-- For operators, who keep what they have read, and ask for what has changed since.
+
+-- The names of the keys that anything happened to after a position of the project's audit chain: every change of a secret, a
+-- key or an exemption is a row there. Names of keys are for all members.
+CREATE FUNCTION @api@.keys_changed_after(project uuid, after bigint) RETURNS text[]
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off SET jit = off AS $$
+BEGIN
+    IF NOT is_member(project) THEN
+        RETURN '{}';
+    END IF;
+    RETURN coalesce((SELECT array_agg(DISTINCT l.subject) FROM audit_logs l
+                     WHERE l.chain = project AND l.position > after AND l.action ~ '^(secret|key)[.]'), '{}');
+END $$;
+
+-- What an environment that the actor may read has of keys: the registry's time, whether it is exempt, and the live row without
+-- what it is sealed as. Of all keys, retired and gone ones left out; or of those that are named, one row each.
+CREATE FUNCTION all_key_rows(project uuid, environment uuid)
+RETURNS TABLE (key text, last_updated_at timestamptz, is_exempt boolean, id uuid, value_hash text, version bigint, updated_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
+SET enable_nestloop = off SET jit = off AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    SELECT coalesce(r.key_name, s.key), r.last_updated_at, x.key_name IS NOT NULL, s.id, s.value_hash, s.version, s.updated_at
+    FROM (SELECT * FROM project_secret_registry o WHERE o.project_id = all_key_rows.project AND o.retired_at IS NULL) r
+    FULL JOIN (SELECT * FROM secrets o WHERE o.environment_id = all_key_rows.environment AND o.deleted_at IS NULL) s
+        ON s.key = r.key_name
+    LEFT JOIN (SELECT * FROM key_exemptions o WHERE o.environment_id = all_key_rows.environment) x
+        ON x.key_name = coalesce(r.key_name, s.key);
+END $$;
+
+CREATE FUNCTION @api@.key_rows_of(project uuid, environment uuid, keys text[] DEFAULT NULL)
+RETURNS TABLE (key text, last_updated_at timestamptz, is_exempt boolean, id uuid, value_hash text, version bigint, updated_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF NOT may_read(project, environment) THEN
+        RETURN;
+    ELSIF keys IS NULL THEN
+        RETURN QUERY SELECT * FROM all_key_rows(project, environment);
+    ELSE
+        RETURN QUERY
+        SELECT k.name, r.last_updated_at, x.key_name IS NOT NULL, s.id, s.value_hash, s.version, s.updated_at
+        FROM (SELECT DISTINCT unnest(keys) AS name) k
+        LEFT JOIN LATERAL (SELECT * FROM project_secret_registry o WHERE o.project_id = key_rows_of.project AND o.key_name = k.name
+                           AND o.retired_at IS NULL OFFSET 0) r ON true
+        LEFT JOIN LATERAL (SELECT * FROM secrets o WHERE o.environment_id = key_rows_of.environment AND o.key = k.name
+                           AND o.deleted_at IS NULL OFFSET 0) s ON true
+        LEFT JOIN LATERAL (SELECT * FROM key_exemptions o WHERE o.environment_id = key_rows_of.environment AND o.key_name = k.name
+                           OFFSET 0) x ON true;
+    END IF;
+END $$;
+
+-- What live rows of an environment that the actor may read are sealed as, and which value that is.
+CREATE FUNCTION @api@.sealed_values_of(project uuid, environment uuid, rows uuid[])
+RETURNS TABLE (id uuid, version bigint, value_hash text, encrypted_value text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
     IF NOT may_read(project, environment) THEN
         RETURN;
     END IF;
-    IF ids IS NULL THEN
-        RETURN QUERY SELECT s.id, s.key, s.deleted_at FROM secrets s
-            WHERE s.environment_id = tombstones_of.environment AND s.deleted_at IS NOT NULL;
+    RETURN QUERY SELECT s.id, s.version, s.value_hash, s.encrypted_value
+        FROM (SELECT DISTINCT unnest(rows) AS id) k CROSS JOIN LATERAL (
+            SELECT * FROM secrets o WHERE o.id = k.id AND o.environment_id = sealed_values_of.environment AND o.deleted_at IS NULL
+            OFFSET 0) s;
+END $$;
+
+-- The proof that rows were deleted on purpose, for those of them that were: by the first 8 bytes of the SHA-256 of their ids.
+CREATE FUNCTION @api@.tombstones_of(project uuid, environment uuid, rows bytea[]) RETURNS TABLE (digest bytea, key text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+    IF NOT may_read(project, environment) THEN
         RETURN;
     END IF;
-    RETURN QUERY SELECT s.id, s.key, s.deleted_at FROM (SELECT DISTINCT unnest(ids) AS id) k CROSS JOIN LATERAL (
-        SELECT * FROM secrets o WHERE o.id = k.id AND o.environment_id = tombstones_of.environment
-            AND o.deleted_at IS NOT NULL OFFSET 0) s;
+    RETURN QUERY SELECT k.digest, s.key FROM (SELECT DISTINCT unnest(rows) AS digest) k CROSS JOIN LATERAL (
+        SELECT * FROM secrets o WHERE o.environment_id = tombstones_of.environment AND o.deleted_at IS NOT NULL
+            AND substring(sha256(uuid_send(o.id)), 1, 8) = k.digest OFFSET 0) s;
 END $$;
 
 -- Where each of several environments stands, in the order asked: one row each.

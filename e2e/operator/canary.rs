@@ -89,6 +89,7 @@ async fn a_delivered_value_is_found_nowhere_but_in_the_secret() {
     let damage = "UPDATE secrets SET value_hash = left(value_hash, -1) || CASE right(value_hash, 1) WHEN '0' THEN '1' ELSE '0' END WHERE key = 'A'";
     stage.team.superuser_without_triggers().await.batch_execute(damage).await.unwrap();
     stage.team.enable_triggers().await;
+    stage.ask_for_a_sync("app").await;
     stage.team.set("dev", "B", &first).await;
     stage.binding_is("app", &["Delivered=False(HashMismatch)"]).await;
 

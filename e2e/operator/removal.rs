@@ -27,11 +27,6 @@ async fn has(stage: &Stage, keys: usize) {
         .await;
 }
 
-/// Every transaction of the project that changes nothing here, so that the operator looks anew.
-async fn nudge(stage: &Stage) {
-    stage.team.set("staging", &format!("NUDGE_{}", uuid::Uuid::new_v4().simple()), "v").await;
-}
-
 fn says(binding: &SecretBinding, what: &str) {
     let status = format!("{:?}", binding.status);
     assert!(status.contains(what), "{what}: {status}");
@@ -51,8 +46,9 @@ async fn a_row_that_vanished_without_a_tombstone_stays_until_a_person_releases_i
     let superuser_without_triggers = stage.team.superuser_without_triggers().await;
     superuser_without_triggers.batch_execute("DELETE FROM secrets WHERE key = 'KEY_0'; UPDATE environments SET live_secrets = live_secrets - 1 WHERE name = 'dev'").await.unwrap();
     stage.team.enable_triggers().await;
+    stage.ask_for_a_sync("app").await;
+    stage.binding_is("app", &["Ready=False(RemovalUnproven)"]).await;
     stage.team.set("dev", "KEY_1", "changed").await;
-
     let binding = stage.binding_is("app", &["Ready=False(RemovalUnproven)"]).await;
     says(&binding, "KEY_0");
     stage.secret_has("app", &[("KEY_0", "v"), ("KEY_1", "v")]).await;
@@ -82,6 +78,8 @@ async fn a_key_that_was_recreated_and_then_hidden_is_not_proved_gone_by_its_firs
         .await
         .unwrap();
     stage.team.enable_triggers().await;
+    stage.ask_for_a_sync("app").await;
+    stage.binding_is("app", &["Ready=False(RemovalUnproven)"]).await;
     stage.team.set("dev", "KEY_1", "changed").await;
     stage.binding_is("app", &["Ready=False(RemovalUnproven)"]).await;
     stage.secret_has("app", &[("KEY_0", "again"), ("KEY_1", "v")]).await;
@@ -95,7 +93,7 @@ async fn a_row_that_row_level_security_hides_stays_and_the_condition_says_so() {
         .batch_execute("CREATE POLICY hide ON tidelock.secrets AS RESTRICTIVE FOR SELECT TO tidelock_definer USING (key <> 'KEY_0')")
         .await
         .unwrap();
-    nudge(&stage).await;
+    stage.ask_for_a_sync("app").await;
     stage.team.set("dev", "KEY_1", "changed").await;
     let binding = stage.binding_is("app", &["Ready=False(RowsMayBeHidden)"]).await;
     says(&binding, "KEY_0");

@@ -19,7 +19,8 @@ async fn two_bindings(what: &str) -> (Stage, Operator) {
     (stage, operator)
 }
 
-/// Damages the row of `A`, then changes `B`: `a` is held for the reason given, `b` goes on.
+/// Damages the row of `A`, which no revision tells of, then changes `B`: once everything is read anew, `a` is held for the
+/// reason given, and `b` goes on.
 async fn only_a_is_held(stage: &Stage, damage: &str, reason: &str) {
     stage.team.set("dev", "A", "v2").await;
     stage.secret_has("a", &[("A", "v2")]).await;
@@ -30,6 +31,7 @@ async fn only_a_is_held(stage: &Stage, damage: &str, reason: &str) {
     // A changed spec makes the operator decrypt A again.
     let again = json!({"spec": {"target": {"template": {"metadata": {"labels": {"again": "yes"}}}}}});
     stage.patch_binding("a", again).await;
+    stage.ask_for_a_sync("a").await;
     let held = stage.binding_is("a", &[&format!("Ready=False({reason})"), &format!("Delivered=False({reason})")]).await;
     let status = format!("{:?}", held.status);
     assert!(status.contains('A') && !status.contains("v2"), "{status}");

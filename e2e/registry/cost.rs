@@ -32,7 +32,13 @@ const STATEMENTS: &[(&str, &str)] = &[
     ("what was written", "SELECT count(*) FROM audit_after('{project}', {position} - 1)"),
     ("poll", "SELECT * FROM poll(ARRAY['shop'], ARRAY['dev'])"),
     ("the token of a revision", "SELECT token_of('{project}', 2)"),
-    ("a tombstone", "SELECT * FROM tombstones_of('{project}', '{dev}', ARRAY['{secret}'::uuid])"),
+    (
+        "read what has changed",
+        "SELECT * FROM key_rows_of('{project}', '{dev}', keys_changed_after('{project}', {position} - 1))",
+    ),
+    ("the hashing keys", "SELECT * FROM hash_keys_of('{project}')"),
+    ("a value", "SELECT * FROM sealed_values_of('{project}', '{dev}', ARRAY['{secret}'::uuid])"),
+    ("a tombstone", "SELECT * FROM tombstones_of('{project}', '{dev}', ARRAY[substring(sha256(uuid_send('{deleted}')), 1, 8)])"),
 ];
 
 /// Blocks that a statement reads, functions and triggers included; the fewest of several runs, each undone.
@@ -100,6 +106,14 @@ async fn cost_of_each(shop: &Shop) -> Vec<u64> {
         ("{project}", project.clone()),
         ("{dev}", shop.cell(&format!("SELECT {}", environment("dev"))).await),
         ("{secret}", shop.cell(&format!("SELECT id FROM secrets WHERE {}", live("dev", "API_KEY"))).await),
+        (
+            "{deleted}",
+            shop.cell(&format!(
+                "SELECT id FROM secrets WHERE key = 'GONE' AND deleted_at IS NOT NULL AND environment_id = {}",
+                environment("dev")
+            ))
+            .await,
+        ),
         ("{position}", shop.cell(&format!("SELECT audit_position('{project}')")).await),
     ];
     let session = shop.another("ana").await;

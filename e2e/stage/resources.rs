@@ -98,6 +98,12 @@ impl Stage {
             .unwrap_or_else(|why| panic!("patching {name}: {why}"));
     }
 
+    /// Asks for a sync of a SecretBinding: everything is read anew, what no revision tells of, too.
+    pub(crate) async fn ask_for_a_sync(&self, binding: &str) {
+        let nonce = uuid::Uuid::new_v4().to_string();
+        self.patch_binding(binding, json!({"metadata": {"annotations": {"tidelock.dev/sync": nonce}}})).await;
+    }
+
     /// Merges into the ProjectEnvironment of an environment.
     pub(crate) async fn patch_source(&self, environment: &str, patch: Value) {
         self.sources()

@@ -28,7 +28,8 @@ answer, never a value.
 `status.observedGeneration: -1`. A condition keeps its `lastTransitionTime` until its status changes.
 
 To wait for an answer that cannot be an old one, set the annotation `tidelock.dev/sync` to a value of your own (at most
-253 bytes), wait until `status.lastHandledSync` is that value, then look at the condition.
+253 bytes), wait until `status.lastHandledSync` is that value, then look at the condition. Everything is read anew then,
+also what was altered in the database past its triggers; without that, it is noticed within some 70 minutes.
 
 `Ready` of a SecretBinding has the reason `Ready`, or the first reason that keeps `ResolvedRefs`, `Delivered` or, with
 `Degrade`, `InSync` from being true.

@@ -8,6 +8,7 @@ mod key_state;
 mod names;
 mod registry_time;
 mod secret_value;
+mod short_digest;
 mod value_hash;
 
 pub(crate) use diff::{Difference, diff};
@@ -19,4 +20,6 @@ pub use names::{
 };
 pub use registry_time::RegistryTime;
 pub use secret_value::SecretValue;
+pub(crate) use short_digest::first_bytes;
+pub use short_digest::{SHORT_DIGEST_LEN, ShortDigest, digest_of_key, digest_of_row};
 pub use value_hash::{HashComparison, InvalidValueHash, ValueHash};

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
 use super::row::from_row;
-use crate::core::{EnvironmentId, KeyFacts, KeyState, ProjectId, RegistryTime, SecretId, StateCounts};
+use crate::core::{EnvironmentId, KeyFacts, KeyState, ProjectId, RegistryTime, SecretId, ShortDigest, StateCounts};
 
 /// An environment as a custom resource names it. Names in someone else's tables may be any text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,19 +91,48 @@ pub enum PollResult {
     Refused(Refusal),
 }
 
-/// A live row of `secrets`.
+/// A live row of `secrets`, without what it is sealed as: that is read when a value is opened, and is large.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretRow {
     /// `secrets.id`.
     pub id: SecretId,
-    /// `secrets.encrypted_value`, still sealed.
-    pub encrypted_value: String,
     /// `secrets.value_hash`, as stored.
-    pub value_hash: Option<String>,
+    pub value_hash: Option<Arc<str>>,
     /// `secrets.version`; 0 in tables that have no versions.
     pub version: i64,
+    /// What changes with the value: its hash, which re-encryption leaves alone; in someone else's tables, where nothing
+    /// guards that a new value has a new hash, a digest of the sealed text.
+    pub value_version: Arc<str>,
     /// `secrets.updated_at`.
     pub updated_at: RegistryTime,
+}
+
+impl SecretRow {
+    /// The value that the row holds.
+    #[must_use]
+    pub fn value_id(&self) -> ValueId {
+        ValueId { row: self.id, version: self.version, value_version: Arc::clone(&self.value_version) }
+    }
+}
+
+/// Names one value of one row, for good: whatever was read under this name at any time is the same value.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ValueId {
+    /// `secrets.id`.
+    pub row: SecretId,
+    /// As [`SecretRow::version`].
+    pub version: i64,
+    /// As [`SecretRow::value_version`].
+    pub value_version: Arc<str>,
+}
+
+/// A value, sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedValue {
+    /// Which.
+    pub id: ValueId,
+    /// `secrets.encrypted_value`.
+    pub text: Arc<str>,
 }
 
 /// A key of the project that is not retired.
@@ -115,10 +145,10 @@ pub struct RegisteredKey {
 /// The proof that a row was deleted on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
+    /// Of `secrets.id`.
+    pub row: ShortDigest,
     /// `secrets.key` of the row.
     pub key: String,
-    /// `secrets.deleted_at`.
-    pub deleted_at: RegistryTime,
 }
 
 /// The project's hashing key as the database holds it, sealed for one ring.
@@ -134,7 +164,7 @@ pub struct SealedHashKey {
 
 from_row!(SealedHashKey, "project_hash_keys", "id", [id, ring, sealed]);
 
-/// Everything about one environment, read in one database snapshot. Holds no decrypted value.
+/// Everything about one environment but its values, read in one database snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// The project's id.
@@ -152,14 +182,14 @@ pub struct Snapshot {
     /// Whether row-level security filters what this login reads of `secrets` in tables whose policies are not ours, so
     /// that absence proves nothing.
     pub rows_may_be_hidden: bool,
+    /// The end of the project's audit chain, from which on it names what has changed since; 0 in someone else's tables.
+    pub audit_position: i64,
     /// Live rows by key.
-    pub secrets: BTreeMap<String, SecretRow>,
-    /// Soft-deleted rows.
-    pub tombstones: BTreeMap<SecretId, Tombstone>,
+    pub secrets: BTreeMap<Arc<str>, SecretRow>,
     /// The project's registered keys.
-    pub registry: BTreeMap<String, RegisteredKey>,
+    pub registry: BTreeMap<Arc<str>, RegisteredKey>,
     /// Keys that this environment is exempt from.
-    pub exemptions: BTreeSet<String>,
+    pub exemptions: BTreeSet<Arc<str>>,
     /// Hashing keys, one row per ring.
     pub hash_keys: Vec<SealedHashKey>,
 }
@@ -176,11 +206,20 @@ impl Snapshot {
             ring: None,
             live_secrets: None,
             rows_may_be_hidden: false,
+            audit_position: 0,
             secrets: BTreeMap::new(),
-            tombstones: BTreeMap::new(),
             registry: BTreeMap::new(),
             exemptions: BTreeSet::new(),
             hash_keys: Vec::new(),
+        }
+    }
+
+    /// The project's newest revision; `None` for tables that keep none.
+    #[must_use]
+    pub const fn project_revision(&self) -> Option<Revision> {
+        match self.version {
+            SnapshotVersion::Revisions { project, .. } => Some(project),
+            SnapshotVersion::Digest { .. } => None,
         }
     }
 
@@ -202,7 +241,10 @@ impl Snapshot {
 
     /// Every key that lives here or is registered, with its state, in order.
     pub fn states(&self) -> impl Iterator<Item = (&str, KeyState)> {
-        let keys: BTreeSet<&str> = self.secrets.keys().chain(self.registry.keys()).map(String::as_str).collect();
+        let mut keys: Vec<&str> = self.secrets.keys().chain(self.registry.keys()).map(|key| &**key).collect();
+        // Two runs in order already: they are merged.
+        keys.sort();
+        keys.dedup();
         keys.into_iter().filter_map(|key| Some((key, self.state_of(key)?)))
     }
 

@@ -29,7 +29,7 @@ pub(super) async fn observe(context: &Context, object: Arc<ProjectEnvironment>) 
     let mut state = context.sources.state(&source);
     // Another operator may have said more than this one has read: it must not be taken back.
     if asked.is_some() || state.is_older_than(said_of(&object, &state)) {
-        state = context.sources.poll_again(&source).await;
+        state = context.sources.read_again(&source).await;
     }
     let bindings = context.index.count_of_source(&SourceReference::from(&*object));
     ObservedEnvironment { object, asked, state, bindings, now: Timestamp::now() }

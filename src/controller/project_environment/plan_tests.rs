@@ -1,4 +1,3 @@
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -17,9 +16,9 @@ fn snapshot(keys: &[(&str, Option<i64>, Option<i64>)]) -> Snapshot {
     let time = RegistryTime::from_micros;
     let row = |updated| SecretRow {
         id: SecretId(Uuid::nil()),
-        encrypted_value: String::new(),
         value_hash: None,
         version: 1,
+        value_version: "hash".into(),
         updated_at: time(updated),
     };
     Snapshot {
@@ -30,13 +29,13 @@ fn snapshot(keys: &[(&str, Option<i64>, Option<i64>)]) -> Snapshot {
         ring: None,
         live_secrets: None,
         rows_may_be_hidden: false,
-        secrets: keys.iter().filter_map(|(key, here, _)| Some(((*key).to_owned(), row((*here)?)))).collect(),
-        tombstones: BTreeMap::new(),
+        audit_position: 0,
+        secrets: keys.iter().filter_map(|(key, here, _)| Some(((*key).into(), row((*here)?)))).collect(),
         registry: keys
             .iter()
-            .filter_map(|(key, _, last)| Some(((*key).to_owned(), RegisteredKey { last_updated_at: time((*last)?) })))
+            .filter_map(|(key, _, last)| Some(((*key).into(), RegisteredKey { last_updated_at: time((*last)?) })))
             .collect(),
-        exemptions: ["EXEMPT".to_owned()].into(),
+        exemptions: ["EXEMPT".into()].into(),
         hash_keys: Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 //! tests on a simulated one.
 
 use super::observe::ObserveError;
-use super::observed::{Observed, ReadLevel};
+use super::observed::{Observed, Question, ReadLevel};
 use super::plan::{
     CONFLICT_REQUEUE_AFTER, Decision, ObjectVersion, Outcome, Plan, WriteFailure, WriteFailureKind, plan,
 };
@@ -15,8 +15,14 @@ const MAX_CONFLICT_RETRIES: usize = 4;
 
 /// What the steps do to the cluster around one binding.
 pub(super) trait Cluster {
-    /// Reads everything that a plan is made from.
+    /// Reads everything that a plan is made from, but for what plans ask for.
     fn observe(&mut self, level: ReadLevel) -> impl Future<Output = Result<Observed, ObserveError>> + Send;
+    /// Asks the source what a plan has to know, and adds it to what was observed.
+    fn ask(
+        &mut self,
+        observed: &mut Observed,
+        question: Question,
+    ) -> impl Future<Output = Result<Asked, ObserveError>> + Send;
     /// Does to Secrets what the plan says, each time with a precondition.
     fn apply(&mut self, plan: &Plan) -> impl Future<Output = Applied> + Send;
     /// Says in the status, and to people, what came of it.
@@ -25,6 +31,15 @@ pub(super) trait Cluster {
         outcome: &Outcome,
         written: Option<&ObjectVersion>,
     ) -> impl Future<Output = Result<(), StatusError>> + Send;
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// The answer is there.
+    Answered,
+    /// The source no longer has what was observed of it, and was read anew: it has to be observed again.
+    Outdated,
 }
 
 /// What became of a plan.
@@ -54,14 +69,21 @@ pub(crate) enum BindingError {
 /// Brings one binding's Secret and status up to date.
 pub(super) async fn drive(cluster: &mut impl Cluster, keyring: &Keyring) -> Result<Requeue, BindingError> {
     let mut level = ReadLevel::Cache;
-    for _ in 0..MAX_CONFLICT_RETRIES {
-        let observed = cluster.observe(level).await?;
-        let plan = match plan(&observed, keyring) {
-            Decision::ReadMore(deeper) => {
-                level = deeper;
-                continue;
+    'attempts: for _ in 0..MAX_CONFLICT_RETRIES {
+        let mut observed = cluster.observe(level).await?;
+        let plan = loop {
+            match plan(&observed, keyring) {
+                Decision::Do(plan) => break plan,
+                Decision::ReadMore(deeper) => {
+                    level = deeper;
+                    continue 'attempts;
+                }
+                // A plan asks for nothing that it was told already, so that this ends.
+                Decision::Ask(question) => match cluster.ask(&mut observed, question).await? {
+                    Asked::Answered => {}
+                    Asked::Outdated => continue 'attempts,
+                },
             }
-            Decision::Do(plan) => plan,
         };
         let (outcome, written, failed) = match cluster.apply(&plan).await {
             Applied::Done(written) => (plan.done, written, None),

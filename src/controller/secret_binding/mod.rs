@@ -16,9 +16,9 @@ mod simulated_cluster;
 
 use std::sync::Arc;
 
-use self::driver::{Applied, BindingError, Cluster};
+use self::driver::{Applied, Asked, BindingError, Cluster};
 use self::observe::ObserveError;
-use self::observed::{Observed, ReadLevel, SyncRequest};
+use self::observed::{Observed, Question, ReadLevel, SyncRequest};
 use self::plan::{ObjectVersion, Outcome, Plan};
 use super::Context;
 use super::runtime::{MutationCache, Requeue, StatusError};
@@ -60,6 +60,10 @@ impl Cluster for RealCluster<'_> {
         let observed = observe::observe(&self.binding, self.context, level, self.sync.as_ref()).await?;
         self.sync = Some(observed.sync.clone());
         Ok(observed)
+    }
+
+    async fn ask(&mut self, observed: &mut Observed, question: Question) -> Result<Asked, ObserveError> {
+        observe::ask(observed, question, self.context).await
     }
 
     async fn apply(&mut self, plan: &Plan) -> Applied {

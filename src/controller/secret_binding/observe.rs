@@ -8,16 +8,19 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
-use super::observed::{Baseline, Observed, ReadLevel, SyncRequest, TargetState};
+use super::driver::Asked;
+use super::observed::{Baseline, Observed, Question, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, goes_first, ownership};
 use super::plan::target::FullSecret;
 use crate::api::{ConditionType, Reason, SecretBinding, find, names};
 use crate::controller::Context;
 use crate::controller::runtime::api_error_text;
-use crate::controller::sources::{Snapshot, Source, SourceReference, SourceState};
+use crate::controller::sources::{
+    RegistryError, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
+};
 
-/// Why something could not be read; `cause` is the API server's answer.
+/// Why something could not be read; `cause` is the API server's answer, or the registry's.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ObserveError {
     #[error("cannot read Secret {namespace}/{name}: {cause}")]
@@ -25,6 +28,12 @@ pub(crate) enum ObserveError {
     /// Whether the binding is still the one of its name.
     #[error("cannot read SecretBinding {namespace}/{name}: {cause}")]
     Binding { namespace: String, name: String, cause: String },
+    #[error("cannot read {source_name}: {cause}")]
+    Source {
+        source_name: String,
+        #[source]
+        cause: RegistryError,
+    },
 }
 
 /// Reads everything that a plan needs. A request for a sync is answered by a poll once: `sync` is what the same reconcile
@@ -48,7 +57,7 @@ pub(super) async fn observe(
     let reference = SourceReference::from(&**binding);
     let (source, sync) = read_source(binding, &reference, &baseline, context, sync).await;
     let (history, environment_was_deleted) = match source.as_ref().map(Source::state) {
-        Some(SourceState::Ready(snapshot)) => ask(&baseline, snapshot, context).await,
+        Some(SourceState::Ready(snapshot)) => history_of(&baseline, snapshot, context).await,
         _ => (History::Continues, false),
     };
     Ok(Observed {
@@ -64,8 +73,38 @@ pub(super) async fn observe(
         baseline,
         history,
         environment_was_deleted,
+        values: SealedValues::default(),
+        tombstones: Tombstones::default(),
         binding: Arc::clone(binding),
     })
+}
+
+/// Asks the source what a plan has to know. Where the answer does not fit what was observed, that is outdated.
+pub(super) async fn ask(observed: &mut Observed, question: Question, context: &Context) -> Result<Asked, ObserveError> {
+    let Some(source) = &observed.source else { return Ok(Asked::Outdated) };
+    let failed = |cause| ObserveError::Source { source_name: source.store_name(), cause };
+    match question {
+        Question::Values(values) => {
+            let read = source.sealed_values(values.clone(), &context.sources).await.map_err(failed)?;
+            if values.iter().any(|value| read.get(value).is_none()) {
+                source.clone().read_again(&context.sources).await;
+                return Ok(Asked::Outdated);
+            }
+            observed.values = read;
+        }
+        Question::Tombstones(rows) => {
+            let found = source.tombstones(&rows, &context.sources).await.map_err(failed)?;
+            // A row that was not deleted may have been restored since it was found missing.
+            if rows.iter().any(|row| found.key_of(*row).is_none()) {
+                let now = source.clone().polled_again(&context.sources).await;
+                if !source.state().is_same(now.state()) {
+                    return Ok(Asked::Outdated);
+                }
+            }
+            observed.tombstones = found;
+        }
+    }
+    Ok(Asked::Answered)
 }
 
 async fn read_source(
@@ -84,14 +123,14 @@ async fn read_source(
         (Some(found), Some(_)) if binding.spec.is_suspended() || found.is_suspended() => {
             (Some(found), SyncRequest::Unanswered)
         }
-        // A poll that begins now, after the request was seen.
+        // It is read now, after the request was seen.
         (Some(found), Some(nonce)) => {
-            let polled = found.polled_again(&context.sources).await;
-            let sync = match polled.state() {
+            let read = found.read_again(&context.sources).await;
+            let sync = match read.state() {
                 SourceState::Ready(_) | SourceState::Refused { .. } => SyncRequest::Answered(nonce.to_owned()),
                 SourceState::Pending | SourceState::Unavailable { .. } => SyncRequest::Unanswered,
             };
-            (Some(polled), sync)
+            (Some(read), sync)
         }
     };
     // Another operator may have delivered more than this one has read: that is no other history.
@@ -233,7 +272,7 @@ fn earlier_claimant(binding: &SecretBinding, context: &Context, namespace: &str)
 }
 
 /// What only the database knows about what was delivered.
-async fn ask(baseline: &Baseline, snapshot: &Snapshot, context: &Context) -> (History, bool) {
+async fn history_of(baseline: &Baseline, snapshot: &Snapshot, context: &Context) -> (History, bool) {
     let origin = baseline.provenance().map(|provenance| &provenance.origin);
     let history = match history::inquire(origin, snapshot) {
         Inquiry::Settled(history) => history,

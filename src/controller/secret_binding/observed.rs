@@ -12,7 +12,8 @@ use super::plan::ownership::{Ownership, ownership};
 use super::plan::provenance::Provenance;
 use super::plan::target::FullSecret;
 use crate::api::SecretBinding;
-use crate::controller::sources::{Source, SourceReference};
+use crate::controller::sources::{SealedValues, Source, SourceReference, Tombstones, ValueId};
+use crate::core::ShortDigest;
 
 /// How closely to read a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +52,19 @@ pub(crate) struct Observed {
     pub(crate) history: History,
     /// Whether the environment that was delivered from was deleted on purpose.
     pub(crate) environment_was_deleted: bool,
+    /// What a plan asked for besides: values, sealed.
+    pub(crate) values: SealedValues,
+    /// And proofs that rows were deleted on purpose.
+    pub(crate) tombstones: Tombstones,
+}
+
+/// What a plan cannot be made without, and the source has to be asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Question {
+    /// What these values are sealed as.
+    Values(Vec<ValueId>),
+    /// Which rows, by the digests of their ids, were deleted on purpose.
+    Tombstones(Vec<ShortDigest>),
 }
 
 /// A request for a poll now (`tidelock.dev/sync`) that has no answer in the status yet.

@@ -15,10 +15,10 @@ use kube::core::PartialObjectMetaExt;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::driver::{Applied, Cluster, drive};
+use super::driver::{Applied, Asked, Cluster, drive};
 use super::fixtures::{BindingFixture, SnapshotFixture, keyring, token};
 use super::observe::{ObserveError, target_by_metadata, target_in_cache};
-use super::observed::{Baseline, Observed, ReadLevel, SyncRequest, TargetState};
+use super::observed::{Baseline, Observed, Question, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, ownership};
 use super::plan::target::FullSecret;
@@ -26,7 +26,9 @@ use super::plan::{ObjectVersion, Outcome, Plan, SecretWrite, TargetEvent, WriteF
 use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
 use crate::api::{ConditionType, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
 use crate::controller::runtime::{Requeue, StatusError};
-use crate::controller::sources::{Fault, Refusal, Snapshot, Source, SourceReference, SourceState};
+use crate::controller::sources::{
+    Fault, Refusal, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
+};
 
 pub(super) struct SimulatedCluster {
     pub(super) binding: SecretBinding,
@@ -36,6 +38,8 @@ pub(super) struct SimulatedCluster {
     pub(super) is_superseded: bool,
     pub(super) environment_was_deleted: bool,
     state: SourceState,
+    /// What the state was read from.
+    registry: Option<SnapshotFixture>,
     /// The project's log; other revisions up to the newest have the token of the one history.
     log: BTreeMap<i64, Option<Uuid>>,
     /// Whether a question about the log fails.
@@ -67,6 +71,7 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
         is_superseded: false,
         environment_was_deleted: false,
         state: SourceState::Pending,
+        registry: None,
         log: BTreeMap::new(),
         log_is_unreadable: false,
         secrets: BTreeMap::new(),
@@ -86,6 +91,15 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
 impl Cluster for SimulatedCluster {
     async fn observe(&mut self, level: ReadLevel) -> Result<Observed, ObserveError> {
         Ok(self.read_all(level))
+    }
+
+    async fn ask(&mut self, observed: &mut Observed, question: Question) -> Result<Asked, ObserveError> {
+        let registry = self.registry.as_ref().expect("what was read came from somewhere");
+        match question {
+            Question::Values(values) => observed.values = registry.sealed_values(&values),
+            Question::Tombstones(rows) => observed.tombstones = registry.tombstones(&rows),
+        }
+        Ok(Asked::Answered)
     }
 
     async fn apply(&mut self, plan: &Plan) -> Applied {
@@ -125,7 +139,8 @@ impl SimulatedCluster {
     }
 
     pub(super) fn read(&mut self, snapshot: SnapshotFixture) {
-        self.state = SourceState::Ready(Arc::new(snapshot.build()));
+        self.state = SourceState::Ready(Arc::new(snapshot.clone().build()));
+        self.registry = Some(snapshot);
     }
 
     pub(super) fn refuse(&mut self, refusal: Refusal) {
@@ -247,6 +262,8 @@ impl SimulatedCluster {
             baseline,
             history,
             environment_was_deleted: self.environment_was_deleted,
+            values: SealedValues::default(),
+            tombstones: Tombstones::default(),
         }
     }
 

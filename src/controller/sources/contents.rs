@@ -33,11 +33,8 @@ impl Snapshot {
 
     /// The project's revision, on which the comparison with the registry rests; `None` for tables that keep none.
     #[must_use]
-    pub(crate) const fn registry_revision(&self) -> Option<i64> {
-        match self.version {
-            SnapshotVersion::Revisions { project, .. } => Some(project.number),
-            SnapshotVersion::Digest { .. } => None,
-        }
+    pub(crate) fn registry_revision(&self) -> Option<i64> {
+        self.project_revision().map(|revision| revision.number)
     }
 
     /// What names the content for a person: the environment's revision, or, in tables that keep none, the digest of its
@@ -62,16 +59,6 @@ impl Snapshot {
         self.ring.as_deref().and_then(|ring| ring.parse().ok())
     }
 
-    /// What changes with a value: its hash, which re-encryption leaves alone. Where nothing guards that a new value has a
-    /// new hash, the sealed text.
-    #[must_use]
-    pub(crate) fn value_version<'r>(&self, row: &'r SecretRow) -> &'r str {
-        match (&row.value_hash, self.version) {
-            (Some(hash), SnapshotVersion::Revisions { .. }) => hash,
-            _ => &row.encrypted_value,
-        }
-    }
-
     /// Whether the values may be other ones than in `before`, and not just the comparison with the registry.
     #[must_use]
     pub(crate) fn differs_in_content(&self, before: &Self) -> bool {
@@ -86,10 +73,16 @@ impl Snapshot {
     }
 
     /// Opens the value of a key.
-    pub(crate) fn open(&self, key: &str, row: &SecretRow, keyring: &Keyring) -> Result<SecretValue, OpenError> {
+    pub(crate) fn open(
+        &self,
+        key: &str,
+        row: &SecretRow,
+        sealed: &str,
+        keyring: &Keyring,
+    ) -> Result<SecretValue, OpenError> {
         let (project, environment) = self.identity();
         let context = SealContext { project, environment, secret: row.id, key, version: row.version };
-        keyring.open(&context, &row.encrypted_value)
+        keyring.open(&context, sealed)
     }
 
     /// The hashing keys that are sealed for a ring in the keyring, each once.

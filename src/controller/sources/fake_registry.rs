@@ -10,8 +10,11 @@ use uuid::Uuid;
 
 use super::registry::{Answer, Registry};
 use super::{Poller, PollerDependencies, SourceChange, Sources};
-use crate::core::{EnvironmentId, ProjectId};
-use crate::registry::{PollResult, Refusal, RegistryError, Revision, Snapshot, SnapshotVersion, SourceName};
+use crate::core::{EnvironmentId, ProjectId, ShortDigest};
+use crate::registry::{
+    PollResult, Refusal, RegistryError, Revision, SealedValue, Snapshot, SnapshotVersion, SourceName, Tombstone,
+    ValueId,
+};
 use crate::telemetry::{Heartbeat, Metrics};
 
 /// What the registry answers, and what it was asked.
@@ -27,6 +30,14 @@ pub(super) struct Script {
     changed_elsewhere: usize,
     pub(super) polls: usize,
     pub(super) snapshots: usize,
+    /// How many of these began with nothing known.
+    pub(super) whole_snapshots: usize,
+    pub(super) value_questions: usize,
+    /// How many sources one poll may ask about, where that is limited; and the sizes of those that were asked.
+    pub(super) poll_width: Option<usize>,
+    pub(super) poll_sizes: Vec<usize>,
+    /// More than this many at once come to nothing, and the width is set to it.
+    pub(super) too_many: Option<usize>,
     /// How many rows the environment has that snapshots do not show.
     pub(super) hidden_rows: i64,
     pub(super) token_questions: usize,
@@ -129,6 +140,11 @@ impl Registry for FakeRegistry {
     fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>> {
         let (hold, answer) = self.with(|script| {
             script.polls += 1;
+            script.poll_sizes.push(sources.len());
+            let is_too_many = script.too_many.is_some_and(|most| sources.len() > most);
+            if is_too_many {
+                script.poll_width = script.too_many;
+            }
             let found = |source: &SourceName| match script.refused.get(source) {
                 Some(refusal) => PollResult::Refused(*refusal),
                 None => PollResult::Found {
@@ -137,7 +153,8 @@ impl Registry for FakeRegistry {
                     production: script.production,
                 },
             };
-            let answer = if script.away { Err(unavailable()) } else { Ok(sources.iter().map(found).collect()) };
+            let answer =
+                if script.away || is_too_many { Err(unavailable()) } else { Ok(sources.iter().map(found).collect()) };
             (script.hold.clone(), answer)
         });
         async move {
@@ -149,10 +166,43 @@ impl Registry for FakeRegistry {
         .boxed()
     }
 
-    fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>> {
+    fn poll_width(&self) -> usize {
+        self.with(|script| script.poll_width.unwrap_or(usize::MAX))
+    }
+
+    fn sealed_values<'a>(
+        &'a self,
+        _project: ProjectId,
+        _environment: EnvironmentId,
+        values: &'a [ValueId],
+    ) -> Answer<'a, Vec<SealedValue>> {
+        self.with(|script| script.value_questions += 1);
+        let sealed = |id: &ValueId| SealedValue { id: id.clone(), text: "sealed".into() };
+        async move {
+            tokio::task::yield_now().await;
+            Ok(values.iter().map(sealed).collect())
+        }
+        .boxed()
+    }
+
+    fn tombstones<'a>(
+        &'a self,
+        _project: ProjectId,
+        _environment: EnvironmentId,
+        _rows: &'a [ShortDigest],
+    ) -> Answer<'a, Vec<Tombstone>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        source: &'a SourceName,
+        known: Option<&'a Snapshot>,
+    ) -> Answer<'a, Result<Snapshot, Refusal>> {
         let slow = self.with(|script| script.slow.get(source).cloned());
         let answer = self.with(|script| {
             script.snapshots += 1;
+            script.whole_snapshots += usize::from(known.is_none());
             if script.away {
                 return Err(unavailable());
             }

@@ -13,15 +13,17 @@ mod source;
 mod states;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
-use crate::core::{EnvironmentId, ProjectId};
-pub(crate) use crate::registry::{Refusal, SecretRow, Snapshot};
-use crate::registry::{RegistryError, SourceName};
+use crate::core::{EnvironmentId, ProjectId, ShortDigest};
+use crate::registry::SourceName;
+pub(crate) use crate::registry::{Refusal, RegistryError, SecretRow, Snapshot, ValueId};
 
 pub(crate) use contents::{Fence, contradicts};
 #[cfg(test)]
@@ -34,6 +36,8 @@ use registry::in_time;
 use revision_tokens::RevisionTokens;
 pub(crate) use source::{Source, registry_name};
 use states::SourceStates;
+use values::ValueCache;
+pub(crate) use values::{SealedValues, Tombstones};
 
 /// Where an environment stands, as last seen.
 #[derive(Debug, Clone)]
@@ -136,7 +140,7 @@ impl SourceState {
     fn change_to(&self, next: &Self, source: &SourceName) -> Option<SourceChange> {
         let kind =
             match (self.snapshot(), next) {
-                _ if self.same(next) => return None,
+                _ if self.is_same(next) => return None,
                 (Some(before), Self::Ready(after)) if !Arc::ptr_eq(before, after) => {
                     if after.differs_in_content(before) { ChangeKind::Content } else { ChangeKind::Comparison }
                 }
@@ -146,7 +150,7 @@ impl SourceState {
     }
 
     /// Whether both say the same; of two snapshots, whether they are one.
-    fn same(&self, other: &Self) -> bool {
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Pending, Self::Pending) => true,
             (Self::Refused { refusal: ours }, Self::Refused { refusal: theirs }) => ours == theirs,
@@ -164,6 +168,9 @@ impl SourceState {
 pub(crate) struct Sources {
     states: Arc<SourceStates>,
     revision_tokens: Arc<RevisionTokens>,
+    values: Arc<ValueCache>,
+    /// One place for each read of a snapshot or of values, so that a poll never waits for a connection.
+    width: Arc<Semaphore>,
     registry: Arc<dyn Registry>,
 }
 
@@ -178,7 +185,59 @@ impl Sources {
     /// old one. Callers at the same time share one poll. Waits as long as the registry takes to answer or to time out
     /// ([`DATABASE_TIMEOUT`] per question); the caller's own deadline bounds the whole.
     pub(crate) async fn poll_again(&self, source: &SourceName) -> SourceState {
-        self.states.poll_again(source).await
+        self.states.poll_again(source, false).await
+    }
+
+    /// The same, and everything is read anew, values too: a person asked, or what was read before is not what is there, though
+    /// nothing says that it changed.
+    pub(crate) async fn read_again(&self, source: &SourceName) -> SourceState {
+        self.values.clear();
+        self.states.poll_again(source, true).await
+    }
+
+    /// What values of an environment are sealed as. Those that are not in their rows any more are left out.
+    pub(crate) async fn sealed_values(
+        &self,
+        (project, environment): (ProjectId, EnvironmentId),
+        mut wanted: Vec<ValueId>,
+    ) -> Result<SealedValues, RegistryError> {
+        let mut found = SealedValues::default();
+        self.values.take_from(&mut wanted, &mut found);
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        in_time("reading values", async {
+            let _place = self.width.acquire().await;
+            // Another binding may have asked for the same meanwhile.
+            self.values.take_from(&mut wanted, &mut found);
+            if !wanted.is_empty() {
+                let read = self.registry.sealed_values(project, environment, &wanted).await?;
+                for value in &read {
+                    self.values.keep(value);
+                }
+                found.extend(read);
+            }
+            Ok(())
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Which rows of an environment were deleted on purpose, of those whose ids have these digests. Not cached.
+    pub(crate) async fn tombstones(
+        &self,
+        (project, environment): (ProjectId, EnvironmentId),
+        rows: &[ShortDigest],
+    ) -> Result<Tombstones, RegistryError> {
+        let read = in_time("looking for deleted rows", self.registry.tombstones(project, environment, rows)).await?;
+        let mut tombstones = Tombstones::default();
+        for row in rows {
+            tombstones.insert(*row, None);
+        }
+        for tombstone in read {
+            tombstones.insert(tombstone.row, Some(tombstone.key));
+        }
+        Ok(tombstones)
     }
 
     /// The token that a revision has in the project's log as it is now; `None` where the log has no such revision. Cached

@@ -18,6 +18,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// dropped, moves no revision.
 const HIDDEN: Duration = Duration::from_secs(2);
 
+/// From one time that everything is read to the next, give or take a fifth, whether anything changed or not: what was done past
+/// the triggers, which no revision tells of, is seen then.
+const WHOLE: Duration = Duration::from_hours(1);
+
 /// One environment, as the poller knows it.
 #[derive(Debug, Default)]
 pub(super) struct PollState {
@@ -30,6 +34,10 @@ pub(super) struct PollState {
     /// What was read last.
     pub(super) snapshot: Option<Arc<Snapshot>>,
     read_at: Option<Instant>,
+    /// When everything is to be read again, and not just what has changed.
+    whole_due: Option<Instant>,
+    /// Whether what was read last is not what is there: everything has to be read anew.
+    pub(super) distrusted: bool,
     /// Whether a snapshot is being read.
     pub(super) reading: bool,
     failure: Option<Failure>,
@@ -71,7 +79,7 @@ impl PollState {
         if self.reading {
             return Next::Wait;
         }
-        if self.is_current() && !self.may_show_more(awaited) {
+        if self.is_current() && !self.is_whole_due() && !self.may_show_more(awaited) {
             self.failure = None;
             return Next::Publish(self.state());
         }
@@ -83,15 +91,31 @@ impl PollState {
         if resting && !awaited { Next::Publish(self.state()) } else { Next::Read }
     }
 
-    /// Takes a snapshot in.
-    pub(super) fn read(&mut self, snapshot: Arc<Snapshot>) {
+    /// Begins to read: gives what is known already, so that only changes have to be read; unless that is nothing to build on.
+    pub(super) fn begin_read(&mut self) -> Option<Arc<Snapshot>> {
+        self.reading = true;
+        self.snapshot.as_ref().filter(|known| !self.is_whole_due() && !known.hides_rows()).cloned()
+    }
+
+    /// Takes a snapshot in; `whole` if nothing was known when it was read.
+    pub(super) fn read(&mut self, snapshot: Arc<Snapshot>, whole: bool) {
         self.reading = false;
         self.failure = None;
+        if whole {
+            self.whole_due = Some(Instant::now() + WHOLE.mul_f64(rand::random_range(0.8..=1.2)));
+            self.distrusted = false;
+        }
         self.read_at = Some(Instant::now());
-        // One that says the same is no news.
-        if self.snapshot.as_ref() != Some(&snapshot) {
+        // One that says the same is no news. Rows are compared only where nothing says that they changed.
+        let is_same = |before: &Arc<Snapshot>| before.version == snapshot.version && *before == snapshot;
+        if !self.snapshot.as_ref().is_some_and(is_same) {
             self.snapshot = Some(snapshot);
         }
+    }
+
+    /// Whether everything has to be read anew, whatever the revision says.
+    pub(super) fn is_whole_due(&self) -> bool {
+        self.distrusted || self.whole_due.is_some_and(|due| due <= Instant::now())
     }
 
     /// Whether rows were hidden when it was last read, and another read is due or asked for. In someone else's tables the

@@ -15,7 +15,7 @@ use super::registry::{Registry, in_time};
 use super::revision_tokens::RevisionTokens;
 use super::states::SourceStates;
 use super::{SourceChange, SourceState, Sources};
-use crate::registry::{Refusal, RegistryError, Snapshot, SourceName};
+use crate::registry::{PollResult, Refusal, RegistryError, Snapshot, SourceName};
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
 /// From one poll to the next, give or take a fifth, so that operators of one database do not poll in step.
@@ -30,8 +30,8 @@ const OUTAGE: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// First and longest pause before listening for hints again, before jitter.
 const LISTEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 
-/// Most snapshots that are read at once: fewer than the pool has connections, so that a poll never waits for one.
-const SNAPSHOTS: usize = 4;
+/// Most snapshots and values that are read at once: fewer than the pool has connections, so that a poll never waits for one.
+const READS: usize = 4;
 
 /// What the poller is tied to.
 pub(crate) struct PollerDependencies {
@@ -66,6 +66,8 @@ pub(crate) struct Poller {
 struct Read {
     source: SourceName,
     poll: u64,
+    /// Whether all of it was read, and not just what had changed.
+    whole: bool,
     answer: Result<Result<Snapshot, Refusal>, RegistryError>,
 }
 
@@ -74,6 +76,7 @@ impl Sources {
     #[must_use]
     pub(crate) fn new(registry: Arc<dyn Registry>, dependencies: PollerDependencies) -> (Self, Poller) {
         let (states, revision_tokens) = (Arc::new(SourceStates::default()), Arc::new(RevisionTokens::default()));
+        let width = Arc::new(Semaphore::new(READS));
         let poller = Poller {
             registry: Arc::clone(&registry),
             states: Arc::clone(&states),
@@ -81,12 +84,12 @@ impl Sources {
             dependencies,
             environments: HashMap::new(),
             reading: JoinSet::new(),
-            width: Arc::new(Semaphore::new(SNAPSHOTS)),
+            width: Arc::clone(&width),
             login_checked: false,
             login_was_fit: false,
             outage: None,
         };
-        (Self { states, revision_tokens, registry }, poller)
+        (Self { states, revision_tokens, values: Arc::default(), width, registry }, poller)
     }
 }
 
@@ -161,24 +164,41 @@ impl Poller {
         if names.is_empty() {
             return Ok(());
         }
-        match in_time("polling the watched environments", registry.poll(&names)).await {
-            Ok(found) => {
-                self.dependencies.metrics.polled(ReconcileResult::Ok);
-                if let Some((failures, _)) = self.outage.take() {
-                    tracing::info!(failures, "the registry answers again");
+        let mut rest = names.as_slice();
+        while !rest.is_empty() {
+            let width = registry.poll_width().clamp(1, rest.len());
+            let (group, later) = rest.split_at(width);
+            match in_time("polling the watched environments", registry.poll(group)).await {
+                Ok(found) => {
+                    group.iter().zip(found).for_each(|(name, found)| self.take_poll_in(name, poll, found));
+                    rest = later;
+                    self.dependencies.heartbeat.beat();
                 }
-                for (name, found) in names.into_iter().zip(found) {
-                    let awaited = self.states.is_awaited(&name);
-                    match self.environments.entry(name.clone()).or_default().polled(poll, found, awaited) {
-                        Next::Publish(state) => self.publish(&name, poll, state),
-                        Next::Read => self.read(name, poll),
-                        Next::Wait => {}
-                    }
+                Err(error) if registry.poll_width() < width => {
+                    tracing::info!(%error, width, "too many environments for one poll; asking about fewer at once");
+                }
+                Err(error) => {
+                    self.nothing_answered(poll, rest.to_vec(), &error);
+                    return Ok(());
                 }
             }
-            Err(error) => self.nothing_answered(poll, names, &error),
+        }
+        self.dependencies.metrics.polled(ReconcileResult::Ok);
+        if let Some((failures, _)) = self.outage.take() {
+            tracing::info!(failures, "the registry answers again");
         }
         Ok(())
+    }
+
+    fn take_poll_in(&mut self, name: &SourceName, poll: u64, found: PollResult) {
+        let (awaited, whole) = (self.states.is_awaited(name), self.states.is_to_be_read(name));
+        let poll_state = self.environments.entry(name.clone()).or_default();
+        poll_state.distrusted |= whole;
+        match poll_state.polled(poll, found, awaited) {
+            Next::Publish(state) => self.publish(name, poll, state),
+            Next::Read => self.read(name.clone(), poll),
+            Next::Wait => {}
+        }
     }
 
     /// The registry is away for everything.
@@ -202,17 +222,17 @@ impl Poller {
 
     /// Starts to read a snapshot.
     fn read(&mut self, source: SourceName, poll: u64) {
-        self.environments.entry(source.clone()).or_default().reading = true;
+        let known = self.environments.entry(source.clone()).or_default().begin_read();
         let (registry, width) = (Arc::clone(&self.registry), Arc::clone(&self.width));
         self.reading.spawn(async move {
             let _place = width.acquire_owned().await;
-            let answer = in_time("reading an environment", registry.snapshot(&source)).await;
-            Read { source, poll, answer }
+            let answer = in_time("reading an environment", registry.snapshot(&source, known.as_deref())).await;
+            Read { source, poll, whole: known.is_none(), answer }
         });
     }
 
     /// Takes in what was read, unless nobody watches it any more.
-    fn take_in(&mut self, Read { source, poll, answer }: Read) {
+    fn take_in(&mut self, Read { source, poll, whole, answer }: Read) {
         let Some(poll_state) = self.environments.get_mut(&source) else { return };
         poll_state.reading = false;
         if poll < poll_state.answered {
@@ -229,8 +249,8 @@ impl Poller {
             Ok(Ok(snapshot)) => {
                 self.dependencies.metrics.read(ReconcileResult::Ok);
                 self.revision_tokens.saw(&snapshot);
-                poll_state.read(Arc::new(snapshot));
-                if poll_state.is_current() {
+                poll_state.read(Arc::new(snapshot), whole);
+                if poll_state.is_current() && !poll_state.distrusted {
                     // A poll that came later found the same: it is its answer, too.
                     answers = poll_state.poll;
                 }

@@ -8,8 +8,10 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::core::{EnvironmentId, ProjectId};
-use crate::registry::{PollResult, Reader, Refusal, RegistryError, Snapshot, SourceName};
+use crate::core::{EnvironmentId, ProjectId, ShortDigest};
+use crate::registry::{
+    PollResult, Reader, Refusal, RegistryError, SealedValue, Snapshot, SourceName, Tombstone, ValueId,
+};
 
 /// Longest that any question to the database may take.
 pub(crate) const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -23,8 +25,28 @@ pub(crate) trait Registry: Send + Sync + 'static {
     fn check_login(&self) -> Answer<'_, ()>;
     /// Where the environments stand; one round trip, answers in the order of the question.
     fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>>;
-    /// Everything about one environment.
-    fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>>;
+    /// How many environments one poll may ask about.
+    fn poll_width(&self) -> usize;
+    /// Everything about one environment but its values; by what changed since `known`, where that is possible.
+    fn snapshot<'a>(
+        &'a self,
+        source: &'a SourceName,
+        known: Option<&'a Snapshot>,
+    ) -> Answer<'a, Result<Snapshot, Refusal>>;
+    /// What values are sealed as; those that are not in their rows any more are left out.
+    fn sealed_values<'a>(
+        &'a self,
+        project: ProjectId,
+        environment: EnvironmentId,
+        values: &'a [ValueId],
+    ) -> Answer<'a, Vec<SealedValue>>;
+    /// Which rows were deleted, of those whose ids have these digests.
+    fn tombstones<'a>(
+        &'a self,
+        project: ProjectId,
+        environment: EnvironmentId,
+        rows: &'a [ShortDigest],
+    ) -> Answer<'a, Vec<Tombstone>>;
     /// The token of a revision in the project's log.
     fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>>;
     /// Whether the registry proves that the environment was deleted.
@@ -42,8 +64,34 @@ impl Registry for Reader {
         self.poll(sources).boxed()
     }
 
-    fn snapshot<'a>(&'a self, source: &'a SourceName) -> Answer<'a, Result<Snapshot, Refusal>> {
-        self.snapshot(source).boxed()
+    fn poll_width(&self) -> usize {
+        self.poll_width()
+    }
+
+    fn snapshot<'a>(
+        &'a self,
+        source: &'a SourceName,
+        known: Option<&'a Snapshot>,
+    ) -> Answer<'a, Result<Snapshot, Refusal>> {
+        self.snapshot(source, known).boxed()
+    }
+
+    fn sealed_values<'a>(
+        &'a self,
+        project: ProjectId,
+        environment: EnvironmentId,
+        values: &'a [ValueId],
+    ) -> Answer<'a, Vec<SealedValue>> {
+        self.sealed_values(project, environment, values).boxed()
+    }
+
+    fn tombstones<'a>(
+        &'a self,
+        project: ProjectId,
+        environment: EnvironmentId,
+        rows: &'a [ShortDigest],
+    ) -> Answer<'a, Vec<Tombstone>> {
+        self.tombstones(project, environment, rows).boxed()
     }
 
     fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
-use super::{SourceReference, SourceState, Sources, refusal};
+use super::{SealedValues, SourceReference, SourceState, Sources, Tombstones, refusal};
 use crate::api::{Grants, InvalidGrant, OnRevoke, ProjectEnvironment, SourceKind};
-use crate::registry::{Refusal, SourceName};
+use crate::core::ShortDigest;
+use crate::registry::{Refusal, RegistryError, SourceName, ValueId};
 
 /// A source, and what was read of it.
 #[derive(Debug, Clone)]
@@ -41,6 +42,42 @@ impl Source {
                 let state = sources.poll_again(&registry_name(&object)).await;
                 Self::ProjectEnvironment { object, state }
             }
+        }
+    }
+
+    /// The same source, everything of it read anew.
+    pub(crate) async fn read_again(self, sources: &Sources) -> Self {
+        match self {
+            Self::ProjectEnvironment { object, .. } => {
+                let state = sources.read_again(&registry_name(&object)).await;
+                Self::ProjectEnvironment { object, state }
+            }
+        }
+    }
+
+    /// What values of it are sealed as. Those that it does not have any more are left out.
+    pub(crate) async fn sealed_values(
+        &self,
+        values: Vec<ValueId>,
+        sources: &Sources,
+    ) -> Result<SealedValues, RegistryError> {
+        match (self, self.state().snapshot()) {
+            (_, None) => Ok(SealedValues::default()),
+            (Self::ProjectEnvironment { .. }, Some(snapshot)) => {
+                sources.sealed_values(snapshot.identity(), values).await
+            }
+        }
+    }
+
+    /// Which of its rows were deleted on purpose, of those whose ids have these digests.
+    pub(crate) async fn tombstones(
+        &self,
+        rows: &[ShortDigest],
+        sources: &Sources,
+    ) -> Result<Tombstones, RegistryError> {
+        match (self, self.state().snapshot()) {
+            (_, None) => Ok(Tombstones::default()),
+            (Self::ProjectEnvironment { .. }, Some(snapshot)) => sources.tombstones(snapshot.identity(), rows).await,
         }
     }
 

@@ -19,6 +19,8 @@ pub(super) struct SourceStates {
 struct Inner {
     /// How many polls have begun; the number of the newest.
     begun: u64,
+    /// Sources that somebody wants to have read anew.
+    to_be_read: BTreeSet<SourceName>,
     slots: HashMap<SourceName, watch::Sender<Entry>>,
 }
 
@@ -35,11 +37,14 @@ impl SourceStates {
         self.lock().slots.get(source).map_or(SourceState::Pending, |slot| slot.borrow().state.clone())
     }
 
-    /// Waits for the answer to a poll that has not begun yet, and asks for one.
-    pub(super) async fn poll_again(&self, source: &SourceName) -> SourceState {
+    /// Waits for the answer to a poll that has not begun yet, and asks for one; for everything to be `read` anew, too.
+    pub(super) async fn poll_again(&self, source: &SourceName, read: bool) -> SourceState {
         let (mut entry, after) = {
             let mut inner = self.lock();
             let begun = inner.begun;
+            if read {
+                inner.to_be_read.insert(source.clone());
+            }
             let slot = inner
                 .slots
                 .entry(source.clone())
@@ -74,6 +79,11 @@ impl SourceStates {
     /// Whether somebody waits for an answer about it.
     pub(super) fn is_awaited(&self, source: &SourceName) -> bool {
         self.lock().slots.get(source).is_some_and(|slot| slot.receiver_count() > 0)
+    }
+
+    /// Whether somebody wants everything read anew; says so once.
+    pub(super) fn is_to_be_read(&self, source: &SourceName) -> bool {
+        self.lock().to_be_read.remove(source)
     }
 
     /// Says how an environment stands, as the answer to a poll; gives the change, where that is another state

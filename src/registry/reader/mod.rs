@@ -4,30 +4,38 @@
 //! columns, where a digest has to do. Both answer in the same types.
 
 mod external;
+mod listen;
 mod native;
+mod reading;
 mod rows;
 mod schema;
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use deadpool_postgres::{Object, Pool};
-use futures::StreamExt;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::OnceCell;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{AsyncMessage, IsolationLevel, Row, Transaction};
+use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
+use self::reading::Reading;
 use super::connect::from_pool;
-use super::row::value;
-use super::{ConnectSettings, PollResult, Refusal, RegistryError, Snapshot, SourceName};
-use crate::core::{EnvironmentId, ProjectId};
+use super::row::{decode, value};
+use super::{
+    ConnectSettings, PollResult, Refusal, RegistryError, SealedValue, Snapshot, SourceName, Tombstone, ValueId,
+};
+use crate::core::{EnvironmentId, ProjectId, ShortDigest};
 
 /// Connections of an operator: the poll, and a few snapshots beside it.
 const POOL_SIZE: usize = 6;
 /// After which the server gives up on a statement: before the operator gives up on the server, which would leave the
 /// statement running, and the next one beside it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+/// Most environments of someone else's tables that one poll asks about.
+const EXTERNAL_WIDTH: usize = 100;
 /// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next.
 const SET_STATEMENT_TIMEOUT: &str = "SELECT set_config('statement_timeout', $1, true)";
 
@@ -47,6 +55,8 @@ pub struct Reader {
     settings: ConnectSettings,
     listen: ConnectSettings,
     kind: Arc<OnceCell<SchemaKind>>,
+    /// How many environments of someone else's tables are asked about at once.
+    external_width: Arc<AtomicUsize>,
 }
 
 /// What a poll answers about one environment, and the place of that environment among those asked about, from 1.
@@ -68,7 +78,13 @@ impl Reader {
     /// [`RegistryError::Invalid`] for a URL or certificate that cannot be read.
     pub fn new(settings: ConnectSettings, listen_url: Option<String>) -> Result<Self, RegistryError> {
         let listen = ConnectSettings { url: listen_url.unwrap_or_else(|| settings.url.clone()), ..settings.clone() };
-        Ok(Self { pool: settings.pool(POOL_SIZE)?, settings, listen, kind: Arc::default() })
+        Ok(Self {
+            pool: settings.pool(POOL_SIZE)?,
+            settings,
+            listen,
+            kind: Arc::default(),
+            external_width: Arc::new(EXTERNAL_WIDTH.into()),
+        })
     }
 
     /// Whether this login may serve an operator, and whether this program may read these tables.
@@ -95,7 +111,13 @@ impl Reader {
             SchemaKind::External => (external::POLL, external::polled),
         };
         let parameters: [Parameter<'_>; 2] = [(&projects, Type::TEXT_ARRAY), (&environments, Type::TEXT_ARRAY)];
-        let rows = self.ask("polling the environments", query, &parameters).await?;
+        let began = Instant::now();
+        let rows = self.ask("polling the environments", query, &parameters).await;
+        if kind == SchemaKind::External && rows.is_err() && began.elapsed() >= STATEMENT_TIMEOUT && sources.len() > 1 {
+            // Too many, perhaps: fewer at once from now on.
+            self.external_width.fetch_min(sources.len() / 2, Ordering::Relaxed);
+        }
+        let rows = rows?;
         let mut results = vec![None; sources.len()];
         for row in &rows {
             let Polled { place, result } = read(row)?;
@@ -110,11 +132,26 @@ impl Reader {
         Ok(results.into_iter().map(|result| result.unwrap_or_else(|| unseen.clone())).collect())
     }
 
-    /// Everything about one environment, from one database snapshot.
+    /// How many environments may be asked about at once, so that the answer comes in time. Each poll of someone else's tables
+    /// goes through all rows of every environment.
+    #[must_use]
+    pub fn poll_width(&self) -> usize {
+        match self.kind.get() {
+            Some(SchemaKind::External) => self.external_width.load(Ordering::Relaxed),
+            Some(SchemaKind::Native) | None => usize::MAX,
+        }
+    }
+
+    /// Everything about one environment but its values, from one database snapshot. Of our own tables, where `known` is an
+    /// earlier answer and part of the same history, only what has changed since is read.
     ///
     /// # Errors
     /// As [`poll`](Self::poll); [`RegistryError::Inconsistent`] for a row that is not what it should be.
-    pub async fn snapshot(&self, source: &SourceName) -> Result<Result<Snapshot, Refusal>, RegistryError> {
+    pub async fn snapshot(
+        &self,
+        source: &SourceName,
+        known: Option<&Snapshot>,
+    ) -> Result<Result<Snapshot, Refusal>, RegistryError> {
         let kind = self.schema_kind().await?;
         let mut client = self.client("reading the environment").await?;
         let failed = |error| RegistryError::from_driver(format!("reading {source}"), error);
@@ -125,14 +162,62 @@ impl Reader {
             .start()
             .await
             .map_err(failed)?;
-        transaction.query_typed(SET_STATEMENT_TIMEOUT, &[(&statement_timeout(), Type::TEXT)]).await.map_err(failed)?;
         let reading = Reading { transaction: &transaction, reader: self, source };
-        let snapshot = match kind {
-            SchemaKind::Native => native::snapshot(&reading).await?,
-            SchemaKind::External => external::snapshot(&reading).await?,
-        };
+        let (timeout, snapshot) = (statement_timeout(), async {
+            match kind {
+                SchemaKind::Native => native::snapshot(&reading, known).await,
+                SchemaKind::External => external::snapshot(&reading).await,
+            }
+        });
+        let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
+        // Sent before the first question, and not waited for.
+        let limit = async { transaction.query_typed(SET_STATEMENT_TIMEOUT, &bound).await.map_err(failed) };
+        let (_, snapshot) = futures::try_join!(limit, snapshot)?;
         transaction.commit().await.map_err(failed)?;
         Ok(snapshot)
+    }
+
+    /// What values of an environment are sealed as. A value that is not in its row any more is left out.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub async fn sealed_values(
+        &self,
+        project: ProjectId,
+        environment: EnvironmentId,
+        values: &[ValueId],
+    ) -> Result<Vec<SealedValue>, RegistryError> {
+        let query = match self.schema_kind().await? {
+            SchemaKind::Native => native::SEALED_VALUES,
+            SchemaKind::External => external::SEALED_VALUES,
+        };
+        let ids: Vec<Uuid> = values.iter().map(|value| value.row.0).collect();
+        let parameters: [Parameter<'_>; 3] =
+            [(&project.0, Type::UUID), (&environment.0, Type::UUID), (&ids, Type::UUID_ARRAY)];
+        let rows = self.ask("reading values", query, &parameters).await?;
+        let wanted: HashSet<&ValueId> = values.iter().collect();
+        let found = decode::<SealedValue>(&rows)?;
+        Ok(found.into_iter().filter(|value| wanted.contains(&value.id)).collect())
+    }
+
+    /// Which rows of an environment were deleted on purpose, of those whose ids have these digests.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub async fn tombstones(
+        &self,
+        project: ProjectId,
+        environment: EnvironmentId,
+        rows: &[ShortDigest],
+    ) -> Result<Vec<Tombstone>, RegistryError> {
+        let query = match self.schema_kind().await? {
+            SchemaKind::Native => native::TOMBSTONES,
+            SchemaKind::External => external::TOMBSTONES,
+        };
+        let digests: Vec<&[u8]> = rows.iter().map(|digest| digest.as_slice()).collect();
+        let parameters: [Parameter<'_>; 3] =
+            [(&project.0, Type::UUID), (&environment.0, Type::UUID), (&digests, Type::BYTEA_ARRAY)];
+        rows::tombstones(&self.ask("looking for deleted rows", query, &parameters).await?)
     }
 
     /// The token that the project's log has for a revision; `None` where it has none, and in someone else's tables.
@@ -162,40 +247,6 @@ impl Reader {
         let query = "SELECT FROM @api@.environment_with($1) WHERE deleted_at IS NOT NULL";
         let found = self.ask("looking for a deleted environment", query, &[(&environment.0, Type::UUID)]).await?;
         Ok(!found.is_empty())
-    }
-
-    /// Sends a hint for every notification, and one as soon as it listens, for those that were missed before. A full
-    /// channel drops hints: one that waits says enough.
-    ///
-    /// # Errors
-    /// Returns only when the connection breaks or cannot be made, with why.
-    pub async fn listen(&self, hints: &mpsc::Sender<()>) -> RegistryError {
-        let failed = |error| RegistryError::from_driver("listening for notifications", error);
-        let (client, mut connection) = match self.listen.connect().await {
-            Ok(connected) => connected,
-            Err(error) => return error,
-        };
-        let mut messages = futures::stream::poll_fn(move |context| connection.poll_message(context));
-        let listening = client.batch_execute("LISTEN tidelock");
-        tokio::pin!(listening);
-        let mut asked = false;
-        loop {
-            tokio::select! {
-                answer = &mut listening, if !asked => match answer {
-                    Ok(()) => { asked = true; let _ = hints.try_send(()); }
-                    Err(error) => return failed(error),
-                },
-                message = messages.next() => match message {
-                    Some(Ok(AsyncMessage::Notification(_))) => { let _ = hints.try_send(()); }
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return failed(error),
-                    None => return RegistryError::Unavailable {
-                        attempt: "listening for notifications".to_owned(),
-                        cause: "the connection was closed".into(),
-                    },
-                },
-            }
-        }
     }
 
     /// Whose tables these are; asked once, when the database first answers.
@@ -237,36 +288,4 @@ impl Reader {
 
 fn statement_timeout() -> String {
     STATEMENT_TIMEOUT.as_millis().to_string()
-}
-
-/// One environment being read in one transaction.
-struct Reading<'a> {
-    transaction: &'a Transaction<'a>,
-    reader: &'a Reader,
-    source: &'a SourceName,
-}
-
-impl Reading<'_> {
-    async fn rows(&self, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
-        self.transaction
-            .query_typed(&self.reader.named(query), parameters)
-            .await
-            .map_err(|error| RegistryError::from_driver(format!("reading {}", self.source), error))
-    }
-
-    /// The poll of this very snapshot.
-    async fn poll(&self, query: &str, read: ReadPolled) -> Result<PollResult, RegistryError> {
-        let (projects, environments) = ([self.source.project.as_str()], [self.source.environment.as_str()]);
-        let parameters: [Parameter<'_>; 2] =
-            [(&projects.as_slice(), Type::TEXT_ARRAY), (&environments.as_slice(), Type::TEXT_ARRAY)];
-        match self.rows(query, &parameters).await?.as_slice() {
-            [row] => read(row).map(|polled| polled.result),
-            _ => Err(RegistryError::Inconsistent {
-                table: "environments",
-                column: "name".to_owned(),
-                row: self.source.to_string(),
-                cause: "more than one project or environment has that name".into(),
-            }),
-        }
-    }
 }

@@ -4,10 +4,11 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use super::rows::fill;
-use super::{Parameter, Polled, Reading, schema};
+use super::reading::Reading;
+use super::rows::{fill, replace_keys};
+use super::{Parameter, Polled, schema};
 use crate::core::ProjectId;
-use crate::registry::row::{Columns, FromRow, decode, from_row, value};
+use crate::registry::row::{Columns, FromRow, decode, from_row};
 use crate::registry::{PollResult, Refusal, RegistryError, Revision, Snapshot, SnapshotVersion};
 
 /// Projects and environments of others are left out, so that a missing one and a hidden one are one.
@@ -49,56 +50,90 @@ pub(super) fn polled(row: &Row) -> Result<Polled, RegistryError> {
 }
 
 struct Header {
-    project: ProjectId,
     ring: String,
     live_secrets: i64,
+    audit_position: i64,
+    /// What the project's log has for the revision that was known.
+    token_of_known: Option<Uuid>,
 }
 
-from_row!(Header, "environments", "project", [project, ring, live_secrets]);
+from_row!(Header, "environments", "ring", [ring, live_secrets, audit_position, token_of_known]);
 
-pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<Result<Snapshot, Refusal>, RegistryError> {
-    let (environment, version, production) = match reading.poll(POLL, polled).await? {
+/// Most rows of the audit chain that are gone through for what has changed: a whole read costs less than more of them.
+const CHANGES_MAX: i64 = 1_000;
+
+const KEY_ROWS: &str = "
+    SELECT key, (extract(epoch FROM last_updated_at) * 1000000)::int8 AS last_updated_at, is_exempt, id, value_hash, version,
+           NULL AS value_version, (extract(epoch FROM updated_at) * 1000000)::int8 AS updated_at
+    FROM ";
+
+/// Everything about the environment; where `known` is part of the same history, by what has changed since then.
+pub(super) async fn snapshot(
+    reading: &Reading<'_>,
+    known: Option<&Snapshot>,
+) -> Result<Result<Snapshot, Refusal>, RegistryError> {
+    let names = ([reading.source.project.as_str()], [reading.source.environment.as_str()]);
+    let known_revision = known.and_then(|known| known.project_revision());
+    let since = known_revision.map(|revision| revision.number);
+    // One round trip: who may read it, where it stands, and whether what is known belongs to the same history.
+    let rows = reading
+        .rows(
+            "SELECT p.*, e.ring, e.live_secrets, a.position AS audit_position, t.token AS token_of_known
+             FROM @api@.poll($1, $2) p
+             LEFT JOIN LATERAL @api@.environment_of(p.project, p.environment) e ON true
+             LEFT JOIN LATERAL @api@.audit_position(p.project) a (position) ON true
+             LEFT JOIN LATERAL @api@.token_of(p.project, $3) t (token) ON true",
+            &[(&names.0.as_slice(), Type::TEXT_ARRAY), (&names.1.as_slice(), Type::TEXT_ARRAY), (&since, Type::INT8)],
+        )
+        .await?;
+    let row = reading.only(&rows)?;
+    let (environment, version, production) = match polled(row)?.result {
         PollResult::Found { environment, version, production } => (environment, version, production),
         PollResult::Refused(refusal) => return Ok(Err(refusal)),
     };
-    let names: [Parameter<'_>; 2] = [(&reading.source.project, Type::TEXT), (&reading.source.environment, Type::TEXT)];
-    let header =
-        "SELECT project_id AS project, ring, live_secrets FROM @api@.environment_named($1, $2) WHERE id IS NOT NULL";
-    let header = reading.rows(header, &names).await?;
-    let [header] = header.as_slice() else { return Ok(Err(Refusal::EnvironmentNotFound)) };
-    let header = Header::from_row(header)?;
-    let of_project: [Parameter<'_>; 1] = [(&header.project.0, Type::UUID)];
-    let of_environment: [Parameter<'_>; 2] = [(&header.project.0, Type::UUID), (&environment.0, Type::UUID)];
-    // Sent one behind the other without waiting; all in the transaction's one snapshot.
-    let (secrets, registry, exemptions, hash_keys) = futures::try_join!(
-        reading.rows(
-            // What was deleted is never delivered: of it only the proof is needed, however much has come together.
-            "SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8 AS deleted_at, encrypted_value, value_hash, version,
-                    (extract(epoch FROM updated_at) * 1000000)::int8 AS updated_at
-             FROM @api@.secrets_of($1, $2)
-             UNION ALL
-             SELECT id, key, (extract(epoch FROM deleted_at) * 1000000)::int8, '', NULL, NULL, NULL
-             FROM @api@.tombstones_of($1, $2)",
-            &of_environment
-        ),
-        reading.rows(
-            "SELECT key_name AS key, (extract(epoch FROM last_updated_at) * 1000000)::int8 AS last_updated_at
-             FROM @api@.keys_of($1) WHERE retired_at IS NULL",
-            &of_project
-        ),
-        reading.rows("SELECT * FROM @api@.exemptions_of($1, $2) AS x (key_name)", &of_environment),
-        reading.rows(
-            "SELECT hash_key_id AS id, ring, sealed FROM @api@.project_hash_keys WHERE project_id = $1 ORDER BY created_at",
-            &of_project
-        ),
-    )?;
+    let project = Columns::new(row, "environments", "project_name").get("project")?;
+    let header = Header::from_row(row)?;
+    let of_project: [Parameter<'_>; 1] = [(&project, Type::UUID)];
+    let hash_keys = reading.rows("SELECT hash_key_id AS id, ring, sealed FROM @api@.hash_keys_of($1)", &of_project);
+    let known = known.filter(|known| {
+        let is_continued = known_revision.is_some_and(|revision| Some(revision.token) == header.token_of_known);
+        let changes = header.audit_position - known.audit_position;
+        is_continued && known.environment == environment && (0..=CHANGES_MAX).contains(&changes)
+    });
+    let after = known.map(|known| known.audit_position);
+    let of_environment: [Parameter<'_>; 3] =
+        [(&project, Type::UUID), (&environment.0, Type::UUID), (&after, Type::INT8)];
+    let (key_rows, hash_keys) = match known {
+        None => {
+            let all = format!("{KEY_ROWS} @api@.key_rows_of($1, $2)");
+            futures::try_join!(reading.rows(&all, &of_environment[..2]), hash_keys)?
+        }
+        Some(_) => {
+            let changed = format!("{KEY_ROWS} @api@.key_rows_of($1, $2, @api@.keys_changed_after($1, $3))");
+            futures::try_join!(reading.rows(&changed, &of_environment), hash_keys)?
+        }
+    };
     let mut snapshot = Snapshot {
         ring: Some(header.ring),
         live_secrets: Some(header.live_secrets),
-        exemptions: exemptions.iter().map(|row| value(row, "key_exemptions")).collect::<Result<_, _>>()?,
+        audit_position: header.audit_position,
         hash_keys: decode(&hash_keys)?,
-        ..Snapshot::empty(header.project, environment, version, production)
+        ..Snapshot::empty(ProjectId(project), environment, version, production)
     };
-    fill(&mut snapshot, &secrets, &registry)?;
+    match known {
+        None => fill(&mut snapshot, &key_rows)?,
+        Some(known) => {
+            snapshot.secrets.clone_from(&known.secrets);
+            snapshot.registry.clone_from(&known.registry);
+            snapshot.exemptions.clone_from(&known.exemptions);
+            replace_keys(&mut snapshot, &key_rows)?;
+        }
+    }
     Ok(Ok(snapshot))
 }
+
+/// What rows are sealed as: of each only the value that was asked for, if it is still there.
+pub(super) const SEALED_VALUES: &str = "
+    SELECT id, version, value_hash AS value_version, encrypted_value FROM @api@.sealed_values_of($1, $2, $3)";
+
+pub(super) const TOMBSTONES: &str = "SELECT digest, key FROM @api@.tombstones_of($1, $2, $3)";

@@ -1,62 +1,104 @@
 //! The rows that both kinds of schema answer with, under the same names.
 
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 
-use crate::core::{RegistryTime, SecretId};
+use crate::core::{RegistryTime, SecretId, first_bytes};
 use crate::registry::row::{Columns, FromRow, decode, from_row};
-use crate::registry::{RegisteredKey, RegistryError, SecretRow, Snapshot, Tombstone};
+use crate::registry::{RegisteredKey, RegistryError, SealedValue, SecretRow, Snapshot, Tombstone, ValueId};
 
-enum StoredSecret {
-    Live(String, SecretRow),
-    Deleted(SecretId, Tombstone),
+/// What an environment has of one key.
+struct KeyRow {
+    key: Arc<str>,
+    registered: Option<RegisteredKey>,
+    is_exempt: bool,
+    secret: Option<SecretRow>,
 }
 
-impl FromRow for StoredSecret {
+impl FromRow for KeyRow {
     fn from_row(row: &Row) -> Result<Self, RegistryError> {
         let columns = Columns::new(row, "secrets", "id");
-        let (id, key) = (columns.get("id")?, columns.get("key")?);
-        if let Some(deleted_at) = columns.get("deleted_at")? {
-            return Ok(Self::Deleted(id, Tombstone { key, deleted_at }));
-        }
-        let secret = SecretRow {
-            id,
-            encrypted_value: columns.get("encrypted_value")?,
-            value_hash: columns.get("value_hash")?,
-            version: columns.get("version")?,
-            updated_at: columns.get("updated_at")?,
+        let last_updated_at: Option<RegistryTime> = columns.get("last_updated_at")?;
+        let secret = match columns.get::<Option<SecretId>>("id")? {
+            None => None,
+            Some(id) => {
+                let value_hash = columns.get::<Option<&str>>("value_hash")?.map(Arc::from);
+                let value_version = columns.get::<Option<&str>>("value_version")?.map(Arc::from);
+                Some(SecretRow {
+                    id,
+                    // Mostly one text: the hash is what changes with the value.
+                    value_version: value_version.or_else(|| value_hash.clone()).unwrap_or_default(),
+                    value_hash,
+                    version: columns.get("version")?,
+                    updated_at: columns.get("updated_at")?,
+                })
+            }
         };
-        Ok(Self::Live(key, secret))
+        Ok(Self {
+            key: columns.get::<&str>("key")?.into(),
+            registered: last_updated_at.map(|last_updated_at| RegisteredKey { last_updated_at }),
+            is_exempt: columns.get("is_exempt")?,
+            secret,
+        })
     }
 }
 
-struct RegisteredRow {
-    key: String,
-    last_updated_at: RegistryTime,
-}
-
-from_row!(RegisteredRow, "project_secret_registry", "key", [key, last_updated_at]);
-
-/// Puts rows of `secrets` and of the registry where they belong.
-pub(super) fn fill(snapshot: &mut Snapshot, secrets: &[Row], registry: &[Row]) -> Result<(), RegistryError> {
-    for stored in decode(secrets)? {
-        match stored {
-            StoredSecret::Deleted(id, tombstone) => {
-                snapshot.tombstones.insert(id, tombstone);
-            }
-            StoredSecret::Live(key, secret) => {
-                if let Some(other) = snapshot.secrets.insert(key, secret) {
-                    return Err(RegistryError::Inconsistent {
-                        table: "secrets",
-                        column: "key".to_owned(),
-                        row: other.id.to_string(),
-                        cause: "another live row has the same key".into(),
-                    });
-                }
-            }
+/// Puts what is there of some keys, or is not there any more, in the place of what was.
+pub(super) fn replace_keys(snapshot: &mut Snapshot, rows: &[Row]) -> Result<(), RegistryError> {
+    for KeyRow { key, registered, is_exempt, secret } in decode(rows)? {
+        match secret {
+            Some(secret) => snapshot.secrets.insert(Arc::clone(&key), secret),
+            None => snapshot.secrets.remove(&key),
+        };
+        if is_exempt {
+            snapshot.exemptions.insert(Arc::clone(&key));
+        } else {
+            snapshot.exemptions.remove(&key);
         }
-    }
-    for RegisteredRow { key, last_updated_at } in decode(registry)? {
-        snapshot.registry.insert(key, RegisteredKey { last_updated_at });
+        match registered {
+            Some(registered) => snapshot.registry.insert(key, registered),
+            None => snapshot.registry.remove(&key),
+        };
     }
     Ok(())
+}
+
+/// Puts the rows of all keys where nothing was.
+pub(super) fn fill(snapshot: &mut Snapshot, rows: &[Row]) -> Result<(), RegistryError> {
+    let live = rows.iter().filter(|row| row.try_get::<_, Option<SecretId>>("id").is_ok_and(|id| id.is_some())).count();
+    replace_keys(snapshot, rows)?;
+    if live == snapshot.secrets.len() {
+        return Ok(());
+    }
+    Err(RegistryError::Inconsistent {
+        table: "secrets",
+        column: "key".to_owned(),
+        row: snapshot.environment.to_string(),
+        cause: "two live rows of the environment have the same key".into(),
+    })
+}
+
+impl FromRow for SealedValue {
+    fn from_row(row: &Row) -> Result<Self, RegistryError> {
+        let columns = Columns::new(row, "secrets", "id");
+        let id = ValueId {
+            row: columns.get("id")?,
+            version: columns.get("version")?,
+            value_version: columns.get::<Option<&str>>("value_version")?.unwrap_or_default().into(),
+        };
+        Ok(Self { id, text: columns.get::<&str>("encrypted_value")?.into() })
+    }
+}
+
+struct TombstoneRow {
+    digest: Vec<u8>,
+    key: String,
+}
+
+from_row!(TombstoneRow, "secrets", "key", [digest, key]);
+
+pub(super) fn tombstones(rows: &[Row]) -> Result<Vec<Tombstone>, RegistryError> {
+    let tombstones = decode::<TombstoneRow>(rows)?;
+    Ok(tombstones.into_iter().map(|row| Tombstone { row: first_bytes(&row.digest), key: row.key }).collect())
 }

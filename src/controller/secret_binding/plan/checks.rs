@@ -5,8 +5,8 @@ mod content;
 mod prerequisites;
 
 use self::content::{
-    base_is_known, history_continues, named_keys_are_granted, named_keys_exist, names_are_valid, removals_are_proven,
-    something_changed, target_is_known, target_is_ours,
+    base_is_known, history_continues, named_keys_are_granted, named_keys_exist, names_are_valid, removals_are_known,
+    removals_are_proven, something_changed, target_is_known, target_is_ours, values_are_known,
 };
 use self::prerequisites::{
     binding_is_there, grants_are_valid, namespace_is_granted, namespace_is_there, not_suspended, source_exists,
@@ -36,10 +36,12 @@ const CHECKS: &[Check] = &[
     named_keys_are_granted,
     named_keys_exist,
     something_changed,
+    removals_are_known,
     removals_are_proven,
     names_are_valid,
     target_is_ours,
     base_is_known,
+    values_are_known,
 ];
 
 pub(super) fn first_to_speak(facts: &Facts) -> Option<Decision> {

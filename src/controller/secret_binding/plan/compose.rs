@@ -1,6 +1,6 @@
 //! Where every check was silent: opens the values, and says what is to be written, if anything.
 
-use super::content::{self, ContentError};
+use super::content::{self, ContentError, SelectedKey};
 use super::facts::{Base, Facts};
 use super::ownership::Ownership;
 use super::provenance::Provenance;
@@ -23,7 +23,9 @@ fn compose_from(facts: &Facts) -> Option<Plan> {
         let in_sync = in_sync.clone();
         Some(facts.say(BindingState::Undelivered { reason, message, in_sync }))
     };
-    let values = match content::open(&selected.keys, snapshot, facts.keyring) {
+    let sealed = selected.keys.iter().map(|key| Some((*key, facts.observed.values.get(&key.row.value_id())?)));
+    let sealed: Vec<(SelectedKey, &str)> = sealed.collect::<Option<_>>()?;
+    let values = match content::open(&sealed, snapshot, facts.keyring) {
         Ok(values) => values,
         Err(error) => return refuse(reason_of(&error), error.to_string()),
     };

@@ -151,14 +151,18 @@ pub(crate) fn check_names(keys: &[SelectedKey]) -> Result<(), ContentError> {
     }
 }
 
-/// Opens what was selected, and nothing else, and checks each value against its hash.
-pub(crate) fn open(keys: &[SelectedKey], snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
+/// Opens what was selected, and nothing else, and checks each value against its hash. Each comes with what it is sealed as.
+pub(crate) fn open(
+    keys: &[(SelectedKey, &str)],
+    snapshot: &Snapshot,
+    keyring: &Keyring,
+) -> Result<Values, ContentError> {
     let hash_keys = snapshot.open_hash_keys(keyring);
     let ring = snapshot.ring_name();
     let mut failures = Failures::default();
     let mut values = BTreeMap::new();
-    for key in keys {
-        match snapshot.open(key.key, key.row, keyring) {
+    for (key, sealed) in keys {
+        match snapshot.open(key.key, key.row, sealed, keyring) {
             Err(cause) => failures.not_opened(key.key, ring.iter().fold(cause, OpenError::in_ring)),
             Ok(value) if contradicts(key.row, &value, &hash_keys) => failures.mismatched.push(key.key.to_owned()),
             Ok(value) => {

@@ -18,7 +18,7 @@ use crate::api::{ConditionType, ConditionUpdate, Granted, Grants, InvalidGrant, 
 use crate::api::{SecretBinding, SecretBindingSpec};
 use crate::controller::secret_binding::observed::{Baseline, Observed, ReadLevel, TargetState};
 use crate::controller::sources::{Snapshot, Source, SourceState};
-use crate::core::KeyState;
+use crate::core::{KeyState, ShortDigest};
 use crate::crypto::Keyring;
 
 /// What was observed, and what follows from it. What a check asks for is there once the checks before it were silent.
@@ -115,9 +115,18 @@ impl<'o> Facts<'o> {
     }
 
     fn judge_removal(&self) -> Option<Result<(), Hold>> {
+        self.about_removal(removal::judge)
+    }
+
+    /// Rows that would leave the Secret and of which only the registry knows whether they were deleted.
+    pub(super) fn removals_to_ask_about(&self) -> Vec<ShortDigest> {
+        self.about_removal(removal::to_ask_about).unwrap_or_default()
+    }
+
+    fn about_removal<T>(&self, ask: impl FnOnce(&Question<'_>) -> T) -> Option<T> {
         let (source, snapshot, selected) = (self.source()?, self.snapshot()?, self.selected()?);
         let granted = self.granted()?;
-        Some(removal::judge(&Question {
+        Some(ask(&Question {
             delivered: match &self.observed.baseline {
                 Baseline::Nothing => Delivered::Nothing,
                 Baseline::Known(provenance) => Delivered::Known(provenance),
@@ -131,8 +140,9 @@ impl<'o> Facts<'o> {
             selection: self.spec().selection(),
             source: &self.observed.reference.to_string(),
             snapshot,
+            tombstones: &self.observed.tombstones,
             environment_was_deleted: self.observed.environment_was_deleted,
-            is_granted: |key| granted.covers(key),
+            is_granted: &|key| granted.covers(key),
             on_revoke: source.on_revoke(),
         }))
     }

@@ -28,7 +28,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use self::facts::Facts;
 use self::state::BindingState;
 use self::target::FullSecret;
-use super::observed::{Observed, ReadLevel, SyncRequest};
+use super::observed::{Observed, Question, ReadLevel, SyncRequest};
 use crate::api::Reason;
 use crate::core::RegistryTime;
 use crate::crypto::Keyring;
@@ -52,6 +52,8 @@ const SYNC_REQUEUE_AFTER: Duration = Duration::from_secs(5);
 pub(crate) enum Decision {
     /// Nothing can be said until the target was read that closely.
     ReadMore(ReadLevel),
+    /// Nothing can be said before the source has answered this.
+    Ask(Question),
     /// This is to be done.
     Do(Box<Plan>),
 }

@@ -8,20 +8,12 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use super::content::SelectedKey;
 use crate::api::SecretBinding;
 use crate::api::names::{ROWS, SOURCE};
 use crate::controller::sources::{Fence, Snapshot, SourceReference};
-use crate::core::{EnvironmentId, ProjectId, SecretId};
-
-/// Bytes of a digest that are kept of a key's name and of a row's id. Enough to tell some thousand of them apart, and
-/// short enough for the annotations of a Secret, which may have 256 KiB.
-const DIGEST_LEN: usize = 8;
-
-/// The digest of a key's name, or of a row's id.
-pub(crate) type ShortDigest = [u8; DIGEST_LEN];
+use crate::core::{EnvironmentId, ProjectId, SHORT_DIGEST_LEN, ShortDigest, digest_of_key, digest_of_row, first_bytes};
 
 /// Where the data came from, as the annotation `tidelock.dev/source` has it, in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,13 +88,13 @@ impl Provenance {
         let text = |name: &str| annotations.get(name).ok_or(Unreadable);
         let origin = serde_json::from_str(text(SOURCE)?).map_err(|_| Unreadable)?;
         let bytes = STANDARD_NO_PAD.decode(text(ROWS)?).map_err(|_| Unreadable)?;
-        let (pairs, rest) = bytes.as_chunks::<{ 2 * DIGEST_LEN }>();
+        let (pairs, rest) = bytes.as_chunks::<{ 2 * SHORT_DIGEST_LEN }>();
         if !rest.is_empty() {
             return Err(Unreadable);
         }
         let rows = pairs.iter().map(|pair| {
-            let (key, row) = pair.split_at(DIGEST_LEN);
-            DeliveredRow { key: short(key), row: short(row) }
+            let (key, row) = pair.split_at(SHORT_DIGEST_LEN);
+            DeliveredRow { key: first_bytes(key), row: first_bytes(row) }
         });
         Ok(Self { origin, rows: rows.collect() })
     }
@@ -126,27 +118,6 @@ impl Provenance {
             && (&ours.labels, &ours.annotations) == (&theirs.labels, &theirs.annotations)
             && epoch(ours) == epoch(theirs)
     }
-}
-
-/// The digest of a key's name in the registry.
-#[must_use]
-pub(crate) fn digest_of_key(key: &str) -> ShortDigest {
-    short(&Sha256::digest(key.as_bytes()))
-}
-
-/// The digest of a row's id.
-#[must_use]
-pub(crate) fn digest_of_row(row: SecretId) -> ShortDigest {
-    short(&Sha256::digest(row.0.as_bytes()))
-}
-
-/// The first bytes; what is missing is zero.
-fn short(bytes: &[u8]) -> ShortDigest {
-    let mut digest = ShortDigest::default();
-    for (to, from) in digest.iter_mut().zip(bytes) {
-        *to = *from;
-    }
-    digest
 }
 
 #[cfg(test)]

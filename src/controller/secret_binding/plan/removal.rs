@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::content::SelectedKey;
-use super::provenance::{DeliveredRow, Provenance, ShortDigest, digest_of_key, digest_of_row};
+use super::provenance::{DeliveredRow, Provenance};
 use crate::api::{OnRevoke, Reason, Selection, list_keys};
-use crate::controller::sources::Snapshot;
+use crate::controller::sources::{Snapshot, Tombstones};
+use crate::core::{ShortDigest, digest_of_key};
 
 /// Fewest delivered keys for which losing most of them at once is suspicious.
 const MASS_FROM: usize = 10;
@@ -26,7 +27,7 @@ pub(crate) enum Delivered<'a> {
 }
 
 /// All that the question depends on.
-pub(crate) struct Question<'a, G: Fn(&str) -> bool> {
+pub(crate) struct Question<'a> {
     /// What the Secret has.
     pub(crate) delivered: Delivered<'a>,
     /// The names of its keys, in order, where it was read whole.
@@ -39,10 +40,12 @@ pub(crate) struct Question<'a, G: Fn(&str) -> bool> {
     pub(crate) source: &'a str,
     /// What was read.
     pub(crate) snapshot: &'a Snapshot,
+    /// Which rows were deleted on purpose, as far as the registry was asked.
+    pub(crate) tombstones: &'a Tombstones,
     /// Whether the environment that was delivered from is another one than the snapshot's, and was deleted on purpose.
     pub(crate) environment_was_deleted: bool,
     /// What the namespace was granted.
-    pub(crate) is_granted: G,
+    pub(crate) is_granted: &'a dyn Fn(&str) -> bool,
     /// What happens to what is no longer granted.
     pub(crate) on_revoke: OnRevoke,
 }
@@ -134,7 +137,7 @@ enum Proof {
 }
 
 /// Whether the Secret may become what was selected. A person's release overrides the answer.
-pub(crate) fn judge<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
+pub(crate) fn judge(question: &Question) -> Result<(), Hold> {
     match question.delivered {
         Delivered::Nothing if question.selection == Selection::Every && question.snapshot.hides_rows() => {
             Err(Hold::Incomplete)
@@ -145,7 +148,7 @@ pub(crate) fn judge<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), H
     }
 }
 
-fn judge_unreadable<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), Hold> {
+fn judge_unreadable(question: &Question) -> Result<(), Hold> {
     let stays: HashSet<&str> = question.keys.iter().map(|key| key.secret_key).collect();
     // One under an earlier name was not read: what it would lose nobody knows.
     let Some(names) = &question.names else { return Err(Hold::Unreadable { keys: Vec::new() }) };
@@ -154,10 +157,35 @@ fn judge_unreadable<G: Fn(&str) -> bool>(question: &Question<G>) -> Result<(), H
     if keys.is_empty() { Ok(()) } else { Err(Hold::Unreadable { keys }) }
 }
 
-fn judge_known<G: Fn(&str) -> bool>(question: &Question<G>, provenance: &Provenance) -> Result<(), Hold> {
+/// What was delivered and would not be there any more, with its place among what was.
+fn leaving<'p>(question: &Question, from: &'p Provenance) -> Vec<(usize, &'p DeliveredRow)> {
     let stays: HashSet<ShortDigest> = question.keys.iter().map(|key| digest_of_key(key.key)).collect();
-    let leaving: Vec<(usize, &DeliveredRow)> =
-        provenance.rows.iter().enumerate().filter(|(_, row)| !stays.contains(&row.key)).collect();
+    from.rows.iter().enumerate().filter(|(_, row)| !stays.contains(&row.key)).collect()
+}
+
+/// The rows that would leave and that only a tombstone could prove to have been deleted, of those that the registry was not
+/// asked about.
+pub(crate) fn to_ask_about(question: &Question) -> Vec<ShortDigest> {
+    let Delivered::Known(provenance) = question.delivered else { return Vec::new() };
+    if question.environment_was_deleted || provenance.origin.source != question.source {
+        return Vec::new();
+    }
+    let named = named_in_spec(question);
+    let is_asked_for = |row: &DeliveredRow| named.as_ref().is_none_or(|named| named.contains(&row.key));
+    let rows = leaving(question, provenance).into_iter().map(|(_, row)| row).filter(|row| is_asked_for(row));
+    rows.map(|row| row.row).filter(|row| !question.tombstones.was_asked_for(*row)).collect()
+}
+
+/// The keys that the spec names; `None` where it asks for all.
+fn named_in_spec(question: &Question) -> Option<HashSet<ShortDigest>> {
+    match question.selection {
+        Selection::Every => None,
+        Selection::Named(entries) => Some(entries.iter().map(|entry| digest_of_key(&entry.remote_ref.key)).collect()),
+    }
+}
+
+fn judge_known(question: &Question, provenance: &Provenance) -> Result<(), Hold> {
+    let leaving = leaving(question, provenance);
     if leaving.is_empty() {
         return Ok(());
     }
@@ -192,34 +220,28 @@ fn judge_known<G: Fn(&str) -> bool>(question: &Question<G>, provenance: &Provena
 struct Evidence<'a> {
     names: HashMap<ShortDigest, &'a str>,
     named_in_spec: Option<HashSet<ShortDigest>>,
-    tombstones: HashSet<ShortDigest>,
 }
 
 impl<'a> Evidence<'a> {
-    fn gather<G: Fn(&str) -> bool>(question: &Question<'a, G>) -> Self {
+    fn gather(question: &Question<'a>) -> Self {
         let snapshot = question.snapshot;
-        let in_spec: Option<Vec<&str>> = match question.selection {
-            Selection::Every => None,
-            Selection::Named(entries) => Some(entries.iter().map(|entry| entry.remote_ref.key.as_str()).collect()),
+        let in_spec: Vec<&str> = match question.selection {
+            Selection::Every => Vec::new(),
+            Selection::Named(entries) => entries.iter().map(|entry| entry.remote_ref.key.as_str()).collect(),
         };
-        let live = snapshot.secrets.keys().chain(snapshot.registry.keys()).map(String::as_str);
-        let dead = snapshot.tombstones.values().map(|tombstone| tombstone.key.as_str());
-        let names = live.chain(dead).chain(in_spec.iter().flatten().copied());
-        Self {
-            names: names.map(|name| (digest_of_key(name), name)).collect(),
-            named_in_spec: in_spec.as_ref().map(|keys| keys.iter().map(|key| digest_of_key(key)).collect()),
-            tombstones: snapshot.tombstones.keys().map(|id| digest_of_row(*id)).collect(),
-        }
+        let live = snapshot.secrets.keys().chain(snapshot.registry.keys()).map(|key| &**key);
+        let names = live.chain(question.tombstones.keys()).chain(in_spec);
+        Self { names: names.map(|name| (digest_of_key(name), name)).collect(), named_in_spec: named_in_spec(question) }
     }
 
-    fn proof_for<G: Fn(&str) -> bool>(&self, question: &Question<G>, from: &Provenance, row: &DeliveredRow) -> Proof {
+    fn proof_for(&self, question: &Question, from: &Provenance, row: &DeliveredRow) -> Proof {
         if from.origin.source != question.source {
             return Proof::Spec;
         }
         if self.named_in_spec.as_ref().is_some_and(|named| !named.contains(&row.key)) {
             return Proof::Spec;
         }
-        if self.tombstones.contains(&row.row) || question.environment_was_deleted {
+        if question.tombstones.key_of(row.row).is_some() || question.environment_was_deleted {
             return Proof::Tombstone;
         }
         match self.names.get(&row.key) {
@@ -229,13 +251,7 @@ impl<'a> Evidence<'a> {
     }
 
     /// The key's name in the registry, or else in the Secret.
-    fn name_of<G: Fn(&str) -> bool>(
-        &self,
-        question: &Question<G>,
-        from: &Provenance,
-        place: usize,
-        row: &DeliveredRow,
-    ) -> Option<String> {
+    fn name_of(&self, question: &Question, from: &Provenance, place: usize, row: &DeliveredRow) -> Option<String> {
         let known = self.names.get(&row.key).copied();
         // Places agree only while nobody added or took away a key by hand.
         let names = question.names.as_ref().filter(|names| names.len() == from.rows.len());

@@ -1,6 +1,7 @@
 //! The poller against a registry by script, with the clock stopped: time passes only where a test lets it.
 
 mod late;
+mod reads;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,16 +6,17 @@ use kube::ResourceExt;
 
 use crate::api::names::RELEASE_REMOVAL;
 use crate::api::{OnRevoke, Reason, list_keys};
-use crate::controller::secret_binding::observed::{ReadLevel, TargetState};
+use crate::controller::secret_binding::observed::{Question, ReadLevel, TargetState};
 use crate::controller::secret_binding::plan::facts::Facts;
 use crate::controller::secret_binding::plan::history::History;
 use crate::controller::secret_binding::plan::ownership::Ownership;
-use crate::controller::secret_binding::plan::provenance::digest_of_key;
 use crate::controller::secret_binding::plan::removal::Hold;
 use crate::controller::secret_binding::plan::state::BindingState;
 use crate::controller::secret_binding::plan::{
     BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, content,
 };
+use crate::controller::sources::ValueId;
+use crate::core::digest_of_key;
 
 /// When to ask again what the database could not answer just now.
 const HISTORY_REQUEUE_AFTER: Duration = Duration::from_secs(5);
@@ -108,6 +109,12 @@ pub(super) fn something_changed(facts: &Facts) -> Option<Decision> {
     Some(plan.into_decision())
 }
 
+/// Whether the registry has said of each row that would leave the Secret whether it was deleted.
+pub(super) fn removals_are_known(facts: &Facts) -> Option<Decision> {
+    let rows = facts.removals_to_ask_about();
+    (!rows.is_empty()).then_some(Decision::Ask(Question::Tombstones(rows)))
+}
+
 pub(super) fn removals_are_proven(facts: &Facts) -> Option<Decision> {
     let hold = facts.hold()?;
     if facts.is_released() {
@@ -168,4 +175,10 @@ fn blocked(facts: &Facts) -> Option<(Reason, String)> {
 
 pub(super) fn base_is_known(facts: &Facts) -> Option<Decision> {
     facts.base().err().map(Decision::ReadMore)
+}
+
+pub(super) fn values_are_known(facts: &Facts) -> Option<Decision> {
+    let values = facts.selected()?.keys.iter().map(|key| key.row.value_id());
+    let unread: Vec<ValueId> = values.filter(|value| facts.observed.values.get(value).is_none()).collect();
+    (!unread.is_empty()).then_some(Decision::Ask(Question::Values(unread)))
 }

@@ -6,12 +6,23 @@ fn names<'a>(keys: &[SelectedKey<'a>]) -> Vec<(&'a str, &'a str)> {
     keys.iter().map(|key| (key.secret_key, key.key)).collect()
 }
 
-fn open_all(snapshot: &Snapshot, keyring: &Keyring) -> Result<Values, ContentError> {
-    open(&select(Selection::Every, |_| true, snapshot).keys, snapshot, keyring)
+fn open_selected(
+    selection: Selection<'_>,
+    source: &SnapshotFixture,
+    keyring: &Keyring,
+) -> Result<Values, ContentError> {
+    let snapshot = source.clone().build();
+    let selected = select(selection, |_| true, &snapshot);
+    let sealed: Vec<_> = selected.keys.iter().map(|key| (*key, source.sealed(key.key))).collect();
+    open(&sealed, &snapshot, keyring)
 }
 
-fn refusal(snapshot: SnapshotFixture) -> ContentError {
-    open_all(&snapshot.build(), &keyring()).map(|_| ()).expect_err("it must not open")
+fn open_all(source: &SnapshotFixture, keyring: &Keyring) -> Result<Values, ContentError> {
+    open_selected(Selection::Every, source, keyring)
+}
+
+fn refusal(source: &SnapshotFixture) -> ContentError {
+    open_all(source, &keyring()).map(|_| ()).expect_err("it must not open")
 }
 
 fn two() -> SnapshotFixture {
@@ -60,8 +71,8 @@ fn a_named_key_that_is_not_granted_is_not_selected_and_not_compared() {
 #[test]
 fn values_of_any_bytes_arrive_as_they_are() {
     let bytes = b"\0\xff\xfe\n";
-    let snapshot = snapshot().with_bytes("RAW", bytes).with("EMPTY", "").build();
-    let values = open_all(&snapshot, &keyring()).expect("both open");
+    let source = snapshot().with_bytes("RAW", bytes).with("EMPTY", "");
+    let values = open_all(&source, &keyring()).expect("both open");
     assert_eq!(values.get("RAW").map(SecretValue::expose), Some(&bytes[..]));
     assert_eq!(values.get("EMPTY").map(SecretValue::expose), Some(&b""[..]));
 }
@@ -69,28 +80,28 @@ fn values_of_any_bytes_arrive_as_they_are() {
 #[test]
 fn only_what_is_selected_is_opened() {
     let binding = binding("app").selecting(&["A"]).build();
-    let snapshot = two().row("B", |row| row.encrypted_value = "t1:broken".into()).build();
-    let selected = select(binding.spec.selection(), |_| true, &snapshot);
-    assert_eq!(open(&selected.keys, &snapshot, &keyring()).map(|values| values.len()), Ok(1));
+    let source = two().sealed_as("B", |text| *text = "t1:broken".into());
+    let opened = open_selected(binding.spec.selection(), &source, &keyring());
+    assert_eq!(opened.map(|values| values.len()), Ok(1));
 }
 
 #[test]
 fn a_value_that_was_altered_or_moved_from_another_row_is_refused_by_name() {
-    let stranger = snapshot().with_row("B", 999, "two").build().secrets["B"].encrypted_value.clone();
-    for text in ["not sealed", "t1:cut", stranger.as_str()] {
-        let refused = refusal(two().row("B", |row| row.encrypted_value = text.into()));
+    let stranger = snapshot().with_row("B", 999, "two");
+    for text in ["not sealed", "t1:cut", stranger.sealed("B")] {
+        let refused = refusal(&two().sealed_as("B", |sealed| *sealed = text.into()));
         assert!(matches!(&refused, ContentError::OpenFailed { keys, .. } if keys == &["B"]), "{refused}");
         assert!(!refused.to_string().contains("two"), "{refused}");
     }
-    let older = refusal(two().row("A", |row| row.version = 7));
+    let older = refusal(&two().row("A", |row| row.version = 7));
     assert!(matches!(&older, ContentError::OpenFailed { keys, .. } if keys == &["A"]), "{older}");
 }
 
 #[test]
 fn a_ring_that_is_not_held_is_named() {
-    let snapshot = snapshot().under_ring("production").with("A", "one").build();
+    let source = snapshot().under_ring("production").with("A", "one");
     let poor = Keyring::generate(&["default".parse().expect("a name")]);
-    let refused = open_all(&snapshot, &poor).map(|_| ()).expect_err("the ring is not held");
+    let refused = open_all(&source, &poor).map(|_| ()).expect_err("the ring is not held");
     assert!(matches!(refused, ContentError::RingNotHeld { .. }));
     assert!(refused.to_string().contains("production"), "{refused}");
 }
@@ -99,21 +110,21 @@ fn a_ring_that_is_not_held_is_named() {
 fn a_value_that_does_not_match_its_hash_is_refused_and_one_that_cannot_be_compared_is_not() {
     let other = snapshot().with("X", "other").build().secrets["X"].value_hash.clone();
     assert_eq!(
-        refusal(two().row("A", |row| row.value_hash = other)),
+        refusal(&two().row("A", |row| row.value_hash = other)),
         ContentError::HashMismatch { keys: vec!["A".into()] }
     );
-    let bare = hex::encode([7; 32]);
-    assert!(matches!(refusal(two().row("A", |row| row.value_hash = Some(bare))), ContentError::HashMismatch { .. }));
-    for unknown in [None, Some("md5:1234".to_owned()), Some(format!("h1:another-key:{}", hex::encode([7; 32])))] {
-        assert!(open_all(&two().row("A", |row| row.value_hash = unknown).build(), &keyring()).is_ok());
+    let bare = hex::encode([7; 32]).into();
+    assert!(matches!(refusal(&two().row("A", |row| row.value_hash = Some(bare))), ContentError::HashMismatch { .. }));
+    for unknown in [None, Some("md5:1234".into()), Some(format!("h1:another-key:{}", hex::encode([7; 32])).into())] {
+        assert!(open_all(&two().row("A", |row| row.value_hash = unknown), &keyring()).is_ok());
     }
 }
 
 #[test]
 fn values_that_are_too_large_together_are_refused_with_numbers() {
     let half = "x".repeat(VALUES_MAX / 2);
-    assert!(open_all(&snapshot().with("A", &half).with("B", &half).build(), &keyring()).is_ok());
-    let refused = refusal(snapshot().with("A", &half).with("B", &half).with("C", "y"));
+    assert!(open_all(&snapshot().with("A", &half).with("B", &half), &keyring()).is_ok());
+    let refused = refusal(&snapshot().with("A", &half).with("B", &half).with("C", "y"));
     assert_eq!(refused, ContentError::TooLarge { keys: 3, bytes: VALUES_MAX + 1 });
     assert!(refused.to_string().contains("1048577"), "{refused}");
 }
@@ -137,6 +148,6 @@ fn names_that_a_secret_cannot_have_are_refused_by_name() {
 #[test]
 fn what_is_shown_for_debugging_has_no_value() {
     let canary = "c4n4ry-value";
-    let values = open_all(&snapshot().with("A", canary).build(), &keyring()).expect("it opens");
+    let values = open_all(&snapshot().with("A", canary), &keyring()).expect("it opens");
     assert_eq!(format!("{values:?}"), "Values(1)");
 }

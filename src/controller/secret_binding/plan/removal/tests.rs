@@ -11,6 +11,8 @@ struct Case {
     delivered: Snapshot,
     now_for: SecretBinding,
     now: Snapshot,
+    /// What the registry knows besides.
+    registry: SnapshotFixture,
     granted: fn(&str) -> bool,
     on_revoke: OnRevoke,
     environment_was_deleted: bool,
@@ -22,7 +24,8 @@ fn case(delivered: SnapshotFixture, now: SnapshotFixture) -> Case {
         delivered_for: every(),
         delivered: delivered.build(),
         now_for: every(),
-        now: now.build(),
+        now: now.clone().build(),
+        registry: now,
         granted: |_| true,
         on_revoke: OnRevoke::Retain,
         environment_was_deleted: false,
@@ -51,17 +54,24 @@ impl Case {
 
     fn judge_what(&self, delivered: Delivered, names: Option<Vec<&str>>) -> Result<(), Hold> {
         let selected = content::select(self.now_for.spec.selection(), self.granted, &self.now);
-        judge(&Question {
+        let source = SourceReference::from(&self.now_for).to_string();
+        let nothing = Tombstones::default();
+        let question = |tombstones| Question {
             delivered,
-            names,
+            names: names.clone(),
             keys: &selected.keys,
             selection: self.now_for.spec.selection(),
-            source: &SourceReference::from(&self.now_for).to_string(),
+            source: &source,
             snapshot: &self.now,
+            tombstones,
             environment_was_deleted: self.environment_was_deleted,
-            is_granted: self.granted,
+            is_granted: &self.granted,
             on_revoke: self.on_revoke,
-        })
+        };
+        let asked = to_ask_about(&question(&nothing));
+        let answered = self.registry.tombstones(&asked);
+        assert!(to_ask_about(&question(&answered)).is_empty(), "nothing is asked for twice");
+        judge(&question(&answered))
     }
 }
 

@@ -5,12 +5,13 @@ use crate::controller::secret_binding::fixtures::{
     BindingFixture, SnapshotFixture, binding, keyring, secret, snapshot,
 };
 
-fn desired(binding: &SecretBinding, snapshot: SnapshotFixture) -> Desired<'_> {
-    let snapshot = snapshot.build();
+fn desired(binding: &SecretBinding, source: SnapshotFixture) -> Desired<'_> {
+    let snapshot = source.clone().build();
     let selected = content::select(binding.spec.selection(), |_| true, &snapshot);
+    let sealed: Vec<_> = selected.keys.iter().map(|key| (*key, source.sealed(key.key))).collect();
     Desired {
         binding,
-        values: content::open(&selected.keys, &snapshot, &keyring()).expect("all open"),
+        values: content::open(&sealed, &snapshot, &keyring()).expect("all open"),
         provenance: Provenance::of(binding, &snapshot, &selected.keys),
     }
 }

@@ -178,7 +178,7 @@ fn a_change_of_policy_alone_does_not_write_the_secret() {
 #[test]
 fn a_value_that_does_not_open_holds_the_secret_and_names_the_key() {
     let mut cluster = delivered();
-    cluster.read(ab().with("B", "new").row("A", |row| row.encrypted_value.push('A')).row("A", |row| row.version = 9));
+    cluster.read(ab().with("B", "new").sealed_as("A", |text| text.push('A')).row("A", |row| row.version = 9));
     assert_eq!(cluster.reconcile(), ["status"]);
     assert_eq!(cluster.ready(), ("False", "OpenFailed"));
     assert!(cluster.condition(Delivered).2.contains("cannot open A:"), "{}", cluster.condition(Delivered).2);
@@ -187,7 +187,7 @@ fn a_value_that_does_not_open_holds_the_secret_and_names_the_key() {
 
 #[test]
 fn one_bad_row_blocks_only_the_bindings_that_select_it() {
-    let bad = || ab().row("A", |row| row.encrypted_value = "t1:broken".into());
+    let bad = || ab().sealed_as("A", |text| *text = "t1:broken".into());
     let mut well = cluster(binding("app").selecting(&["B"])).reading(bad());
     well.reconcile();
     assert_eq!(well.ready(), ("True", "Ready"));
