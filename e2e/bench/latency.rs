@@ -24,32 +24,8 @@ pub(crate) async fn measure(stage: &Stage, figures: &mut Figures) {
     stage.secret_has("app", &[("A", "start")]).await;
     stage.binding_is("app", &["Ready=True"]).await;
 
-    let mut changes = Box::pin(watcher(stage.secrets(), watcher::Config::default().fields("metadata.name=app")));
-    let keyring = Keyring::read(&stage.team.keyring()).unwrap_or_else(|why| panic!("{why}"));
-    let mut session = Session::open(&ConnectSettings::new(&stage.team.ana.url), None).await.expect("ana may connect");
-    let project = "shop".parse().expect("a name");
-    let environment = session.environment(&project, &"dev".parse().expect("a name")).await.expect("dev is there");
-    let key: KeyName = "A".parse().expect("a name");
     let log = stage.cluster.audit_from_now().await;
-
-    let mut times: Vec<Duration> = Vec::with_capacity(CHANGES);
-    for round in 0..CHANGES {
-        let value = format!("value-{round}");
-        let values = [(key.clone(), SecretValue::from(value.clone().into_bytes()))];
-        let options =
-            WriteOptions { follow: false, observed: &ObservedTimes::default(), dry_run: false, reason: "benchmark" };
-        session.write_values(&keyring, &environment, &values, options).await.unwrap_or_else(|why| panic!("{why}"));
-        let committed = Instant::now();
-        loop {
-            let event = changes.next().await.expect("the watch goes on").expect("the watch works");
-            if let watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) = event
-                && has(&secret, &value)
-            {
-                break;
-            }
-        }
-        times.push(committed.elapsed());
-    }
+    let mut times = of_changes(stage, "shop", "dev", CHANGES).await;
     let (p50, p99) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
     figures.add("commit to Secret changed, p50 of 300", &millis(p50), "50 ms");
     figures.add("commit to Secret changed, p99 of 300", &millis(p99), "250 ms");
@@ -75,6 +51,36 @@ pub(crate) async fn measure(stage: &Stage, figures: &mut Figures) {
     tokio::time::sleep(Duration::from_secs(5)).await;
     let writes = stage.operator_writes(&log).await;
     figures.add("API writes in 5 s while nothing changes", &writes.len().to_string(), "0");
+}
+
+/// Ana changes the key `A` of an environment, again and again: from each commit to the Secret `app` having it.
+pub(crate) async fn of_changes(stage: &Stage, project: &str, environment: &str, count: usize) -> Vec<Duration> {
+    let mut changes = Box::pin(watcher(stage.secrets(), watcher::Config::default().fields("metadata.name=app")));
+    let keyring = Keyring::read(&stage.team.keyring()).unwrap_or_else(|why| panic!("{why}"));
+    let mut session = Session::open(&ConnectSettings::new(&stage.team.ana.url), None).await.expect("ana may connect");
+    let (project, environment) = (project.parse().expect("a name"), environment.parse().expect("a name"));
+    let environment = session.environment(&project, &environment).await.expect("it is there");
+    let key: KeyName = "A".parse().expect("a name");
+
+    let mut times: Vec<Duration> = Vec::with_capacity(count);
+    for round in 0..count {
+        let value = format!("value-{round}");
+        let values = [(key.clone(), SecretValue::from(value.clone().into_bytes()))];
+        let options =
+            WriteOptions { follow: false, observed: &ObservedTimes::default(), dry_run: false, reason: "benchmark" };
+        session.write_values(&keyring, &environment, &values, options).await.unwrap_or_else(|why| panic!("{why}"));
+        let committed = Instant::now();
+        loop {
+            let event = changes.next().await.expect("the watch goes on").expect("the watch works");
+            if let watcher::Event::Apply(secret) | watcher::Event::InitApply(secret) = event
+                && has(&secret, &value)
+            {
+                break;
+            }
+        }
+        times.push(committed.elapsed());
+    }
+    times
 }
 
 fn has(secret: &Secret, value: &str) -> bool {

@@ -9,6 +9,7 @@ mod harness;
 mod stage;
 
 mod bare_loop;
+mod company;
 mod figures;
 mod import;
 mod latency;
@@ -20,7 +21,7 @@ use stage::Stage;
 
 #[tokio::main]
 async fn main() {
-    // `cargo bench` passes `--bench`; anything else names the measurements to run.
+    // `cargo bench` passes `--bench`; anything else names the measurements to run. QUICK=1 makes the company a tenth.
     let only: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
     let wanted = |name: &str| only.is_empty() || only.iter().any(|part| name.contains(part.as_str()));
     let mut figures = Figures::default();
@@ -29,6 +30,9 @@ async fn main() {
     }
     if wanted("latency") {
         latency::measure(&Stage::with_shop("bench-latency").await, &mut figures).await;
+    }
+    if wanted("company") {
+        company::measure(&mut figures).await;
     }
     if wanted("remade") {
         remade::measure(&mut figures).await;

@@ -112,7 +112,7 @@ async fn values_are_read_by_name_and_only_while_they_are_there() {
     assert_eq!(found.iter().map(|value| &value.id).collect::<Vec<_>>(), [&a, &b]);
     assert!(found.iter().all(|SealedValue { text, .. }| text.starts_with("t1:")));
     team.set("dev", "A", "changed").await;
-    assert_eq!(of_dev(&[a.clone()]).await, [], "the value that was asked for is gone");
+    assert_eq!(of_dev(std::slice::from_ref(&a)).await, [], "the value that was asked for is gone");
     let now = read(&reader, "dev", Some(&snapshot)).await.secrets["A"].value_id();
     assert_eq!(of_dev(&[now]).await.len(), 1);
 

@@ -27,7 +27,7 @@ use super::row::{decode, value};
 use super::{
     ConnectSettings, PollResult, Refusal, RegistryError, SealedValue, Snapshot, SourceName, Tombstone, ValueId,
 };
-use crate::core::{EnvironmentId, ProjectId, ShortDigest};
+use crate::core::{EnvironmentId, ProjectId, SHORT_DIGEST_LEN, ShortDigest};
 
 /// Connections of an operator: the poll, and a few snapshots beside it.
 const POOL_SIZE: usize = 6;
@@ -214,7 +214,7 @@ impl Reader {
             SchemaKind::Native => native::TOMBSTONES,
             SchemaKind::External => external::TOMBSTONES,
         };
-        let digests: Vec<&[u8]> = rows.iter().map(|digest| digest.as_slice()).collect();
+        let digests: Vec<&[u8]> = rows.iter().map(<[u8; SHORT_DIGEST_LEN]>::as_slice).collect();
         let parameters: [Parameter<'_>; 3] =
             [(&project.0, Type::UUID), (&environment.0, Type::UUID), (&digests, Type::BYTEA_ARRAY)];
         rows::tombstones(&self.ask("looking for deleted rows", query, &parameters).await?)

@@ -73,7 +73,7 @@ pub(super) async fn snapshot(
     known: Option<&Snapshot>,
 ) -> Result<Result<Snapshot, Refusal>, RegistryError> {
     let names = ([reading.source.project.as_str()], [reading.source.environment.as_str()]);
-    let known_revision = known.and_then(|known| known.project_revision());
+    let known_revision = known.and_then(Snapshot::project_revision);
     let since = known_revision.map(|revision| revision.number);
     // One round trip: who may read it, where it stands, and whether what is known belongs to the same history.
     let rows = reading
@@ -103,16 +103,14 @@ pub(super) async fn snapshot(
     let after = known.map(|known| known.audit_position);
     let of_environment: [Parameter<'_>; 3] =
         [(&project, Type::UUID), (&environment.0, Type::UUID), (&after, Type::INT8)];
-    let (key_rows, hash_keys) = match known {
-        None => {
-            let all = format!("{KEY_ROWS} @api@.key_rows_of($1, $2)");
-            futures::try_join!(reading.rows(&all, &of_environment[..2]), hash_keys)?
-        }
-        Some(_) => {
-            let changed = format!("{KEY_ROWS} @api@.key_rows_of($1, $2, @api@.keys_changed_after($1, $3))");
-            futures::try_join!(reading.rows(&changed, &of_environment), hash_keys)?
-        }
+    let (key_rows, parameters) = match known {
+        None => (format!("{KEY_ROWS} @api@.key_rows_of($1, $2)"), &of_environment[..2]),
+        Some(_) => (
+            format!("{KEY_ROWS} @api@.key_rows_of($1, $2, @api@.keys_changed_after($1, $3))"),
+            of_environment.as_slice(),
+        ),
     };
+    let (key_rows, hash_keys) = futures::try_join!(reading.rows(&key_rows, parameters), hash_keys)?;
     let mut snapshot = Snapshot {
         ring: Some(header.ring),
         live_secrets: Some(header.live_secrets),

@@ -48,17 +48,17 @@ impl Case {
     fn judge(&self) -> Result<(), Hold> {
         let then = content::select(self.delivered_for.spec.selection(), |_| true, &self.delivered);
         let provenance = Provenance::of(&self.delivered_for, &self.delivered, &then.keys);
-        let names = then.keys.iter().map(|key| key.secret_key).collect();
-        self.judge_what(Delivered::Known(&provenance), Some(names))
+        let names: Vec<&str> = then.keys.iter().map(|key| key.secret_key).collect();
+        self.judge_what(Delivered::Known(&provenance), Some(&names))
     }
 
-    fn judge_what(&self, delivered: Delivered, names: Option<Vec<&str>>) -> Result<(), Hold> {
+    fn judge_what(&self, delivered: Delivered, names: Option<&[&str]>) -> Result<(), Hold> {
         let selected = content::select(self.now_for.spec.selection(), self.granted, &self.now);
         let source = SourceReference::from(&self.now_for).to_string();
         let nothing = Tombstones::default();
         let question = |tombstones| Question {
             delivered,
-            names: names.clone(),
+            names: names.map(<[&str]>::to_vec),
             keys: &selected.keys,
             selection: self.now_for.spec.selection(),
             source: &source,
@@ -105,7 +105,7 @@ fn a_row_that_the_registry_forgot_as_well_is_named_after_the_secret() {
     );
     let nameless = Err(Hold::Unproven { keys: vec![], nameless: 1, hidden: false });
     assert_eq!(case.judge_what(Delivered::Known(&provenance), None), nameless);
-    assert_eq!(case.judge_what(Delivered::Known(&provenance), Some(vec!["A", "B", "EXTRA"])), nameless);
+    assert_eq!(case.judge_what(Delivered::Known(&provenance), Some(&["A", "B", "EXTRA"])), nameless);
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn an_incomplete_set_is_never_the_first_one_delivered() {
 
 #[test]
 fn a_secret_that_lost_its_annotations_loses_no_key() {
-    let unreadable = |now| case(ab(), now).judge_what(Delivered::Unreadable, Some(vec!["A", "B"]));
+    let unreadable = |now| case(ab(), now).judge_what(Delivered::Unreadable, Some(&["A", "B"]));
     assert_eq!(unreadable(ab()), Ok(()));
     assert_eq!(unreadable(ab().deleted("B")), Err(Hold::Unreadable { keys: vec!["B".into()] }));
 }
