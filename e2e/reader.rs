@@ -3,7 +3,9 @@
 mod changes;
 
 use tidelock::core::KeyState;
-use tidelock::registry::{ConnectSettings, PollResult, Reader, Refusal, RegistryError, SnapshotVersion, SourceName};
+use tidelock::registry::{
+    ConnectSettings, LoggedToken, PollResult, Reader, Refusal, RegistryError, SnapshotVersion, SourceName,
+};
 use tokio::sync::mpsc;
 
 use crate::harness::wait_for;
@@ -28,7 +30,7 @@ async fn one_look_answers_for_all_sources_in_the_order_asked() {
         source("none", "dev"),
         source("shop", "production"),
     ];
-    let looks = reader(&team).poll(&asked).await.unwrap();
+    let looks = reader(&team).poll(&asked).await.unwrap().answer;
     assert_eq!(looks[0], PollResult::Refused(Refusal::ProjectNotVisible));
     assert!(matches!(looks[1], PollResult::Found { production: false, .. }), "{looks:?}");
     assert_eq!(looks[2], PollResult::Refused(Refusal::EnvironmentNotFound));
@@ -42,7 +44,7 @@ async fn a_change_elsewhere_moves_the_projects_revision_and_not_the_environments
     team.set("dev", "A", "1").await;
     team.set("staging", "A", "2").await;
     let reader = reader(&team);
-    let version = async || match reader.poll(&[source("shop", "dev")]).await.unwrap().remove(0) {
+    let version = async || match reader.poll(&[source("shop", "dev")]).await.unwrap().answer.remove(0) {
         PollResult::Found { version: SnapshotVersion::Revisions { project, environment, .. }, .. } => {
             (project, environment)
         }
@@ -55,10 +57,10 @@ async fn a_change_elsewhere_moves_the_projects_revision_and_not_the_environments
     assert_ne!(after.0.token, before.0.token);
     assert_eq!(after.1, before.1);
 
-    let snapshot = reader.snapshot(&source("shop", "dev"), None).await.unwrap().unwrap();
+    let snapshot = reader.snapshot(&source("shop", "dev"), None).await.unwrap().answer.unwrap();
     assert_eq!(snapshot.state_of("A"), Some(KeyState::Stale));
-    assert_eq!(reader.token_of(snapshot.project, after.0.number).await.unwrap(), Some(after.0.token));
-    assert_eq!(reader.token_of(snapshot.project, after.0.number + 1).await.unwrap(), None);
+    assert_eq!(reader.token_of(snapshot.project, after.0.number).await.unwrap(), LoggedToken::Token(after.0.token));
+    assert_eq!(reader.token_of(snapshot.project, after.0.number + 1).await.unwrap(), LoggedToken::Absent);
     assert!(!snapshot.hides_rows());
 }
 
@@ -107,7 +109,7 @@ async fn a_snapshot_holds_nothing_that_was_committed_after_its_beginning() {
     let exempt = "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
         SELECT project_id, id, 'A', 'in the midst' FROM environments WHERE name = 'dev'; COMMIT";
     superuser_without_triggers.batch_execute(exempt).await.unwrap();
-    let snapshot = reading.await.unwrap().unwrap().unwrap();
+    let snapshot = reading.await.unwrap().unwrap().answer.unwrap();
     assert!(snapshot.secrets.contains_key("A") && snapshot.exemptions.is_empty(), "{:?}", snapshot.exemptions);
 }
 
@@ -137,7 +139,7 @@ async fn who_the_server_takes_the_login_for_is_what_is_judged() {
     superuser.batch_execute(&format!("ALTER ROLE {lifted} BYPASSRLS")).await.unwrap();
     let asked = [source("shop", "dev")];
     let long_there = reader(&team);
-    assert!(matches!(long_there.poll(&asked).await.unwrap()[0], PollResult::Found { .. }));
+    assert!(matches!(long_there.poll(&asked).await.unwrap().answer[0], PollResult::Found { .. }));
     for (lift, undo, role) in [
         (format!("GRANT {lifted} TO {operator}"), format!("REVOKE {lifted} FROM {operator}"), lifted.as_str()),
         (
@@ -165,5 +167,5 @@ async fn who_the_server_takes_the_login_for_is_what_is_judged() {
         }
         superuser.batch_execute(&undo).await.unwrap();
     }
-    assert!(matches!(long_there.poll(&asked).await.unwrap()[0], PollResult::Found { .. }));
+    assert!(matches!(long_there.poll(&asked).await.unwrap().answer[0], PollResult::Found { .. }));
 }

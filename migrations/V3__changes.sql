@@ -389,21 +389,30 @@ END $$;
 CREATE TRIGGER mutex BEFORE UPDATE ON project_secret_registry FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER stamp BEFORE UPDATE ON project_secret_registry FOR EACH ROW EXECUTE FUNCTION stamp_key();
 
-CREATE FUNCTION settle_key() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+-- Once per statement, as for secrets: a hundred keys that end together are one statement there, too.
+CREATE FUNCTION settle_keys() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
+SET enable_nestloop = off SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+    retired record;
 BEGIN
     INSERT INTO audit_logs (project_id, action, subject)
-        VALUES (NEW.project_id, CASE WHEN NEW.retired_at IS NULL THEN 'key.define' ELSE 'key.retire' END, NEW.key_name);
-    IF NEW.retired_at IS NOT NULL THEN
-        UPDATE secrets SET deleted_at = NEW.retired_at
-            WHERE project_id = NEW.project_id AND key = NEW.key_name AND deleted_at IS NULL;
-    END IF;
+        SELECT n.project_id, CASE WHEN n.retired_at IS NULL THEN 'key.define' ELSE 'key.retire' END, n.key_name
+        FROM new_rows n JOIN old_rows o USING (project_id, key_name)
+        WHERE (n.tracking, n.description) IS DISTINCT FROM (o.tracking, o.description)
+           OR (n.retired_at IS NOT NULL AND o.retired_at IS NULL)
+        ORDER BY n.project_id, n.key_name;
+    FOR retired IN
+        SELECT n.project_id, array_agg(n.key_name) AS keys FROM new_rows n JOIN old_rows o USING (project_id, key_name)
+        WHERE n.retired_at IS NOT NULL AND o.retired_at IS NULL GROUP BY n.project_id ORDER BY n.project_id
+    LOOP
+        UPDATE secrets s SET deleted_at = clock_timestamp()
+            WHERE s.project_id = retired.project_id AND s.key = ANY (retired.keys) AND s.deleted_at IS NULL;
+    END LOOP;
     RETURN NULL;
 END $$;
-CREATE TRIGGER settle AFTER UPDATE ON project_secret_registry FOR EACH ROW
-    WHEN (NEW.tracking IS DISTINCT FROM OLD.tracking OR NEW.description IS DISTINCT FROM OLD.description
-        OR (NEW.retired_at IS NOT NULL AND OLD.retired_at IS NULL))
-    EXECUTE FUNCTION settle_key();
+CREATE TRIGGER settle AFTER UPDATE ON project_secret_registry REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION settle_keys();
 
 -- Nothing is deleted or emptied; to delete a secret is to set its deleted_at.
 CREATE FUNCTION refuse_removal() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -14,6 +14,7 @@ mod removal;
 mod repair;
 mod schema;
 mod sources;
+mod standby;
 mod sync;
 mod tampering;
 mod write_races;

@@ -6,7 +6,7 @@ use tidelock::registry::{RegistryError, SealedValue, Snapshot, ValueId};
 use super::*;
 
 async fn read(reader: &Reader, environment: &str, known: Option<&Snapshot>) -> Snapshot {
-    reader.snapshot(&source("shop", environment), known).await.unwrap().unwrap()
+    reader.snapshot(&source("shop", environment), known).await.unwrap().answer.unwrap()
 }
 
 /// A team with keys in three environments, one of them exempt from one.

@@ -157,6 +157,9 @@ reasons! {
     HistoryDiverged: Stalled, [DeliveredTo False],
         "The database has another history than the one delivered from: it was restored, or failed over to a replica that was behind.",
         "Compare the values, then delete the Secret: it is made anew from what the database has now.";
+    StandbyBehind: Waits, [DeliveredTo Unknown, InSync Unknown],
+        "The database that is read is a standby, and has not come as far as what was delivered; the Secret keeps what it has.",
+        "Wait for the standby, or let the operator read the primary; with `TIDELOCK_PRIMARY_URL` it can tell this from another history.";
     WriteRefused: Stalled, [DeliveredTo False],
         "The API server refused to write the Secret: a right, an admission policy, a quota or a rule of the Secret's type.",
         "See the message for the API server's answer.";

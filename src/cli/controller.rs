@@ -21,6 +21,11 @@ pub(super) struct Controller {
     #[arg(long, env = "TIDELOCK_LISTEN_URL", hide_env_values = true, value_name = "URL")]
     listen_url: Option<String>,
 
+    /// The primary, where the database URL leads to standbys: asked before anybody says that what was delivered belongs to
+    /// another history
+    #[arg(long, env = "TIDELOCK_PRIMARY_URL", hide_env_values = true, value_name = "URL")]
+    primary_url: Option<String>,
+
     /// Which of several operators of a cluster this is: it works on objects with this label tidelock.dev/class only
     #[arg(long, env = "TIDELOCK_CLASS", value_name = "NAME")]
     class: Option<String>,
@@ -37,6 +42,7 @@ impl Controller {
         let named = |name: Option<String>| name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let config = Config {
             listen_url: named(self.listen_url),
+            primary_url: named(self.primary_url),
             http: self.listen,
             class: named(self.class),
             concurrency: self.concurrency,

@@ -21,6 +21,8 @@ pub(crate) struct Config {
     pub(crate) database: ConnectSettings,
     /// Where to listen for notifications, if `database` leads to a pooler that delivers none.
     pub(crate) listen_url: Option<String>,
+    /// Where to ask what standbys do not know yet, if `database` leads to some.
+    pub(crate) primary_url: Option<String>,
     /// The file with the rings that the operator holds.
     pub(crate) keyring: PathBuf,
     /// Where `/livez`, `/readyz` and `/metrics` answer; port 0 takes a free one, which the log says.
@@ -40,6 +42,7 @@ impl Config {
         Self {
             database,
             listen_url: None,
+            primary_url: None,
             keyring,
             http: SocketAddr::from(([0, 0, 0, 0], 8080)),
             class: None,

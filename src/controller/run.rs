@@ -28,12 +28,20 @@ use super::sources::{PollerDependencies, SourceChange, SourceReference, Sources,
 use super::watches::Watches;
 use crate::api::ProjectEnvironment;
 use crate::crypto::Keyring;
-use crate::registry::{Reader, SourceName};
+use crate::registry::{Reader, RegistryError, SourceName};
 use crate::server::Server;
 use crate::telemetry::{Events, Heartbeat, Metrics};
 
 /// How long what runs may go on after a stop.
 const GRACE: Duration = Duration::from_secs(10);
+
+fn reader(config: &Config) -> Result<Reader, RegistryError> {
+    let reader = Reader::new(config.database.clone(), config.listen_url.clone())?;
+    match &config.primary_url {
+        Some(url) => reader.with_primary(url.clone()),
+        None => Ok(reader),
+    }
+}
 
 /// Runs the operator until it is asked to stop by SIGTERM or SIGINT; what runs then is finished within 10 s.
 ///
@@ -42,7 +50,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ControllerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
     let keyring = Arc::new(Keyring::read(&config.keyring)?);
-    let reader = Reader::new(config.database.clone(), config.listen_url.clone()).map_err(ControllerError::Database)?;
+    let reader = reader(&config).map_err(ControllerError::Database)?;
     let clients = connect().await?;
     let server = Server::bind(config.http).await?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "listening");

@@ -71,9 +71,7 @@ impl ConnectSettings {
         let schema = self.schema.clone();
         let check = Hook::async_fn(move |client: &mut deadpool_postgres::ClientWrapper, _| {
             let schema = schema.clone();
-            Box::pin(async move {
-                login::check(client, &schema).await.map_err(|error| HookError::message(error.to_string()))
-            })
+            Box::pin(async move { login::check(client, &schema).await })
         });
         let manager = Manager::from_config(
             config,
@@ -159,7 +157,10 @@ fn unusable(setting: impl Into<String>, cause: impl Into<Cause>) -> RegistryErro
 /// A pool's error in the registry's terms.
 pub(super) fn from_pool(attempt: &str, error: deadpool_postgres::PoolError) -> RegistryError {
     match error {
-        deadpool_postgres::PoolError::Backend(error) => RegistryError::from_driver(attempt, error),
+        deadpool_postgres::PoolError::Backend(error)
+        | deadpool_postgres::PoolError::PostCreateHook(HookError::Backend(error)) => {
+            RegistryError::from_driver(attempt, error)
+        }
         deadpool_postgres::PoolError::PostCreateHook(HookError::Message(refused)) => {
             RegistryError::Refused(Explanation::from(refused.into_owned()).hint(login::OWN_LOGIN))
         }

@@ -161,7 +161,8 @@ impl RegistryError {
             return Self::Conflict(format!("{attempt}: it exists already").into());
         }
         if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
-            let explained = Explanation::from(format!("{attempt}: somebody else wrote at the same time"));
+            // On a standby nobody writes: what is replayed there was in the way.
+            let explained = Explanation::from(format!("{attempt}: in conflict with what others did at the same time"));
             return Self::Conflict(explained.hint("try again"));
         }
         if *code == SqlState::UNDEFINED_TABLE

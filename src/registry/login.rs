@@ -1,10 +1,10 @@
 //! What the operator's login may be.
 
+use deadpool_postgres::HookError;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::row::{FromRow, from_row};
-use super::{Explanation, RegistryError};
 
 /// What to do about a login that may too much.
 pub(super) const OWN_LOGIN: &str =
@@ -22,8 +22,9 @@ struct Login {
 
 from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, owns_tables, is_definer]);
 
-/// Refuses the privileges that would lift row-level security off whoever holds them.
-pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryError> {
+/// Refuses the privileges that would lift row-level security off whoever holds them. A database that does not answer, or
+/// breaks off, refuses nobody.
+pub(super) async fn check(client: &Client, schema: &str) -> Result<(), HookError> {
     let row = client
         .query_typed_one(
             "SELECT session_user::text AS name,
@@ -39,8 +40,8 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryE
             &[(&schema, Type::TEXT)],
         )
         .await
-        .map_err(|error| RegistryError::from_driver("checking the operator's login", error))?;
-    let login = Login::from_row(&row)?;
+        .map_err(HookError::Backend)?;
+    let login = Login::from_row(&row).map_err(|error| HookError::message(error.to_string()))?;
     let too_much = [
         (login.superuser, "is a superuser"),
         (login.bypasses_row_security, "has BYPASSRLS"),
@@ -52,8 +53,9 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryE
         Some((role, what)) => {
             let name = login.name;
             let held = if role == name { what.to_owned() } else { format!("is or may become {role}, which {what}") };
-            let message = format!("the login {name} {held}, so row-level security would not hold the operator");
-            Err(RegistryError::Refused(Explanation::from(message).hint(OWN_LOGIN)))
+            Err(HookError::message(format!(
+                "the login {name} {held}, so row-level security would not hold the operator"
+            )))
         }
     }
 }

@@ -31,7 +31,7 @@ pub use reader::Reader;
 pub use secrets::{ObservedTimes, WriteOptions, WriteOutcome};
 pub use session::Session;
 pub use snapshot::{
-    PollResult, Refusal, RegisteredKey, Revision, SealedHashKey, SealedValue, SecretRow, Snapshot, SnapshotVersion,
-    SourceName, Tombstone, ValueId,
+    FromServer, LoggedToken, PollResult, Refusal, RegisteredKey, Revision, SealedHashKey, SealedValue, SecretRow,
+    ServerPosition, Snapshot, SnapshotVersion, SourceName, Tombstone, ValueId,
 };
 pub(crate) use users::{LoginGrant, NewUser};

@@ -56,6 +56,35 @@ pub enum SnapshotVersion {
     },
 }
 
+/// An answer, and the server that gave it. Behind one address there may be several, which have not come equally far.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FromServer<T> {
+    /// What it answered.
+    pub answer: T,
+    /// Where it stood then; `None` where nothing was asked.
+    pub position: Option<ServerPosition>,
+}
+
+/// How far a server has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ServerPosition {
+    /// Bytes of the write-ahead log that it has written, or as a standby replayed.
+    pub wal: i64,
+    /// Whether it is a standby: what it does not have yet may be there all the same.
+    pub is_standby: bool,
+}
+
+/// What a project's log says of a revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoggedToken {
+    /// It has it, with this token.
+    Token(Uuid),
+    /// It does not have it.
+    Absent,
+    /// A standby does not have it, which may not have come that far.
+    NotYet,
+}
+
 /// Why an environment cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Refusal {
@@ -175,6 +204,8 @@ pub struct Snapshot {
     pub version: SnapshotVersion,
     /// `environments.is_production`.
     pub production: bool,
+    /// Whether a standby was read, which may lag behind what was delivered.
+    pub from_standby: bool,
     /// The ring that values here are sealed under; `None` in someone else's tables.
     pub ring: Option<String>,
     /// `environments.live_secrets`: how many live rows a reader must see; `None` in someone else's tables.
@@ -203,6 +234,7 @@ impl Snapshot {
             environment,
             version,
             production,
+            from_standby: false,
             ring: None,
             live_secrets: None,
             rows_may_be_hidden: false,

@@ -28,7 +28,7 @@ struct Place {
 const SMALL: Place = Place { project: "shop", environment: "dev" };
 const LARGE: Place = Place { project: "large", environment: "env-1" };
 
-pub(super) async fn measure(team: &Team, figures: &mut Figures) {
+pub(super) async fn measure(team: &Team, keys: usize, figures: &mut Figures) {
     for (what, command) in CHANGES {
         // In turns, so that whatever else the machine does meets both.
         let (mut small, mut large) = (Vec::new(), Vec::new());
@@ -37,7 +37,7 @@ pub(super) async fn measure(team: &Team, figures: &mut Figures) {
             large.push(run(team, &LARGE, command, round).await);
         }
         let (small, large) = (percentile(&mut small, 0.5), percentile(&mut large, 0.5));
-        figures.add(&format!("`{what}` in a project of 20,000 keys, to one of 10"), &beside(large, small), "1.5");
+        figures.add(&format!("`{what}` in a project of {keys} keys, to one of 10"), &beside(large, small), "1.5");
     }
     for (what, command) in
         [("status", "status"), ("secret list", "secret list -e {environment}"), ("diff", "diff {environment} env-2")]
@@ -47,7 +47,7 @@ pub(super) async fn measure(team: &Team, figures: &mut Figures) {
             times.push(run(team, &LARGE, command, round).await);
         }
         figures.add(
-            &format!("`{what}` over 20,000 keys in 10 environments"),
+            &format!("`{what}` over {keys} keys in 10 environments"),
             &millis(percentile(&mut times, 0.5)),
             "1 s",
         );
@@ -94,9 +94,9 @@ async fn many_at_once(team: &Team, figures: &mut Figures) {
     figures.add("import of 20,000 changed values, to 10,000", &beside(twice, once), "2.2");
 
     let session = team.session("ana").await;
-    let (mut one, mut hundred) = (Vec::new(), Vec::new());
+    let (mut single, mut hundred) = (Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        for (times, count) in [(&mut one, 1), (&mut hundred, 100)] {
+        for (times, count) in [(&mut single, 1), (&mut hundred, 100)] {
             let first = 1 + (if count == 1 { 10_000 } else { 0 }) + round * count;
             session.batch_execute("BEGIN; SELECT begin_change('imports', 'why')").await.expect("it begins");
             let retire = format!(
@@ -110,8 +110,8 @@ async fn many_at_once(team: &Team, figures: &mut Figures) {
             session.batch_execute("ROLLBACK").await.expect("it can be undone");
         }
     }
-    let (one, hundred) = (percentile(&mut one, 0.5), percentile(&mut hundred, 0.5));
-    figures.add("100 keys retired in one statement, to one", &beside(hundred, one), "5");
+    let (single, hundred) = (percentile(&mut single, 0.5), percentile(&mut hundred, 0.5));
+    figures.add("100 keys retired in one statement, to one", &beside(hundred, single), "5");
 }
 
 async fn run(team: &Team, place: &Place, command: &str, round: usize) -> Duration {

@@ -22,7 +22,7 @@ pub(crate) async fn measure(figures: &mut Figures) {
     data::fill(&team, scale).await;
     println!("{} secrets in {} projects, made in {:.0?}", scale.secrets(), scale.projects + 2, began.elapsed());
     database::measure(&team, figures).await;
-    commands::measure(&team, figures).await;
+    commands::measure(&team, scale.large, figures).await;
     Box::pin(delivery::measure(team, scale, figures)).await;
 }
 

@@ -26,6 +26,7 @@ fn snapshot(keys: &[(&str, Option<i64>, Option<i64>)]) -> Snapshot {
         environment: EnvironmentId(Uuid::max()),
         version: SnapshotVersion::Revisions { epoch: 0, project: revision(9), environment: revision(7) },
         production: true,
+        from_standby: false,
         ring: None,
         live_secrets: None,
         rows_may_be_hidden: false,

@@ -277,7 +277,7 @@ async fn history_of(baseline: &Baseline, snapshot: &Snapshot, context: &Context)
     let history = match history::inquire(origin, snapshot) {
         Inquiry::Settled(history) => history,
         Inquiry::TokenOf { project, delivered } => match context.sources.token_of(project, delivered.revision).await {
-            Ok(logged) => history::compare(delivered, logged),
+            Ok(logged) => history::compare(delivered, logged, snapshot.registry_revision().unwrap_or_default()),
             Err(error) => unknown(&error),
         },
     };

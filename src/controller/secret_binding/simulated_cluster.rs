@@ -13,7 +13,6 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use kube::core::PartialObjectMetaExt;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::driver::{Applied, Asked, Cluster, drive};
 use super::fixtures::{BindingFixture, SnapshotFixture, keyring, token};
@@ -27,7 +26,7 @@ use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
 use crate::api::{ConditionType, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
 use crate::controller::runtime::{Requeue, StatusError};
 use crate::controller::sources::{
-    Fault, Refusal, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
+    Fault, LoggedToken, Refusal, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
 };
 
 pub(super) struct SimulatedCluster {
@@ -41,7 +40,7 @@ pub(super) struct SimulatedCluster {
     /// What the state was read from.
     registry: Option<SnapshotFixture>,
     /// The project's log; other revisions up to the newest have the token of the one history.
-    log: BTreeMap<i64, Option<Uuid>>,
+    log: BTreeMap<i64, LoggedToken>,
     /// Whether a question about the log fails.
     pub(super) log_is_unreadable: bool,
     secrets: BTreeMap<String, Secret>,
@@ -153,8 +152,8 @@ impl SimulatedCluster {
         self.state = SourceState::Unavailable { since: self.now(), cause, fault: Fault::Away, last };
     }
 
-    pub(super) fn log_has(&mut self, revision: i64, token: Option<Uuid>) {
-        self.log.insert(revision, token);
+    pub(super) fn log_has(&mut self, revision: i64, logged: LoggedToken) {
+        self.log.insert(revision, logged);
     }
 
     pub(super) fn with_secret(mut self, secret: Secret) -> Self {
@@ -273,7 +272,8 @@ impl SimulatedCluster {
             Inquiry::TokenOf { .. } if self.log_is_unreadable => History::Unknown,
             Inquiry::TokenOf { delivered, .. } => {
                 let logged = self.log.get(&delivered.revision).copied();
-                history::compare(delivered, logged.unwrap_or_else(|| Some(token(delivered.revision))))
+                let logged = logged.unwrap_or_else(|| LoggedToken::Token(token(delivered.revision)));
+                history::compare(delivered, logged, snapshot.registry_revision().unwrap_or_default())
             }
         }
     }

@@ -62,12 +62,9 @@ impl Snapshot {
     /// Whether the values may be other ones than in `before`, and not just the comparison with the registry.
     #[must_use]
     pub(crate) fn differs_in_content(&self, before: &Self) -> bool {
-        let content = |snapshot: &Self| match snapshot.version {
-            SnapshotVersion::Revisions { epoch, environment, .. } => (epoch, environment.number, environment.token),
-            SnapshotVersion::Digest { environment, .. } => (0, environment, Uuid::nil()),
-        };
         let only_compares_otherwise = self.version != before.version
-            && (self.environment, content(self)) == (before.environment, content(before))
+            && self.environment == before.environment
+            && self.version.has_content_of(&before.version)
             && self.secrets.len() == before.secrets.len();
         !only_compares_otherwise
     }
@@ -95,6 +92,18 @@ impl Snapshot {
             }
         }
         keys
+    }
+}
+
+impl SnapshotVersion {
+    /// Whether the values are the same; how they compare with the registry may differ.
+    #[must_use]
+    pub(super) fn has_content_of(&self, other: &Self) -> bool {
+        let content = |version: &Self| match *version {
+            Self::Revisions { epoch, environment, .. } => (epoch, environment.number, environment.token),
+            Self::Digest { environment, .. } => (0, environment, Uuid::nil()),
+        };
+        content(self) == content(other)
     }
 }
 

@@ -12,8 +12,8 @@ use super::registry::{Answer, Registry};
 use super::{Poller, PollerDependencies, SourceChange, Sources};
 use crate::core::{EnvironmentId, ProjectId, ShortDigest};
 use crate::registry::{
-    PollResult, Refusal, RegistryError, Revision, SealedValue, Snapshot, SnapshotVersion, SourceName, Tombstone,
-    ValueId,
+    FromServer, LoggedToken, PollResult, Refusal, RegistryError, Revision, SealedValue, ServerPosition, Snapshot,
+    SnapshotVersion, SourceName, Tombstone, ValueId,
 };
 use crate::telemetry::{Heartbeat, Metrics};
 
@@ -49,6 +49,8 @@ pub(super) struct Script {
     pub(super) slow: BTreeMap<SourceName, Arc<Notify>>,
     pub(super) listens: usize,
     pub(super) production: bool,
+    /// Where the server stands that answers.
+    pub(super) position: Option<ServerPosition>,
 }
 
 /// A registry by script.
@@ -137,7 +139,7 @@ impl Registry for FakeRegistry {
         async { answer }.boxed()
     }
 
-    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>> {
+    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, FromServer<Vec<PollResult>>> {
         let (hold, answer) = self.with(|script| {
             script.polls += 1;
             script.poll_sizes.push(sources.len());
@@ -153,8 +155,8 @@ impl Registry for FakeRegistry {
                     production: script.production,
                 },
             };
-            let answer =
-                if script.away || is_too_many { Err(unavailable()) } else { Ok(sources.iter().map(found).collect()) };
+            let answer = || FromServer { answer: sources.iter().map(found).collect(), position: script.position };
+            let answer = if script.away || is_too_many { Err(unavailable()) } else { Ok(answer()) };
             (script.hold.clone(), answer)
         });
         async move {
@@ -198,7 +200,7 @@ impl Registry for FakeRegistry {
         &'a self,
         source: &'a SourceName,
         known: Option<&'a Snapshot>,
-    ) -> Answer<'a, Result<Snapshot, Refusal>> {
+    ) -> Answer<'a, FromServer<Result<Snapshot, Refusal>>> {
         let slow = self.with(|script| script.slow.get(source).cloned());
         let answer = self.with(|script| {
             script.snapshots += 1;
@@ -216,7 +218,8 @@ impl Registry for FakeRegistry {
             }
             let (project, environment) = (ProjectId(Uuid::nil()), EnvironmentId(Uuid::nil()));
             let snapshot = Snapshot::empty(project, environment, version(script), script.production);
-            Ok(Ok(Snapshot { live_secrets: Some(script.hidden_rows), ..snapshot }))
+            let snapshot = Snapshot { live_secrets: Some(script.hidden_rows), ..snapshot };
+            Ok(FromServer { answer: Ok(snapshot), position: script.position })
         });
         async move {
             if let Some(slow) = slow {
@@ -227,12 +230,13 @@ impl Registry for FakeRegistry {
         .boxed()
     }
 
-    fn token_of(&self, _project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>> {
+    fn token_of(&self, _project: ProjectId, revision: i64) -> Answer<'_, LoggedToken> {
         let answer = self.with(|script| {
             script.token_questions += 1;
             script.asking.0 += 1;
             script.asking.1 = script.asking.1.max(script.asking.0);
-            usize::try_from(revision - 1).ok().and_then(|place| script.log.get(place).copied())
+            let logged = usize::try_from(revision - 1).ok().and_then(|place| script.log.get(place).copied());
+            logged.map_or(LoggedToken::Absent, LoggedToken::Token)
         });
         async move {
             tokio::task::yield_now().await;

@@ -3,6 +3,7 @@
 mod contents;
 #[cfg(test)]
 mod fake_registry;
+mod newest_position;
 mod poll_state;
 mod poller;
 mod reference;
@@ -19,11 +20,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
-use uuid::Uuid;
 
 use crate::core::{EnvironmentId, ProjectId, ShortDigest};
 use crate::registry::SourceName;
-pub(crate) use crate::registry::{Refusal, RegistryError, SecretRow, Snapshot, ValueId};
+pub(crate) use crate::registry::{LoggedToken, Refusal, RegistryError, SecretRow, Snapshot, ValueId};
 
 pub(crate) use contents::{Fence, contradicts};
 #[cfg(test)]
@@ -240,9 +240,8 @@ impl Sources {
         Ok(tombstones)
     }
 
-    /// The token that a revision has in the project's log as it is now; `None` where the log has no such revision. Cached
-    /// for as long as the log only grows. Two questions at most.
-    pub(crate) async fn token_of(&self, project: ProjectId, revision: i64) -> Result<Option<Uuid>, RegistryError> {
+    /// What the project's log says of a revision as it is now. A token is cached for as long as the log only grows. Two questions at most.
+    pub(crate) async fn token_of(&self, project: ProjectId, revision: i64) -> Result<LoggedToken, RegistryError> {
         self.revision_tokens.token_of(&*self.registry, project, revision).await
     }
 

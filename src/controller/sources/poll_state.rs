@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Fault, SourceState};
@@ -38,8 +39,10 @@ pub(super) struct PollState {
     whole_due: Option<Instant>,
     /// Whether what was read last is not what is there: everything has to be read anew.
     pub(super) distrusted: bool,
-    /// Whether a snapshot is being read.
+    /// Whether a snapshot is being read, or about to be.
     pub(super) reading: bool,
+    /// Ends the wait before a read that was put off.
+    pub(super) hurry: Arc<Notify>,
     failure: Option<Failure>,
 }
 
@@ -60,6 +63,8 @@ pub(super) enum Next {
     Publish(SourceState),
     /// It changed, or was never read: read it.
     Read,
+    /// It compares otherwise with the registry, and nothing else: read it a little later.
+    ReadLater,
     /// It is being read: the answer comes with that.
     Wait,
 }
@@ -76,7 +81,11 @@ impl PollState {
             return Next::Publish(SourceState::Refused { refusal });
         }
         self.found = Some(found);
+        let only_compares_otherwise = !awaited && self.only_compares_otherwise();
         if self.reading {
+            if !only_compares_otherwise {
+                self.hurry.notify_one();
+            }
             return Next::Wait;
         }
         if self.is_current() && !self.is_whole_due() && !self.may_show_more(awaited) {
@@ -88,7 +97,11 @@ impl PollState {
             .as_ref()
             .and_then(|failure| failure.retry.as_ref())
             .is_some_and(|(at, _)| *at > Instant::now());
-        if resting && !awaited { Next::Publish(self.state()) } else { Next::Read }
+        match resting && !awaited {
+            true => Next::Publish(self.state()),
+            false if only_compares_otherwise => Next::ReadLater,
+            false => Next::Read,
+        }
     }
 
     /// Begins to read: gives what is known already, so that only changes have to be read; unless that is nothing to build on.
@@ -111,6 +124,16 @@ impl PollState {
         if !self.snapshot.as_ref().is_some_and(is_same) {
             self.snapshot = Some(snapshot);
         }
+    }
+
+    /// Whether the newest poll found the content that was read last.
+    fn only_compares_otherwise(&self) -> bool {
+        let Some(PollResult::Found { environment, version, production }) = &self.found else { return false };
+        self.snapshot.as_ref().is_some_and(|known| {
+            (known.environment, known.production) == (*environment, *production)
+                && known.version != *version
+                && known.version.has_content_of(version)
+        })
     }
 
     /// Whether everything has to be read anew, whatever the revision says.

@@ -8,14 +8,15 @@ use backon::{BackoffBuilder, ExponentialBackoff};
 use jiff::Timestamp;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
+use super::newest_position::NewestPosition;
 use super::poll_state::{Next, PollState, pauses};
 use super::registry::{Registry, in_time};
 use super::revision_tokens::RevisionTokens;
 use super::states::SourceStates;
 use super::{SourceChange, SourceState, Sources};
-use crate::registry::{PollResult, Refusal, RegistryError, Snapshot, SourceName};
+use crate::registry::{FromServer, PollResult, Refusal, RegistryError, Snapshot, SourceName};
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
 /// From one poll to the next, give or take a fifth, so that operators of one database do not poll in step.
@@ -29,6 +30,11 @@ const OUTAGE: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 
 /// First and longest pause before listening for hints again, before jitter.
 const LISTEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
+
+/// For how long it is put off to read an environment whose values are the same, and which only compares otherwise with the
+/// registry. All of a project's do after each change in one of them, and who waits for that change goes first; the status
+/// that says so is written at most once a second.
+const COMPARISON_DELAY: Duration = Duration::from_millis(100);
 
 /// Most snapshots and values that are read at once: fewer than the pool has connections, so that a poll never waits for one.
 const READS: usize = 4;
@@ -60,6 +66,7 @@ pub(crate) struct Poller {
     login_was_fit: bool,
     /// How many polls in a row failed, and the pauses that are left.
     outage: Option<(u32, ExponentialBackoff)>,
+    newest: NewestPosition,
 }
 
 /// A snapshot that was read, and the poll that asked for it.
@@ -68,7 +75,7 @@ struct Read {
     poll: u64,
     /// Whether all of it was read, and not just what had changed.
     whole: bool,
-    answer: Result<Result<Snapshot, Refusal>, RegistryError>,
+    answer: Result<FromServer<Result<Snapshot, Refusal>>, RegistryError>,
 }
 
 impl Sources {
@@ -88,6 +95,7 @@ impl Sources {
             login_checked: false,
             login_was_fit: false,
             outage: None,
+            newest: NewestPosition::default(),
         };
         (Self { states, revision_tokens, values: Arc::default(), width, registry }, poller)
     }
@@ -169,7 +177,9 @@ impl Poller {
             let width = registry.poll_width().clamp(1, rest.len());
             let (group, later) = rest.split_at(width);
             match in_time("polling the watched environments", registry.poll(group)).await {
-                Ok(found) => {
+                // It knows less than was known already: another answer is waited for.
+                Ok(FromServer { position, .. }) if self.newest.is_behind(position) => rest = later,
+                Ok(FromServer { answer: found, .. }) => {
                     group.iter().zip(found).for_each(|(name, found)| self.take_poll_in(name, poll, found));
                     rest = later;
                     self.dependencies.heartbeat.beat();
@@ -196,7 +206,8 @@ impl Poller {
         poll_state.distrusted |= whole;
         match poll_state.polled(poll, found, awaited) {
             Next::Publish(state) => self.publish(name, poll, state),
-            Next::Read => self.read(name.clone(), poll),
+            Next::Read => self.read(name.clone(), poll, Duration::ZERO),
+            Next::ReadLater => self.read(name.clone(), poll, COMPARISON_DELAY),
             Next::Wait => {}
         }
     }
@@ -220,11 +231,19 @@ impl Poller {
         }
     }
 
-    /// Starts to read a snapshot.
-    fn read(&mut self, source: SourceName, poll: u64) {
-        let known = self.environments.entry(source.clone()).or_default().begin_read();
+    /// Starts to read a snapshot, after a while or as soon as there is a hurry.
+    fn read(&mut self, source: SourceName, poll: u64, delay: Duration) {
+        let poll_state = self.environments.entry(source.clone()).or_default();
+        let known = poll_state.begin_read();
+        // What was in a hurry before is over.
+        poll_state.hurry = Arc::default();
+        let hurry = Arc::clone(&poll_state.hurry);
         let (registry, width) = (Arc::clone(&self.registry), Arc::clone(&self.width));
         self.reading.spawn(async move {
+            // A time that is over at once would still be a turn.
+            if !delay.is_zero() {
+                let _ = timeout(delay, hurry.notified()).await;
+            }
             let _place = width.acquire_owned().await;
             let answer = in_time("reading an environment", registry.snapshot(&source, known.as_deref())).await;
             Read { source, poll, whole: known.is_none(), answer }
@@ -239,13 +258,19 @@ impl Poller {
             // Older than what was said meanwhile, so that it would be no answer; a poll that came after that needs one.
             let newest = poll_state.poll;
             if newest > poll_state.answered {
-                self.read(source, newest);
+                self.read(source, newest, Duration::ZERO);
             }
             return;
         }
         let mut answers = poll;
         let mut again = false;
-        let state = match answer {
+        if let Ok(FromServer { position, .. }) = &answer
+            && self.newest.is_behind(*position)
+        {
+            // The next poll reads it again.
+            return;
+        }
+        let state = match answer.map(|read| read.answer) {
             Ok(Ok(snapshot)) => {
                 self.dependencies.metrics.read(ReconcileResult::Ok);
                 self.revision_tokens.saw(&snapshot);
@@ -275,7 +300,7 @@ impl Poller {
         let newest = poll_state.poll;
         self.publish(&source, answers, state);
         if again {
-            self.read(source, newest);
+            self.read(source, newest, Duration::ZERO);
         }
     }
 

@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use crate::core::{EnvironmentId, ProjectId, ShortDigest};
 use crate::registry::{
-    PollResult, Reader, Refusal, RegistryError, SealedValue, Snapshot, SourceName, Tombstone, ValueId,
+    FromServer, LoggedToken, PollResult, Reader, Refusal, RegistryError, SealedValue, Snapshot, SourceName, Tombstone,
+    ValueId,
 };
 
 /// Longest that any question to the database may take.
@@ -24,7 +24,7 @@ pub(crate) trait Registry: Send + Sync + 'static {
     /// Whether this login may serve an operator: `Refused` for a superuser, the owner, or one with BYPASSRLS.
     fn check_login(&self) -> Answer<'_, ()>;
     /// Where the environments stand; one round trip, answers in the order of the question.
-    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>>;
+    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, FromServer<Vec<PollResult>>>;
     /// How many environments one poll may ask about.
     fn poll_width(&self) -> usize;
     /// Everything about one environment but its values; by what changed since `known`, where that is possible.
@@ -32,7 +32,7 @@ pub(crate) trait Registry: Send + Sync + 'static {
         &'a self,
         source: &'a SourceName,
         known: Option<&'a Snapshot>,
-    ) -> Answer<'a, Result<Snapshot, Refusal>>;
+    ) -> Answer<'a, FromServer<Result<Snapshot, Refusal>>>;
     /// What values are sealed as; those that are not in their rows any more are left out.
     fn sealed_values<'a>(
         &'a self,
@@ -47,8 +47,8 @@ pub(crate) trait Registry: Send + Sync + 'static {
         environment: EnvironmentId,
         rows: &'a [ShortDigest],
     ) -> Answer<'a, Vec<Tombstone>>;
-    /// The token of a revision in the project's log.
-    fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>>;
+    /// What the project's log says of a revision.
+    fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, LoggedToken>;
     /// Whether the registry proves that the environment was deleted.
     fn environment_was_deleted(&self, id: EnvironmentId) -> Answer<'_, bool>;
     /// Sends a hint for each notification, until the connection breaks; comes back with the reason.
@@ -60,7 +60,7 @@ impl Registry for Reader {
         self.check_login().boxed()
     }
 
-    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, Vec<PollResult>> {
+    fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, FromServer<Vec<PollResult>>> {
         self.poll(sources).boxed()
     }
 
@@ -72,7 +72,7 @@ impl Registry for Reader {
         &'a self,
         source: &'a SourceName,
         known: Option<&'a Snapshot>,
-    ) -> Answer<'a, Result<Snapshot, Refusal>> {
+    ) -> Answer<'a, FromServer<Result<Snapshot, Refusal>>> {
         self.snapshot(source, known).boxed()
     }
 
@@ -94,7 +94,7 @@ impl Registry for Reader {
         self.tombstones(project, environment, rows).boxed()
     }
 
-    fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, Option<Uuid>> {
+    fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, LoggedToken> {
         self.token_of(project, revision).boxed()
     }
 

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::registry::{Registry, in_time};
 use crate::core::ProjectId;
-use crate::registry::{RegistryError, Revision, Snapshot, SnapshotVersion};
+use crate::registry::{LoggedToken, RegistryError, Revision, Snapshot, SnapshotVersion};
 
 /// Most tokens that are remembered of one project.
 const TOKENS_MAX: usize = 1_024;
@@ -52,29 +52,31 @@ impl RevisionTokens {
         registry: &dyn Registry,
         project: ProjectId,
         revision: i64,
-    ) -> Result<Option<Uuid>, RegistryError> {
+    ) -> Result<LoggedToken, RegistryError> {
         if let Some(token) = self.remembered(project, revision) {
-            return Ok(Some(token));
+            return Ok(LoggedToken::Token(token));
         }
         let _turn = in_time("waiting to poll a revision up", async { Ok(self.asking.lock().await) }).await?;
         let ask = |revision| in_time("polling a revision up", registry.token_of(project, revision));
         let (head, seen) = self.lock().get(&project).map_or((None, None), |known| (known.head, known.seen));
         if let (Some(head), Some(seen)) = (head, seen) {
-            let grown = ask(head.number).await? == Some(head.token);
-            self.settle(project, head, seen, grown);
+            match ask(head.number).await? {
+                LoggedToken::NotYet => {}
+                logged => self.settle(project, head, seen, logged == LoggedToken::Token(head.token)),
+            }
         }
         if let Some(token) = self.remembered(project, revision) {
-            return Ok(Some(token));
+            return Ok(LoggedToken::Token(token));
         }
         let asked_under = self.lock().get(&project).and_then(|known| known.head);
-        let token = ask(revision).await?;
+        let logged = ask(revision).await?;
         let mut projects = self.lock();
         let known = projects.entry(project).or_default();
         // Another head by now means that the answer may be of another revision_tokens than what is remembered.
-        if let (Some(token), true) = (token, known.head == asked_under && known.seen.is_none()) {
+        if let (LoggedToken::Token(token), true) = (logged, known.head == asked_under && known.seen.is_none()) {
             known.remember(revision, token);
         }
-        Ok(token)
+        Ok(logged)
     }
 
     /// The token, where it is known and the log has not moved since it was.

@@ -12,7 +12,7 @@ use super::rows::fill;
 use super::{Parameter, Polled};
 use crate::core::ProjectId;
 use crate::registry::row::{Columns, FromRow, from_row};
-use crate::registry::{PollResult, Refusal, RegistryError, Snapshot, SnapshotVersion};
+use crate::registry::{FromServer, PollResult, Refusal, RegistryError, ServerPosition, Snapshot, SnapshotVersion};
 
 /// Tables are gone through once, however many environments are asked for: nobody knows which indexes there are.
 pub(super) const POLL: &str = "
@@ -29,7 +29,7 @@ pub(super) const POLL: &str = "
         FROM @schema@.project_secret_registry k WHERE k.project_id IN (SELECT project FROM found) GROUP BY k.project_id)
     SELECT f.place, f.project_name, f.project::text::uuid AS project, f.environment::text::uuid AS environment, f.is_production,
            coalesce(s.digest, 0) AS environment_digest,
-           hashtextextended(coalesce(s.digest, 0)::text || ':' || coalesce(r.digest, 0)::text, 0) AS project_digest
+           hashtextextended(coalesce(s.digest, 0)::text || ':' || coalesce(r.digest, 0)::text, 0) AS project_digest, @position@
     FROM found f LEFT JOIN secrets s ON s.environment_id = f.environment LEFT JOIN registry r ON r.project_id = f.project
     ORDER BY f.place";
 
@@ -94,13 +94,16 @@ pub(super) const TOMBSTONES: &str = "
           AND x.deleted_at IS NOT NULL AND x.key IS NOT NULL AND $1::uuid IS NOT NULL) t
     WHERE t.digest = ANY ($3)";
 
-pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<Result<Snapshot, Refusal>, RegistryError> {
+pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
     let names = ([reading.source.project.as_str()], [reading.source.environment.as_str()]);
     let rows =
         reading.rows(POLL, &[(&names.0.as_slice(), Type::TEXT_ARRAY), (&names.1.as_slice(), Type::TEXT_ARRAY)]).await?;
-    let (environment, version, production) = match polled(reading.only(&rows)?)?.result {
+    let row = reading.only(&rows)?;
+    let position = Some(ServerPosition::from_row(row)?);
+    let refused = |refusal| Ok(FromServer { answer: Err(refusal), position });
+    let (environment, version, production) = match polled(row)?.result {
         PollResult::Found { environment, version, production } => (environment, version, production),
-        PollResult::Refused(refusal) => return Ok(Err(refusal)),
+        PollResult::Refused(refusal) => return refused(refusal),
     };
     let id = environment.0.to_string();
     let of_environment: [Parameter<'_>; 1] = [(&id, Type::TEXT)];
@@ -112,12 +115,13 @@ pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<Result<Snapshot, R
         ),
         reading.rows(KEY_ROWS, &of_environment),
     )?;
-    let [header] = header.as_slice() else { return Ok(Err(Refusal::EnvironmentNotFound)) };
+    let [header] = header.as_slice() else { return refused(Refusal::EnvironmentNotFound) };
     let header = Header::from_row(header)?;
     let mut snapshot = Snapshot {
+        from_standby: position.is_some_and(|position| position.is_standby),
         rows_may_be_hidden: header.row_security,
         ..Snapshot::empty(header.project, environment, version, production)
     };
     fill(&mut snapshot, &rows)?;
-    Ok(Ok(snapshot))
+    Ok(FromServer { answer: Ok(snapshot), position })
 }

@@ -23,9 +23,10 @@ use uuid::Uuid;
 
 use self::reading::Reading;
 use super::connect::from_pool;
-use super::row::{decode, value};
+use super::row::{FromRow as _, decode, from_row};
 use super::{
-    ConnectSettings, PollResult, Refusal, RegistryError, SealedValue, Snapshot, SourceName, Tombstone, ValueId,
+    ConnectSettings, FromServer, LoggedToken, PollResult, Refusal, RegistryError, SealedValue, ServerPosition,
+    Snapshot, SourceName, Tombstone, ValueId,
 };
 use crate::core::{EnvironmentId, ProjectId, SHORT_DIGEST_LEN, ShortDigest};
 
@@ -34,6 +35,9 @@ const POOL_SIZE: usize = 6;
 /// After which the server gives up on a statement: before the operator gives up on the server, which would leave the
 /// statement running, and the next one beside it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+/// How often a question is asked. Reading conflicts with nobody's writing; where it is broken off all the same, a standby needed
+/// a lock, or old rows away, to replay what the primary did, and the same question comes through a moment later.
+const ATTEMPTS: u32 = 3;
 /// Most environments of someone else's tables that one poll asks about.
 const EXTERNAL_WIDTH: usize = 100;
 /// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next.
@@ -54,10 +58,26 @@ pub struct Reader {
     pool: Pool,
     settings: ConnectSettings,
     listen: ConnectSettings,
+    /// Where to ask what a standby does not know yet.
+    primary: Option<Arc<Self>>,
     kind: Arc<OnceCell<SchemaKind>>,
     /// How many environments of someone else's tables are asked about at once.
     external_width: Arc<AtomicUsize>,
 }
+
+/// How far the server has come that answers.
+const POSITION: &str = "
+    pg_wal_lsn_diff(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, '0/0')::int8 AS wal,
+    pg_is_in_recovery() AS is_standby";
+
+from_row!(ServerPosition, "pg_is_in_recovery", "wal", [wal, is_standby]);
+
+struct LogRow {
+    token: Option<Uuid>,
+    is_standby: bool,
+}
+
+from_row!(LogRow, "revision_log", "token", [token, is_standby]);
 
 /// What a poll answers about one environment, and the place of that environment among those asked about, from 1.
 struct Polled {
@@ -82,9 +102,20 @@ impl Reader {
             pool: settings.pool(POOL_SIZE)?,
             settings,
             listen,
+            primary: None,
             kind: Arc::default(),
             external_width: Arc::new(EXTERNAL_WIDTH.into()),
         })
+    }
+
+    /// Where standbys are read: the primary is asked for the revisions that they do not have, before anybody says that what
+    /// was delivered belongs to another history.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_primary(self, url: String) -> Result<Self, RegistryError> {
+        let primary = Self::new(ConnectSettings { url, ..self.settings.clone() }, None)?;
+        Ok(Self { primary: Some(Arc::new(primary)), ..self })
     }
 
     /// Whether this login may serve an operator, and whether this program may read these tables.
@@ -102,7 +133,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`RegistryError::Unavailable`] and what else the database answers; a source that may not be read is no error.
-    pub async fn poll(&self, sources: &[SourceName]) -> Result<Vec<PollResult>, RegistryError> {
+    pub async fn poll(&self, sources: &[SourceName]) -> Result<FromServer<Vec<PollResult>>, RegistryError> {
         let kind = self.schema_kind().await?;
         let projects: Vec<&str> = sources.iter().map(|source| source.project.as_str()).collect();
         let environments: Vec<&str> = sources.iter().map(|source| source.environment.as_str()).collect();
@@ -118,6 +149,7 @@ impl Reader {
             self.external_width.fetch_min(sources.len() / 2, Ordering::Relaxed);
         }
         let rows = rows?;
+        let position = rows.first().map(ServerPosition::from_row).transpose()?;
         let mut results = vec![None; sources.len()];
         for row in &rows {
             let Polled { place, result } = read(row)?;
@@ -129,7 +161,8 @@ impl Reader {
             }
         }
         let unseen = PollResult::Refused(Refusal::ProjectNotVisible);
-        Ok(results.into_iter().map(|result| result.unwrap_or_else(|| unseen.clone())).collect())
+        let answer = results.into_iter().map(|result| result.unwrap_or_else(|| unseen.clone())).collect();
+        Ok(FromServer { answer, position })
     }
 
     /// How many environments may be asked about at once, so that the answer comes in time. Each poll of someone else's tables
@@ -151,8 +184,24 @@ impl Reader {
         &self,
         source: &SourceName,
         known: Option<&Snapshot>,
-    ) -> Result<Result<Snapshot, Refusal>, RegistryError> {
+    ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
         let kind = self.schema_kind().await?;
+        for _ in 1..ATTEMPTS {
+            match self.snapshot_once(kind, source, known).await {
+                Err(RegistryError::Conflict(_)) => {}
+                answer => return answer,
+            }
+        }
+        let last = self.snapshot_once(kind, source, known).await;
+        last.map_err(|error| broken_off("reading the environment", error))
+    }
+
+    async fn snapshot_once(
+        &self,
+        kind: SchemaKind,
+        source: &SourceName,
+        known: Option<&Snapshot>,
+    ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
         let mut client = self.client("reading the environment").await?;
         let failed = |error| RegistryError::from_driver(format!("reading {source}"), error);
         let transaction = client
@@ -220,20 +269,26 @@ impl Reader {
         rows::tombstones(&self.ask("looking for deleted rows", query, &parameters).await?)
     }
 
-    /// The token that the project's log has for a revision; `None` where it has none, and in someone else's tables.
+    /// What the project's log says of a revision; [`LoggedToken::Absent`] in someone else's tables. What a standby does not
+    /// have is asked of the primary, where one was named.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
-    pub async fn token_of(&self, project: ProjectId, revision: i64) -> Result<Option<Uuid>, RegistryError> {
+    pub async fn token_of(&self, project: ProjectId, revision: i64) -> Result<LoggedToken, RegistryError> {
         if self.schema_kind().await? == SchemaKind::External {
-            return Ok(None);
+            return Ok(LoggedToken::Absent);
         }
-        let query = "SELECT token FROM @api@.token_of($1, $2) AS token WHERE token IS NOT NULL";
-        self.ask("reading the revision log", query, &[(&project.0, Type::UUID), (&revision, Type::INT8)])
-            .await?
-            .first()
-            .map(|row| value(row, "revision_log"))
-            .transpose()
+        let query = "SELECT token, pg_is_in_recovery() AS is_standby FROM @api@.token_of($1, $2) AS token";
+        let parameters: [Parameter<'_>; 2] = [(&project.0, Type::UUID), (&revision, Type::INT8)];
+        let rows = self.ask("reading the revision log", query, &parameters).await?;
+        let Some(row) = rows.first() else { return Ok(LoggedToken::Absent) };
+        match (LogRow::from_row(row)?, &self.primary) {
+            (LogRow { token: Some(token), .. }, _) => Ok(LoggedToken::Token(token)),
+            (LogRow { is_standby: false, .. }, _) => Ok(LoggedToken::Absent),
+            (_, None) => Ok(LoggedToken::NotYet),
+            // The primary has none of its own.
+            (_, Some(primary)) => Box::pin(primary.token_of(project, revision)).await,
+        }
     }
 
     /// Whether there is proof that an environment was deleted on purpose.
@@ -262,7 +317,10 @@ impl Reader {
 
     /// A query with the names of the schemas in it.
     fn named(&self, query: &str) -> String {
-        query.replace("@schema@", &self.settings.quoted_schema()).replace("@api@", &self.settings.quoted_interface())
+        query
+            .replace("@schema@", &self.settings.quoted_schema())
+            .replace("@api@", &self.settings.quoted_interface())
+            .replace("@position@", POSITION)
     }
 
     async fn client(&self, attempt: &str) -> Result<Object, RegistryError> {
@@ -271,18 +329,43 @@ impl Reader {
 
     /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between.
     async fn ask(&self, attempt: &str, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
-        let client = self.client(attempt).await?;
         let query = self.named(query);
+        for _ in 1..ATTEMPTS {
+            match self.ask_once(attempt, &query, parameters).await {
+                Err(RegistryError::Conflict(_)) => {}
+                answer => return answer,
+            }
+        }
+        self.ask_once(attempt, &query, parameters).await.map_err(|error| broken_off(attempt, error))
+    }
+
+    async fn ask_once(
+        &self,
+        attempt: &str,
+        query: &str,
+        parameters: &[Parameter<'_>],
+    ) -> Result<Vec<Row>, RegistryError> {
+        let client = self.client(attempt).await?;
         let timeout = statement_timeout();
         let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
         let ((), _, rows, ()) = futures::try_join!(
             client.batch_execute("BEGIN READ ONLY"),
             client.query_typed(SET_STATEMENT_TIMEOUT, &bound),
-            client.query_typed(&query, parameters),
+            client.query_typed(query, parameters),
             client.batch_execute("COMMIT"),
         )
         .map_err(|error| RegistryError::from_driver(attempt, error))?;
         Ok(rows)
+    }
+}
+
+/// A standby did not answer for long: that passes.
+fn broken_off(attempt: &str, error: RegistryError) -> RegistryError {
+    match error {
+        RegistryError::Conflict(explained) => {
+            RegistryError::Unavailable { attempt: attempt.to_owned(), cause: explained.message.into() }
+        }
+        other => other,
     }
 }
 

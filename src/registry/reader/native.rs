@@ -9,10 +9,12 @@ use super::rows::{fill, replace_keys};
 use super::{Parameter, Polled, schema};
 use crate::core::ProjectId;
 use crate::registry::row::{Columns, FromRow, decode, from_row};
-use crate::registry::{PollResult, Refusal, RegistryError, Revision, Snapshot, SnapshotVersion};
+use crate::registry::{
+    FromServer, PollResult, Refusal, RegistryError, Revision, ServerPosition, Snapshot, SnapshotVersion,
+};
 
 /// Projects and environments of others are left out, so that a missing one and a hidden one are one.
-pub(super) const POLL: &str = "SELECT * FROM @api@.poll($1, $2)";
+pub(super) const POLL: &str = "SELECT p.*, @position@ FROM @api@.poll($1, $2) p";
 
 pub(super) fn polled(row: &Row) -> Result<Polled, RegistryError> {
     let columns = Columns::new(row, "environments", "project_name");
@@ -71,14 +73,14 @@ const KEY_ROWS: &str = "
 pub(super) async fn snapshot(
     reading: &Reading<'_>,
     known: Option<&Snapshot>,
-) -> Result<Result<Snapshot, Refusal>, RegistryError> {
+) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
     let names = ([reading.source.project.as_str()], [reading.source.environment.as_str()]);
     let known_revision = known.and_then(Snapshot::project_revision);
     let since = known_revision.map(|revision| revision.number);
     // One round trip: who may read it, where it stands, and whether what is known belongs to the same history.
     let rows = reading
         .rows(
-            "SELECT p.*, e.ring, e.live_secrets, a.position AS audit_position, t.token AS token_of_known
+            "SELECT p.*, @position@, e.ring, e.live_secrets, a.position AS audit_position, t.token AS token_of_known
              FROM @api@.poll($1, $2) p
              LEFT JOIN LATERAL @api@.environment_of(p.project, p.environment) e ON true
              LEFT JOIN LATERAL @api@.audit_position(p.project) a (position) ON true
@@ -87,9 +89,10 @@ pub(super) async fn snapshot(
         )
         .await?;
     let row = reading.only(&rows)?;
+    let position = Some(ServerPosition::from_row(row)?);
     let (environment, version, production) = match polled(row)?.result {
         PollResult::Found { environment, version, production } => (environment, version, production),
-        PollResult::Refused(refusal) => return Ok(Err(refusal)),
+        PollResult::Refused(refusal) => return Ok(FromServer { answer: Err(refusal), position }),
     };
     let project = Columns::new(row, "environments", "project_name").get("project")?;
     let header = Header::from_row(row)?;
@@ -112,6 +115,7 @@ pub(super) async fn snapshot(
     };
     let (key_rows, hash_keys) = futures::try_join!(reading.rows(&key_rows, parameters), hash_keys)?;
     let mut snapshot = Snapshot {
+        from_standby: position.is_some_and(|position| position.is_standby),
         ring: Some(header.ring),
         live_secrets: Some(header.live_secrets),
         audit_position: header.audit_position,
@@ -127,7 +131,7 @@ pub(super) async fn snapshot(
             replace_keys(&mut snapshot, &key_rows)?;
         }
     }
-    Ok(Ok(snapshot))
+    Ok(FromServer { answer: Ok(snapshot), position })
 }
 
 /// What rows are sealed as: of each only the value that was asked for, if it is still there.

@@ -1,9 +1,7 @@
 //! Is what was delivered part of the history that the database has now?
 
-use uuid::Uuid;
-
 use super::provenance::Origin;
-use crate::controller::sources::{Fence, Snapshot};
+use crate::controller::sources::{Fence, LoggedToken, Snapshot};
 use crate::core::ProjectId;
 
 /// Whether the database's history is the one that was delivered from.
@@ -17,6 +15,13 @@ pub(crate) enum History {
         delivered: Fence,
         /// How it shows, in words.
         how: String,
+    },
+    /// It is, as far as anybody can tell, and what is read is a standby that is behind what was delivered.
+    Behind {
+        /// What was delivered.
+        delivered: Fence,
+        /// The newest revision that the standby has.
+        standby: i64,
     },
     /// It could not be asked for.
     Unknown,
@@ -53,24 +58,35 @@ pub(crate) fn inquire(origin: Option<&Origin>, snapshot: &Snapshot) -> Inquiry {
             format!("it was delivered in epoch {}, the database is in {epoch}", delivered.epoch),
         );
     }
+    if delivered.revision > project && snapshot.from_standby {
+        return Inquiry::TokenOf { project: snapshot.project, delivered };
+    }
     if delivered.revision > project {
         return diverged(delivered, format!("the database is at revision {project} only"));
     }
     match (delivered.revision, current.revision) {
         // Before the first revision there was nothing that could be another's.
         (0, _) => continues,
-        (ours, theirs) if ours == theirs => Inquiry::Settled(compare(delivered, Some(current.token))),
+        (ours, theirs) if ours == theirs => {
+            Inquiry::Settled(compare(delivered, LoggedToken::Token(current.token), project))
+        }
         _ => Inquiry::TokenOf { project: snapshot.project, delivered },
     }
 }
 
-/// Compares what was delivered with the token that the log has for that revision; `None`: the log does not have it.
+/// Compares what was delivered with what the log says of that revision; `newest` is the newest that was read.
 #[must_use]
-pub(crate) fn compare(delivered: Fence, logged: Option<Uuid>) -> History {
+pub(crate) fn compare(delivered: Fence, logged: LoggedToken, newest: i64) -> History {
+    let is_behind = delivered.revision > newest;
     let how = match logged {
-        Some(token) if token == delivered.token => return History::Continues,
-        Some(_) => "the database has another revision of that number",
-        None => "the database's log does not have that revision",
+        LoggedToken::Token(token) if token == delivered.token && !is_behind => return History::Continues,
+        // The primary has it.
+        LoggedToken::Token(token) if token == delivered.token => {
+            return History::Behind { delivered, standby: newest };
+        }
+        LoggedToken::NotYet => return History::Behind { delivered, standby: newest },
+        LoggedToken::Token(_) => "the database has another revision of that number",
+        LoggedToken::Absent => "the database's log does not have that revision",
     };
     History::Diverged { delivered, how: how.to_owned() }
 }
@@ -100,9 +116,25 @@ mod tests {
         let other = snapshot().at_revision(9).with_token(token(1234));
         assert!(is_diverged(&inquire_after(snapshot().at_revision(9), other)));
         let delivered = Fence { epoch: 1, revision: 9, token: token(9) };
-        assert!(matches!(compare(delivered, Some(token(1234))), History::Diverged { .. }));
-        assert!(matches!(compare(delivered, None), History::Diverged { .. }));
-        assert_eq!(compare(delivered, Some(token(9))), History::Continues);
+        let compare = |logged| compare(delivered, logged, 9);
+        assert!(matches!(compare(LoggedToken::Token(token(1234))), History::Diverged { .. }));
+        assert!(matches!(compare(LoggedToken::Absent), History::Diverged { .. }));
+        assert_eq!(compare(LoggedToken::Token(token(9))), History::Continues);
+    }
+
+    #[test]
+    fn a_standby_that_is_behind_has_no_other_history_unless_the_primary_says_so() {
+        let inquiry = inquire_after(snapshot().at_revision(9), snapshot().at_revision(7).on_a_standby());
+        let delivered = Fence { epoch: 1, revision: 9, token: token(9) };
+        assert_eq!(inquiry, Inquiry::TokenOf { project: snapshot().build().project, delivered });
+        let compare = |logged| compare(delivered, logged, 7);
+        assert_eq!(compare(LoggedToken::NotYet), History::Behind { delivered, standby: 7 });
+        assert_eq!(compare(LoggedToken::Token(token(9))), History::Behind { delivered, standby: 7 });
+        assert!(matches!(compare(LoggedToken::Absent), History::Diverged { .. }));
+        assert!(matches!(compare(LoggedToken::Token(token(1234))), History::Diverged { .. }));
+        // One number with two tokens is another history on a standby, too.
+        let other = snapshot().at_revision(9).with_token(token(1234)).on_a_standby();
+        assert!(is_diverged(&inquire_after(snapshot().at_revision(9), other)));
     }
 
     #[test]

@@ -145,6 +145,7 @@ mod tests {
             Reason::OpenFailed,
             Reason::HashMismatch,
             Reason::HistoryDiverged,
+            Reason::StandbyBehind,
             Reason::WriteRefused,
             Reason::WriteFailed,
         ] {

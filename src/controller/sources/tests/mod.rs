@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::fake_registry::{FakeRegistry, source};
 use super::{ChangeKind, Fault, SourceChange, SourceState};
 use crate::core::ProjectId;
-use crate::registry::{Refusal, RegistryError, SnapshotVersion, SourceName};
+use crate::registry::{LoggedToken, Refusal, RegistryError, SnapshotVersion, SourceName};
 
 const PROJECT: ProjectId = ProjectId(Uuid::nil());
 
@@ -24,6 +24,12 @@ fn revision(state: &SourceState) -> Option<i64> {
         SnapshotVersion::Revisions { project, .. } => Some(project.number),
         SnapshotVersion::Digest { .. } => None,
     }
+}
+
+/// The token of a revision that is in the log.
+fn logged(token: LoggedToken) -> Uuid {
+    let LoggedToken::Token(token) = token else { panic!("{token:?}") };
+    token
 }
 
 /// The next environment that is said to stand otherwise.
@@ -250,15 +256,15 @@ async fn tokens_are_asked_for_once_while_the_history_only_grows() {
     let (sources, mut changes) = registry.start(&["dev"]);
     next_source(&mut changes).await;
     let first = registry.with(|script| script.log[0]);
-    assert_eq!(sources.token_of(PROJECT, 1).await.unwrap(), Some(first));
+    assert_eq!(sources.token_of(PROJECT, 1).await.unwrap(), LoggedToken::Token(first));
     assert_eq!(registry.with(|script| script.token_questions), 0, "the poll had it");
     registry.change();
     next_source(&mut changes).await;
     // A thousand bindings ask at the same time after each change.
     let asked = futures::future::join_all((0..1_000).map(|_| sources.token_of(PROJECT, 1)));
-    assert!(asked.await.into_iter().all(|token| token.unwrap() == Some(first)));
+    assert!(asked.await.into_iter().all(|token| token.unwrap() == LoggedToken::Token(first)));
     assert_eq!(registry.with(|script| script.token_questions), 1, "whether the log has only grown");
-    assert_eq!(sources.token_of(PROJECT, 3).await.unwrap(), None);
+    assert_eq!(sources.token_of(PROJECT, 3).await.unwrap(), LoggedToken::Absent);
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,7 +276,7 @@ async fn another_history_is_not_answered_from_memory() {
     next_source(&mut changes).await;
     let mut lost = Vec::new();
     for revision in [2, 3] {
-        lost.push(sources.token_of(PROJECT, revision).await.unwrap().expect("it is in the log"));
+        lost.push(logged(sources.token_of(PROJECT, revision).await.unwrap()));
     }
     // A restore to revision 1, and as many other steps.
     registry.with(|script| script.log.truncate(1));
@@ -278,7 +284,7 @@ async fn another_history_is_not_answered_from_memory() {
     registry.change();
     next_source(&mut changes).await;
     for revision in [2, 3] {
-        let token = sources.token_of(PROJECT, revision).await.unwrap().expect("it is in the log");
+        let token = logged(sources.token_of(PROJECT, revision).await.unwrap());
         assert!(!lost.contains(&token), "revision {revision} is another one now");
     }
 }
@@ -292,7 +298,7 @@ async fn many_who_ask_for_tokens_at_once_ask_the_registry_once_for_each_and_one_
     let (sources, mut changes) = registry.start(&["dev"]);
     changes.recv().await;
     let asked = (0..100).map(|number| sources.token_of(PROJECT, 1 + number % 5));
-    assert!(futures::future::join_all(asked).await.iter().all(|answer| matches!(answer, Ok(Some(_)))));
+    assert!(futures::future::join_all(asked).await.iter().all(|answer| matches!(answer, Ok(LoggedToken::Token(_)))));
     assert_eq!(registry.with(|script| (script.token_questions, script.asking.1)), (5, 1));
 }
 

@@ -1,14 +1,16 @@
 //! How much is asked of the registry: changes where something is known, groups where there is much, each value once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tokio::time::{advance, timeout};
+use tokio::time::{Instant, advance, sleep, timeout};
 use uuid::Uuid;
 
+use super::super::SourceState;
 use super::super::fake_registry::{FakeRegistry, source};
 use super::{next_source, until};
 use crate::core::{EnvironmentId, ProjectId, SecretId};
-use crate::registry::ValueId;
+use crate::registry::{Refusal, ServerPosition, ValueId};
 
 #[tokio::test(start_paused = true)]
 async fn everything_is_read_once_then_what_changed_and_everything_again_after_an_hour() {
@@ -62,6 +64,63 @@ async fn a_poll_that_was_too_large_is_repeated_in_smaller_ones() {
         timeout(Duration::from_millis(100), next_source(&mut changes)).await.expect("no outage");
     }
     assert_eq!(registry.with(|script| script.poll_sizes[..4].to_vec()), [5, 2, 2, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_only_compares_otherwise_waits_a_moment_and_what_has_changed_does_not() {
+    let registry = FakeRegistry::new();
+    let (sources, mut changes) = registry.start(&["dev"]);
+    next_source(&mut changes).await;
+    let polled = async || {
+        let before = registry.with(|script| script.polls);
+        sources.nudge();
+        until(|| registry.with(|script| script.polls) > before).await;
+    };
+    sleep(Duration::from_millis(50)).await;
+    registry.change_elsewhere();
+    polled().await;
+    let began = Instant::now();
+    next_source(&mut changes).await;
+    assert!(began.elapsed() >= Duration::from_millis(80), "{:?}", began.elapsed());
+    // A change of its own meanwhile ends the wait.
+    registry.change_elsewhere();
+    polled().await;
+    registry.change();
+    polled().await;
+    let began = Instant::now();
+    next_source(&mut changes).await;
+    assert!(began.elapsed() < Duration::from_millis(20), "{:?}", began.elapsed());
+    assert_eq!(registry.with(|script| script.snapshots), 3, "both at once");
+}
+
+/// Behind one address: a standby that is up to date, and one that is not.
+#[tokio::test(start_paused = true)]
+async fn what_one_standby_has_said_another_that_lags_does_not_take_back() {
+    let registry = FakeRegistry::new();
+    let at = |wal| Some(ServerPosition { wal, is_standby: true });
+    registry.with(|script| script.position = at(10));
+    let (sources, mut changes) = registry.start(&["dev"]);
+    next_source(&mut changes).await;
+    let polls = || registry.with(|script| script.polls);
+    registry.with(|script| {
+        script.position = at(9);
+        script.refused.insert(source("dev"), Refusal::EnvironmentNotFound);
+    });
+    let before = polls();
+    until(|| polls() > before + 3).await;
+    assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
+    // One that begins to read where it is up to date, and ends where it is not.
+    registry.with(|script| (script.position, script.refused) = (at(11), BTreeMap::new()));
+    registry.change();
+    next_source(&mut changes).await;
+    registry.with(|script| {
+        script.position = at(10);
+        script.refused.insert(source("dev"), Refusal::EnvironmentNotFound);
+    });
+    assert!(timeout(Duration::from_secs(50), changes.recv()).await.is_err());
+    // For good: that is what the database says now.
+    next_source(&mut changes).await;
+    assert!(matches!(sources.state(&source("dev")), SourceState::Refused { .. }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::ResourceExt;
 
 use crate::api::names::RELEASE_REMOVAL;
-use crate::api::{OnRevoke, Reason, list_keys};
+use crate::api::{ConditionType, ConditionUpdate, OnRevoke, Reason, list_keys};
 use crate::controller::secret_binding::observed::{Question, ReadLevel, TargetState};
 use crate::controller::secret_binding::plan::facts::Facts;
 use crate::controller::secret_binding::plan::history::History;
@@ -18,6 +18,9 @@ use crate::controller::secret_binding::plan::{
 use crate::controller::sources::ValueId;
 use crate::core::digest_of_key;
 
+/// When to look again at a standby that is behind; its next change is looked at in any case.
+const STANDBY_REQUEUE_AFTER: Duration = Duration::from_secs(5);
+
 /// When to ask again what the database could not answer just now.
 const HISTORY_REQUEUE_AFTER: Duration = Duration::from_secs(5);
 
@@ -29,6 +32,16 @@ pub(super) fn history_continues(facts: &Facts) -> Option<Decision> {
     match &facts.observed.history {
         History::Continues => None,
         History::Unknown => Some(Plan::nothing().requeue_after(HISTORY_REQUEUE_AFTER).into_decision()),
+        History::Behind { delivered, standby } => {
+            let source = facts.source()?.store_name();
+            let message = format!(
+                "the Secret holds revision {} of {source}; the database that is read is a standby and has {standby} so far",
+                delivered.revision
+            );
+            let in_sync = ConditionUpdate::plain(ConditionType::InSync, Reason::StandbyBehind);
+            let state = BindingState::Undelivered { reason: Reason::StandbyBehind, message, in_sync };
+            Some(facts.say(state).requeue_after(STANDBY_REQUEUE_AFTER).into_decision())
+        }
         History::Diverged { delivered, how } => {
             let at = format!("revision {} of epoch {}", delivered.revision, delivered.epoch);
             let source = facts.source()?.store_name();

@@ -8,7 +8,7 @@ use crate::api::ConditionType::{Delivered, InSync, ResolvedRefs};
 use crate::api::names::RELEASE_REMOVAL;
 use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot, token};
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
-use crate::registry::Refusal;
+use crate::registry::{LoggedToken, Refusal};
 
 fn ab() -> SnapshotFixture {
     snapshot().with("A", "one").with("B", "two")
@@ -124,6 +124,27 @@ fn a_named_key_that_is_gone_holds_the_secret_and_an_optional_one_leaves() {
 }
 
 #[test]
+fn a_standby_that_is_behind_holds_and_says_so_until_it_has_come_as_far() {
+    let mut cluster = delivered(ab().at_revision(9));
+    cluster.read(ab().with("A", "old").at_revision(7).on_a_standby());
+    for logged in [LoggedToken::NotYet, LoggedToken::Token(token(9))] {
+        cluster.log_has(9, logged);
+        cluster.reconcile();
+        assert_eq!(cluster.ready(), ("Unknown", "StandbyBehind"), "{logged:?}");
+        assert!(cluster.condition(Delivered).2.contains("revision 9"), "{:?}", cluster.condition(Delivered));
+        assert!(cluster.requeue.is_some());
+        assert_eq!(cluster.data("app").expect("a Secret"), ["A=one", "B=two"]);
+    }
+    cluster.read(ab().at_revision(9).on_a_standby());
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!(cluster.ready().0, "True");
+    // The primary says that there is no such revision.
+    cluster.read(ab().with("A", "old").at_revision(7).on_a_standby());
+    cluster.log_has(9, LoggedToken::Absent);
+    assert_holds(&mut cluster, "HistoryDiverged", "revision 9");
+}
+
+#[test]
 fn a_restored_database_holds_everything_until_a_new_epoch() {
     let mut cluster = delivered(ab().at_revision(9));
     cluster.read(ab().with("A", "old").at_revision(7));
@@ -133,10 +154,10 @@ fn a_restored_database_holds_everything_until_a_new_epoch() {
     cluster.reconcile();
     assert_eq!((cluster.ready().1, cluster.data("app").expect("a Secret")[0].as_str()), ("HistoryDiverged", "A=one"));
     cluster.read(ab().with("A", "other").at_revision(12));
-    cluster.log_has(9, Some(token(999)));
+    cluster.log_has(9, LoggedToken::Token(token(999)));
     cluster.reconcile();
     assert_eq!(cluster.ready().1, "HistoryDiverged");
-    cluster.log_has(9, None);
+    cluster.log_has(9, LoggedToken::Absent);
     cluster.reconcile();
     assert_eq!(cluster.ready().1, "HistoryDiverged");
     let mut remade = delivered(ab().at_revision(9));
