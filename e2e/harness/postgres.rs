@@ -17,7 +17,7 @@ use super::processes::{Server, Spec};
 use super::{RunDir, ports, tools};
 
 /// The superuser's login.
-const SUPERUSER: &str = "harness";
+pub(super) const SUPERUSER: &str = "harness";
 
 /// The login that owns every database.
 pub(crate) const OWNER: &str = "team_owner";
@@ -54,11 +54,13 @@ fn done(program: &str, command: &mut Command) -> Result<()> {
 
 /// A server. It ends when this is dropped, or with the process.
 pub(crate) struct Postgres {
-    bin: PathBuf,
+    pub(super) bin: PathBuf,
     data: PathBuf,
     name: String,
     port: u16,
-    password: String,
+    pub(super) password: String,
+    /// What differs besides [`SETTINGS`].
+    settings: &'static [(&'static str, &'static str)],
     run: &'static RunDir,
     /// None while it is stopped.
     server: Mutex<Option<Server>>,
@@ -88,10 +90,20 @@ impl Postgres {
 
     /// Makes and starts a server, with its files in the folder `name` of the run. Blocks until it answers.
     pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
+        Self::start_from(tools::postgres_bin()?, name, &[])
+    }
+
+    /// As [`Postgres::start`], of the programs in a folder and with settings of its own.
+    pub(super) fn start_from(
+        bin: PathBuf,
+        name: &str,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Result<Arc<Self>> {
         let run = RunDir::shared().map_err(|why| anyhow!(why))?;
         let folder = run.for_unprivileged(name)?;
         let postgres = Self {
-            bin: tools::postgres_bin()?,
+            bin,
+            settings,
             data: folder.join("data"),
             name: name.to_owned(),
             port: ports::free_port(),
@@ -110,6 +122,7 @@ impl Postgres {
         let folder = self.run.for_unprivileged(name)?;
         let standby = Self {
             bin: self.bin.clone(),
+            settings: self.settings,
             data: folder.join("data"),
             name: name.to_owned(),
             port: ports::free_port(),
@@ -168,7 +181,7 @@ impl Postgres {
     /// Starts it on the data and the port that it had. Blocks until it answers.
     pub(crate) fn start_again(&self) -> Result<()> {
         let mut arguments = vec![format!("-D{}", self.data.display()), format!("-p{}", self.port)];
-        arguments.extend(SETTINGS.iter().map(|(name, value)| format!("-c{name}={value}")));
+        arguments.extend(SETTINGS.iter().chain(self.settings).map(|(name, value)| format!("-c{name}={value}")));
         let mut server = Spec {
             name: &self.name,
             program: self.bin.join("postgres"),

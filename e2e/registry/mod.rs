@@ -2,7 +2,7 @@
 //!
 //! What is shown here holds for whoever writes, so nothing of the program is used once the team is there.
 
-mod audit;
+pub(crate) mod audit;
 mod cost;
 mod disclosure;
 mod documents;
@@ -14,6 +14,7 @@ mod locks;
 mod migrations;
 pub(crate) mod order;
 mod plans;
+mod restored;
 mod revisions;
 mod rights;
 mod roles;

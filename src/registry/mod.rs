@@ -4,11 +4,13 @@
 //! it. Statements are unnamed (`query_typed`) and settings local to a transaction, so that a pooler in transaction mode
 //! may stand in between; every type that tokio-postgres would have to look up is cast to text.
 
+mod backup;
 mod connect;
 mod environments;
 mod error;
 mod hash_keys;
 mod keys;
+mod libpq;
 mod login;
 mod members;
 mod migrate;
@@ -20,6 +22,7 @@ mod session;
 mod snapshot;
 mod users;
 
+pub(crate) use backup::{BackupError, BackupPlan, back_up};
 pub use connect::{ConnectSettings, DEFAULT_SCHEMA};
 pub use environments::Environment;
 pub(crate) use environments::NewEnvironment;

@@ -1,0 +1,66 @@
+//! A restore without a superuser.
+
+use super::*;
+use crate::harness::Postgres;
+use crate::stage::{Restored, succeed};
+
+/// A shop on a server of its own, and its backup. None where the PostgreSQL at hand has no `pg_dump`.
+async fn backed_up(server: &'static str) -> Option<(Team, std::path::PathBuf)> {
+    let postgres = Postgres::publishing(server).await;
+    if !postgres.has_dump_programs() {
+        return None;
+    }
+    let team = Team::builder(server).on(postgres).build().await;
+    team.set("dev", "A", "one").await;
+    let backup = team.backup_login().await;
+    let dump = team.back_up(&backup, "registry.dump").await;
+    Some((team, dump))
+}
+
+/// As docs/operations.md says for a managed PostgreSQL: the owner restores, with the definer's role lent for it.
+async fn owner_restores(team: &Team, dump: &std::path::Path, server: std::sync::Arc<Postgres>) {
+    let restored = Restored::with_roles(server, dump).await;
+    let superuser = restored.superuser().await;
+    let owner = restored.login(&team.database.owner);
+    done(&superuser, "GRANT tidelock_definer TO team_owner").await;
+    let session = owner.connect().await;
+    done(
+        &session,
+        "CREATE SCHEMA tidelock; CREATE SCHEMA tidelock_api; CREATE SCHEMA vault;
+         GRANT CREATE ON SCHEMA tidelock, tidelock_api TO tidelock_definer",
+    )
+    .await;
+    let mut list = restored.postgres.program("pg_restore", "postgres");
+    list.arg("--list").arg(dump);
+    let entries = succeed(list).await;
+    let entries: Vec<&str> = entries.lines().filter(|line| !line.contains(" SCHEMA - ")).collect();
+    let file = team.home().join("entries");
+    std::fs::write(&file, entries.join("\n")).unwrap();
+    let mut restore = restored.program_as("pg_restore", &owner);
+    restore.args(["--exit-on-error", "--single-transaction", "--dbname", "registry", "--use-list"]).arg(file).arg(dump);
+    succeed(restore).await;
+    done(&session, "REVOKE CREATE ON SCHEMA tidelock, tidelock_api FROM tidelock_definer").await;
+    done(&superuser, "REVOKE tidelock_definer FROM team_owner").await;
+
+    let whole = Restored::by_superuser(Postgres::publishing("postgres-owner-compared").await, dump).await;
+    let objects = "SELECT p.oid::regprocedure || ' ' || pg_get_userbyid(proowner) || ' ' || proacl::text FROM pg_proc p
+            WHERE pronamespace IN ('tidelock'::regnamespace, 'tidelock_api'::regnamespace)
+        UNION ALL SELECT tgrelid::regclass || ' ' || tgname || ' ' || tgenabled::text FROM pg_trigger WHERE NOT tgisinternal
+        UNION ALL SELECT c.oid::regclass || ' ' || pg_get_userbyid(relowner) || ' ' || relforcerowsecurity || ' '
+                || (SELECT string_agg(a::text, ',' ORDER BY a::text) FROM unnest(relacl) a WHERE a::text NOT LIKE 'team_owner=%')
+            FROM pg_class c WHERE relnamespace IN ('tidelock'::regnamespace, 'tidelock_api'::regnamespace) AND relkind IN ('r', 'v')
+        UNION ALL SELECT polrelid::regclass || ' ' || polname || ' ' || polroles::text FROM pg_policy WHERE polname = 'hidden'
+        UNION ALL SELECT 'SCHEMA ' || nspname || ' ' || nspacl::text FROM pg_namespace WHERE nspname LIKE 'tidelock%' ORDER BY 1";
+    let (ours, theirs) = (rows(&superuser, objects).await, rows(&whole.superuser().await, objects).await);
+    let others: Vec<&String> = ours.iter().filter(|row| !theirs.contains(row)).collect();
+    assert!(others.is_empty() && ours.len() == theirs.len(), "{} and {}: {others:#?}", ours.len(), theirs.len());
+    assert_eq!(audit::verify(&superuser).await, 2);
+    let read = team.run(&restored.login(&team.ana), &["secret", "get", "A", "-e", "dev"]).await.expect(0);
+    assert_eq!(read.stdout, "one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_owner_restores_what_the_superuser_would_where_there_is_none() {
+    let Some((team, dump)) = backed_up("postgres-owner-restores").await else { return };
+    owner_restores(&team, &dump, Postgres::publishing("postgres-restored-by-owner").await).await;
+}
