@@ -60,9 +60,11 @@ CREATE TABLE project_revisions (
     revision    bigint NOT NULL DEFAULT 0,
     token       uuid NOT NULL DEFAULT gen_random_uuid(),
     transaction xid8 NOT NULL DEFAULT '0',
+    began_at    timestamptz NOT NULL DEFAULT '-infinity',
     changed_at  timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN project_revisions.transaction IS 'The transaction that made this revision: one step per transaction.';
+COMMENT ON COLUMN project_revisions.began_at IS 'When that transaction began: its number alone comes again on a server that a dump is restored into.';
 COMMENT ON COLUMN project_revisions.changed_at IS 'When it was made; grows strictly, whatever the clock does.';
 
 -- A number alone does not name a history: after a crash or a restore the same number can come again. The token does.

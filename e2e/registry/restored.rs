@@ -1,4 +1,4 @@
-//! A restore without a superuser.
+//! What must not come with a dump, and a restore without a superuser.
 
 use super::*;
 use crate::harness::Postgres;
@@ -10,11 +10,49 @@ async fn backed_up(server: &'static str) -> Option<(Team, std::path::PathBuf)> {
     if !postgres.has_dump_programs() {
         return None;
     }
+    // So that the new server has yet to come to the numbers that transactions had here.
+    let superuser = postgres.superuser("postgres").await.unwrap();
+    for _ in 0..4000 {
+        done(&superuser, "SELECT pg_current_xact_id()").await;
+    }
     let team = Team::builder(server).on(postgres).build().await;
     team.set("dev", "A", "one").await;
     let backup = team.backup_login().await;
     let dump = team.back_up(&backup, "registry.dump").await;
     Some((team, dump))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_with_the_number_of_one_in_the_dump_makes_a_revision_of_its_own() {
+    let Some((team, dump)) = backed_up("postgres-numbers").await else { return };
+    let restored = Restored::by_superuser(Postgres::publishing("postgres-numbers-again").await, &dump).await;
+    let superuser = restored.superuser().await;
+    let look = "SELECT revision, token, transaction FROM project_revisions";
+    let before = rows(&superuser, look).await.remove(0);
+    let [revision, token, number] = before.split(' ').collect::<Vec<_>>()[..] else { panic!("{before}") };
+    let (revision, number): (i64, i64) = (revision.parse().unwrap(), number.parse().unwrap());
+
+    let ana = restored.login(&team.ana).session().await;
+    loop {
+        done(&ana, "BEGIN").await;
+        let next: i64 = cell(&ana, "SELECT pg_current_xact_id()").await.parse().unwrap();
+        assert!(next <= number, "the new server is past transaction {number}: at {next}");
+        if next == number {
+            break;
+        }
+        done(&ana, "ROLLBACK").await;
+    }
+    done(&ana, &begun(&update("dev", "A", "two", "NULL"))).await;
+    // The second one of the transaction is no step more.
+    done(&ana, &insert("dev", "B", "one", "NULL")).await;
+    done(&ana, "COMMIT").await;
+    let after = rows(&superuser, look).await.remove(0);
+    let [now, new_token, same] = after.split(' ').collect::<Vec<_>>()[..] else { panic!("{after}") };
+    assert_eq!((now.parse::<i64>().unwrap(), same.parse::<i64>().unwrap()), (revision + 1, number));
+    assert_ne!(new_token, token);
+    assert_eq!(rows(&ana, "SELECT * FROM registry_findings()").await, [""; 0]);
+    let steps = "SELECT count(*), count(DISTINCT token) FROM revision_log";
+    assert_eq!(cell(&superuser, steps).await, format!("{} {}", revision + 1, revision + 1));
 }
 
 /// As docs/operations.md says for a managed PostgreSQL: the owner restores, with the definer's role lent for it.
