@@ -28,11 +28,13 @@ $$;
 -- The newest migration applied, and the oldest program that this schema still serves as reader and as writer, by the
 -- newest migration that it knows. A migration that only adds leaves the floor alone, so that it never stops a fleet.
 CREATE TABLE schema_floor (
-    only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    version       integer NOT NULL,
-    oldest_reader integer NOT NULL,
-    oldest_writer integer NOT NULL
+    only_row         boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    version          integer NOT NULL,
+    oldest_reader    integer NOT NULL,
+    oldest_writer    integer NOT NULL,
+    subscriber_since timestamptz
 );
+COMMENT ON COLUMN schema_floor.subscriber_since IS 'Since when rows come by logical replication alone (tidelock registry subscriber on); NULL where people write.';
 INSERT INTO schema_floor (version, oldest_reader, oldest_writer) VALUES (1, 1, 1);
 
 CREATE TABLE users (

@@ -405,6 +405,17 @@ CREATE TRIGGER settle AFTER UPDATE ON project_secret_registry FOR EACH ROW
         OR (NEW.retired_at IS NOT NULL AND OLD.retired_at IS NULL))
     EXECUTE FUNCTION settle_key();
 
+-- In a subscriber rows come from the publisher alone. There every other trigger rests, and this one stands on each table
+-- (src/registry/subscriber/); nobody can pretend to be a worker of logical replication, which is known by its process.
+CREATE FUNCTION refuse_by_hand() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_stat_get_subscription(NULL) worker WHERE worker.pid = pg_backend_pid()) THEN
+        RAISE EXCEPTION 'this registry is a subscriber, and takes no writes: they go to the publisher'
+            USING ERRCODE = 'TL403', HINT = 'Name the publisher''s address in --database-url; after the cut-over, its owner runs: tidelock registry subscriber off';
+    END IF;
+    RETURN NULL;
+END $$;
+
 -- Nothing is deleted or emptied; to delete a secret is to set its deleted_at.
 CREATE FUNCTION refuse_removal() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN

@@ -18,6 +18,7 @@ mod restored;
 mod revisions;
 mod rights;
 mod roles;
+mod subscriber;
 mod sync;
 mod time;
 mod writers;

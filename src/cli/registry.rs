@@ -1,6 +1,7 @@
 //! `tidelock registry`.
 
 mod backup;
+mod subscriber;
 
 use clap::Subcommand;
 use serde_json::json;
@@ -23,6 +24,8 @@ pub(super) enum RegistryVerb {
         reason: String,
     },
     Backup(backup::BackupArguments),
+    #[command(subcommand)]
+    Subscriber(subscriber::SubscriberVerb),
 }
 
 impl RegistryVerb {
@@ -30,6 +33,7 @@ impl RegistryVerb {
         match self {
             Self::Check { repair, reason } => check(repair.then_some(reason), context, output).await,
             Self::Backup(arguments) => arguments.run(context, output).await,
+            Self::Subscriber(verb) => verb.run(context, output).await,
         }
     }
 }

@@ -20,6 +20,7 @@ mod row;
 mod secrets;
 mod session;
 mod snapshot;
+mod subscriber;
 mod users;
 
 pub(crate) use backup::{BackupError, BackupPlan, back_up};
@@ -37,4 +38,5 @@ pub use snapshot::{
     PollResult, Refusal, RegisteredKey, Revision, SealedHashKey, SecretRow, Snapshot, SnapshotVersion, SourceName,
     Tombstone,
 };
+pub(crate) use subscriber::{CutOver, Replication, cut_over, subscribe};
 pub(crate) use users::{LoginGrant, NewUser};
