@@ -163,6 +163,23 @@ async fn what_is_written_while_it_is_made_is_in_the_next_one() {
     assert_eq!(next["rows"], rows(&team).await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_standby_is_good_for_a_backup() {
+    let primary = Postgres::publishing("postgres-backup-primary").await;
+    if !primary.has_dump_programs() {
+        return;
+    }
+    let team = Team::builder("backup-standby").on(primary.clone()).build().await;
+    team.set("dev", "A", "one").await;
+    let backup = team.backup_login().await;
+    let standby = tokio::task::spawn_blocking(move || primary.standby("postgres-backup-standby").unwrap());
+    let standby = standby.await.unwrap();
+    let [primarys, standbys] = [team.database.postgres(), &*standby].map(|server| format!(":{}/", server.port()));
+    let there = Login { role: backup.role.clone(), url: backup.url.replace(&primarys, &standbys) };
+    let said = back_up(&team, &there, "registry.dump", &programs(&team)).await.expect(0).json();
+    assert_eq!(said["rows"], rows(&team).await);
+}
+
 /// What docs/operations.md says for whoever has `pg_dump` alone: of the tests' own version, and of the newest.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_pg_dump_with_the_role_holds_everything_and_fails_for_everyone_else() {

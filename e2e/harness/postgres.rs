@@ -40,7 +40,7 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 /// Runs a program to its end, which has to be a good one.
-fn done(program: &str, command: &mut Command) -> Result<()> {
+pub(super) fn done(program: &str, command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("running {program}"))?;
     ensure!(
         output.status.success(),
@@ -55,7 +55,7 @@ fn done(program: &str, command: &mut Command) -> Result<()> {
 /// A server. It ends when this is dropped, or with the process.
 pub(crate) struct Postgres {
     pub(super) bin: PathBuf,
-    data: PathBuf,
+    pub(super) data: PathBuf,
     name: String,
     port: u16,
     pub(super) password: String,
@@ -99,6 +99,18 @@ impl Postgres {
         name: &str,
         settings: &'static [(&'static str, &'static str)],
     ) -> Result<Arc<Self>> {
+        let (postgres, folder) = Self::stopped(bin, name, settings)?;
+        postgres.make_data(&folder, &[])?;
+        postgres.start_again()?;
+        Ok(Arc::new(postgres))
+    }
+
+    /// One whose data are to be made yet, and the folder for them.
+    pub(super) fn stopped(
+        bin: PathBuf,
+        name: &str,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Result<(Self, PathBuf)> {
         let run = RunDir::shared().map_err(|why| anyhow!(why))?;
         let folder = run.for_unprivileged(name)?;
         let postgres = Self {
@@ -112,9 +124,7 @@ impl Postgres {
             server: Mutex::default(),
             owner: tokio::sync::OnceCell::new(),
         };
-        postgres.make_data(&folder)?;
-        postgres.start_again()?;
-        Ok(Arc::new(postgres))
+        Ok((postgres, folder))
     }
 
     /// Makes and starts a hot standby of this server, which has the same logins and passwords. Blocks until it answers.
@@ -143,7 +153,7 @@ impl Postgres {
     }
 
     /// A program of this PostgreSQL, as the user that servers run as.
-    fn unprivileged(&self, program: &str) -> Command {
+    pub(super) fn unprivileged(&self, program: &str) -> Command {
         let program = self.bin.join(program);
         let mut command = match unprivileged_user() {
             Some(user) => {
@@ -160,7 +170,7 @@ impl Postgres {
         command
     }
 
-    fn make_data(&self, folder: &Path) -> Result<()> {
+    pub(super) fn make_data(&self, folder: &Path, options: &[&str]) -> Result<()> {
         let password = folder.join("password");
         fs::write(&password, &self.password)?;
         if let Some(user) = unprivileged_user() {
@@ -171,6 +181,7 @@ impl Postgres {
             .arg(format!("--pgdata={}", self.data.display()))
             .arg(format!("--pwfile={}", password.display()))
             .args(["--username", SUPERUSER, "--auth=scram-sha-256", "--no-sync"])
+            .args(options)
             // As real databases: the default collation is not that of the type `name`, so that some indexes are of no use.
             .args(["--encoding=UTF8", "--locale=C.UTF-8"]);
         let made = done("initdb", &mut command);

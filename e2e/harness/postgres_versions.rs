@@ -1,13 +1,13 @@
 //! PostgreSQL's own programs, and a server of another version.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
 use anyhow::{Result, ensure};
 use tokio::process::Command;
 
-use super::postgres::SUPERUSER;
+use super::postgres::{SUPERUSER, done};
 use super::{Postgres, tools};
 
 /// What logical replication needs, and a clock of its own for nothing else: numbers of transactions are given out by what
@@ -24,19 +24,47 @@ impl Postgres {
     /// As [`Postgres::publishing`], of a newer version than the tests' own. None, and NOT TESTED with the reason, where there
     /// is none to be had.
     pub(crate) async fn newer(name: &'static str) -> Option<Arc<Self>> {
+        let bin = Self::newer_bin().await?;
+        Some(Self::started(move || Self::start_from(bin, name, PUBLISHING)).await)
+    }
+
+    async fn newer_bin() -> Option<PathBuf> {
         let looked = tokio::task::spawn_blocking(|| {
             let (own, packaged) = (tools::postgres_bin()?, tools::packaged_postgres_bin()?);
             let (ours, theirs) = (major(&own)?, major(&packaged)?);
             ensure!(theirs > ours, "the newest PostgreSQL to be had is {theirs}, and the tests run on {ours}");
             Ok(packaged)
         });
-        match looked.await.expect("looking for PostgreSQL does not panic") {
-            Ok(bin) => Some(Self::started(move || Self::start_from(bin, name, PUBLISHING)).await),
-            Err(why) => {
-                println!("NOT TESTED with a newer PostgreSQL: {why:#}");
-                None
-            }
-        }
+        let looked = looked.await.expect("looking for PostgreSQL does not panic");
+        looked.inspect_err(|why| println!("NOT TESTED with a newer PostgreSQL: {why:#}")).ok()
+    }
+
+    /// What `pg_upgrade` makes of a server, which is stopped for it: one of a newer version with the same data. None, and NOT
+    /// TESTED with the reason, where there is no newer one to be had.
+    pub(crate) async fn upgraded(old: Arc<Self>, name: &'static str) -> Option<Arc<Self>> {
+        let bin = Self::newer_bin().await?;
+        Some(Self::started(move || old.upgrade(bin, name)).await)
+    }
+
+    fn upgrade(&self, bin: PathBuf, name: &str) -> Result<Arc<Self>> {
+        self.stop()?;
+        let (mut new, folder) = Self::stopped(bin, name, PUBLISHING)?;
+        // The passwords come with the roles, the superuser's too, and it takes one to put them there.
+        self.password.clone_into(&mut new.password);
+        // From PostgreSQL 18 on, servers have checksums where nothing else is said, and both have to be alike.
+        new.make_data(&folder, if major(&new.bin)? >= 18 { &["--no-data-checksums"] } else { &[] })?;
+        let argument = |name: &str, path: &Path| format!("--{name}={}", path.display());
+        let mut command = new.unprivileged("pg_upgrade");
+        command
+            .current_dir(&folder)
+            .env("PGPASSWORD", &self.password)
+            .args([argument("old-bindir", &self.bin), argument("new-bindir", &new.bin)])
+            .args([argument("old-datadir", &self.data), argument("new-datadir", &new.data)])
+            .args([argument("socketdir", &folder), format!("--username={SUPERUSER}"), "--no-sync".to_owned()])
+            .args([format!("--old-port={}", self.port()), format!("--new-port={}", new.port())]);
+        done("pg_upgrade", &mut command)?;
+        new.start_again()?;
+        Ok(Arc::new(new))
     }
 
     async fn started(start: impl FnOnce() -> Result<Arc<Self>> + Send + 'static) -> Arc<Self> {

@@ -102,3 +102,22 @@ async fn the_owner_restores_what_the_superuser_would_where_there_is_none() {
     let Some((team, dump)) = backed_up("postgres-owner-restores").await else { return };
     owner_restores(&team, &dump, Postgres::publishing("postgres-restored-by-owner").await).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pg_upgrade_leaves_a_registry_as_it_was() {
+    let postgres = Postgres::publishing("postgres-to-upgrade").await;
+    let team = Team::builder("to-upgrade").on(postgres.clone()).build().await;
+    team.set("dev", "A", "one").await;
+    let Some(newer) = Postgres::upgraded(postgres, "postgres-upgraded").await else { return };
+    let upgraded = Restored::beside(newer, &team.database);
+    let (owner, ana) = (upgraded.login(&team.database.owner), upgraded.login(&team.ana));
+    assert_eq!(team.done(&owner, &["migrate", "-o", "json"]).await.stdout.trim(), "[]");
+    team.run(&ana, &["registry", "check"]).await.expect(0);
+    assert_eq!(team.run(&ana, &["secret", "get", "A", "-e", "dev"]).await.expect(0).stdout, "one");
+    let superuser = upgraded.superuser().await;
+    let revision = "SELECT revision FROM project_revisions";
+    let before: i64 = cell(&superuser, revision).await.parse().unwrap();
+    team.run_with(&ana, &["secret", "set", "A", "-e", "dev"], b"two").await.expect(0);
+    assert_eq!(cell(&superuser, revision).await, (before + 1).to_string());
+    assert_eq!(audit::verify(&superuser).await, 2);
+}
