@@ -152,6 +152,11 @@ async fn who_the_server_takes_the_login_for_is_what_is_judged() {
             format!("REVOKE tidelock_definer FROM {operator}"),
             "tidelock_definer",
         ),
+        (
+            format!("GRANT tidelock_backup TO {operator}"),
+            format!("REVOKE tidelock_backup FROM {operator}"),
+            "tidelock_backup",
+        ),
     ] {
         superuser.batch_execute(&lift).await.unwrap();
         let end = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE usename = $1";

@@ -28,11 +28,13 @@ $$;
 -- The newest migration applied, and the oldest program that this schema still serves as reader and as writer, by the
 -- newest migration that it knows. A migration that only adds leaves the floor alone, so that it never stops a fleet.
 CREATE TABLE schema_floor (
-    only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
-    version       integer NOT NULL,
-    oldest_reader integer NOT NULL,
-    oldest_writer integer NOT NULL
+    only_row         boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+    version          integer NOT NULL,
+    oldest_reader    integer NOT NULL,
+    oldest_writer    integer NOT NULL,
+    subscriber_since timestamptz
 );
+COMMENT ON COLUMN schema_floor.subscriber_since IS 'Since when rows come by logical replication alone (tidelock registry subscriber on); NULL where people write.';
 INSERT INTO schema_floor (version, oldest_reader, oldest_writer) VALUES (1, 1, 1);
 
 CREATE TABLE users (
@@ -60,9 +62,11 @@ CREATE TABLE project_revisions (
     revision    bigint NOT NULL DEFAULT 0,
     token       uuid NOT NULL DEFAULT gen_random_uuid(),
     transaction xid8 NOT NULL DEFAULT '0',
+    began_at    timestamptz NOT NULL DEFAULT '-infinity',
     changed_at  timestamptz NOT NULL DEFAULT '-infinity'
 ) WITH (fillfactor = 50);
 COMMENT ON COLUMN project_revisions.transaction IS 'The transaction that made this revision: one step per transaction.';
+COMMENT ON COLUMN project_revisions.began_at IS 'When that transaction began: its number alone comes again on a server that a dump is restored into.';
 COMMENT ON COLUMN project_revisions.changed_at IS 'When it was made; grows strictly, whatever the clock does.';
 
 -- A number alone does not name a history: after a crash or a restore the same number can come again. The token does.

@@ -148,6 +148,18 @@ $$;
 -- Nobody but the owner and tidelock_definer has a privilege on any table. Whoever may put a condition of their own before
 -- a policy learns from plans, counts and statistics what is hidden from them, row by row; whoever may write to a table may
 -- lock it. So logins reach the rows through the interface alone (V7, V8): functions, which no condition gets into.
+--
+-- A backup reads all rows by a policy of its own. To whoever else has the right to a table, its owner or a reader of all
+-- data, an error says that there are rows to be hidden: without, their pg_dump --enable-row-security would end well and
+-- hold nothing.
+CREATE FUNCTION refuse_partial_look() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    RAISE EXCEPTION 'row-level security hides rows of the registry from %', current_user
+        USING ERRCODE = 'insufficient_privilege', HINT = 'For a backup, use a login with the role tidelock_backup: tidelock registry backup FILE';
+END $$;
+GRANT EXECUTE ON FUNCTION refuse_partial_look() TO pg_read_all_data;
+
 DO $$
 DECLARE
     name text;
@@ -159,10 +171,15 @@ BEGIN
         EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
         EXECUTE format('CREATE POLICY definer ON %I TO tidelock_definer USING (true) WITH CHECK (true)', name);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON %I TO tidelock_definer', name);
+        EXECUTE format('CREATE POLICY backup ON %I FOR SELECT TO tidelock_backup USING (true)', name);
+        EXECUTE format('CREATE POLICY hidden ON %I FOR SELECT USING (refuse_partial_look())', name);
+        EXECUTE format('GRANT SELECT ON %I TO tidelock_backup', name);
     END LOOP;
 END $$;
 GRANT SELECT ON schema_floor TO tidelock_definer;
+GRANT SELECT ON schema_floor, schema_migrations TO tidelock_backup;
 GRANT USAGE ON SCHEMA @schema@, @api@ TO tidelock_definer;
+GRANT USAGE ON SCHEMA @schema@ TO tidelock_backup;
 GRANT USAGE ON SCHEMA @api@ TO tidelock_app, tidelock_operator;
 
 -- Mapping logins is the owner's.

@@ -65,7 +65,7 @@ BEGIN
         RAISE EXCEPTION 'the project is archived' USING ERRCODE = 'TL403';
     END IF;
     SELECT * INTO step FROM project_revisions WHERE project_id = step_revision.project;
-    IF step.transaction = pg_current_xact_id() THEN
+    IF step.transaction = pg_current_xact_id() AND step.began_at = now() THEN
         RETURN step.changed_at;
     END IF;
     PERFORM require_actor();
@@ -73,7 +73,7 @@ BEGIN
         RAISE EXCEPTION 'project not found, or you are not a member' USING ERRCODE = 'TL404';
     END IF;
     UPDATE project_revisions r SET revision = r.revision + 1, token = gen_random_uuid(), transaction = pg_current_xact_id(),
-            changed_at = greatest(statement_timestamp(), r.changed_at + interval '1 microsecond')
+            began_at = now(), changed_at = greatest(statement_timestamp(), r.changed_at + interval '1 microsecond')
         WHERE r.project_id = step_revision.project RETURNING * INTO step;
     INSERT INTO revision_log VALUES (step.project_id, step.revision, step.token, step.changed_at);
     RETURN step.changed_at;
@@ -140,7 +140,7 @@ BEGIN
 
     -- The lock comes first: what is looked at under it stays so until the commit. The step itself is settle_writes', as
     -- an INSERT may still come to nothing (ON CONFLICT DO NOTHING).
-    SELECT CASE WHEN r.transaction = pg_current_xact_id() THEN r.changed_at
+    SELECT CASE WHEN r.transaction = pg_current_xact_id() AND r.began_at = now() THEN r.changed_at
                 ELSE greatest(statement_timestamp(), r.changed_at + interval '1 microsecond') END
         INTO step_time FROM project_revisions r WHERE r.project_id = NEW.project_id FOR NO KEY UPDATE;
     SELECT deleted_at IS NOT NULL INTO closed FROM environments WHERE id = NEW.environment_id;
@@ -413,6 +413,17 @@ BEGIN
 END $$;
 CREATE TRIGGER settle AFTER UPDATE ON project_secret_registry REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION settle_keys();
+
+-- In a subscriber rows come from the publisher alone. There every other trigger rests, and this one stands on each table
+-- (src/registry/subscriber/); nobody can pretend to be a worker of logical replication, which is known by its process.
+CREATE FUNCTION refuse_by_hand() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_stat_get_subscription(NULL) worker WHERE worker.pid = pg_backend_pid()) THEN
+        RAISE EXCEPTION 'this registry is a subscriber, and takes no writes: they go to the publisher'
+            USING ERRCODE = 'TL403', HINT = 'Name the publisher''s address in --database-url; after the cut-over, its owner runs: tidelock registry subscriber off';
+    END IF;
+    RETURN NULL;
+END $$;
 
 -- Nothing is deleted or emptied; to delete a secret is to set its deleted_at.
 CREATE FUNCTION refuse_removal() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$

@@ -42,8 +42,8 @@ BEGIN
         -- The owner's row is the mutex of the system chain: no login but the owner's can take it.
         PERFORM FROM users WHERE kind = 'owner' ORDER BY id FOR NO KEY UPDATE;
     ELSE
-        SELECT revision, transaction INTO step FROM project_revisions WHERE project_id = NEW.project_id;
-        IF step.transaction IS DISTINCT FROM pg_current_xact_id() THEN
+        SELECT revision, transaction, began_at INTO step FROM project_revisions WHERE project_id = NEW.project_id;
+        IF (step.transaction, step.began_at) IS DISTINCT FROM (pg_current_xact_id(), now()) THEN
             PERFORM step_revision(NEW.project_id);
             SELECT revision INTO step FROM project_revisions WHERE project_id = NEW.project_id;
         END IF;
@@ -99,8 +99,8 @@ BEGIN
     PERFORM set_config('tidelock.begun', pg_current_xact_id()::text, true);
     INSERT INTO projects (name) VALUES (create_project.name) RETURNING id INTO made;
     WITH first AS (
-        INSERT INTO project_revisions (project_id, revision, transaction, changed_at)
-            VALUES (made, 1, pg_current_xact_id(), statement_timestamp()) RETURNING *)
+        INSERT INTO project_revisions (project_id, revision, transaction, began_at, changed_at)
+            VALUES (made, 1, pg_current_xact_id(), now(), statement_timestamp()) RETURNING *)
     INSERT INTO revision_log SELECT project_id, revision, token, changed_at FROM first;
     INSERT INTO audit_logs (project_id, action, subject) VALUES (made, 'project.create', create_project.name);
     INSERT INTO project_members (project_id, user_id, role) VALUES (made, acting, 'ADMIN');

@@ -84,6 +84,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_
     FROM seen p JOIN project_revisions c ON c.project_id = p.id
     LEFT JOIN LATERAL (SELECT revision, token FROM revision_log WHERE project_id = p.id ORDER BY revision DESC LIMIT 1) l ON true
     WHERE (c.revision, c.token) IS DISTINCT FROM (l.revision, l.token)
+    UNION ALL
+    SELECT '-', 'this registry is a subscriber, and takes no writes: they go to the publisher', NULL, NULL FROM schema_floor f WHERE f.subscriber_since IS NOT NULL
 $$;
 
 -- Sets the counts right in the projects that the actor administers; answers how many it corrected.

@@ -9,6 +9,9 @@ CREATE TABLE vault_tombstones (
 ALTER TABLE vault_tombstones ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
 CREATE POLICY definer ON vault_tombstones TO tidelock_definer USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE ON vault_tombstones TO tidelock_definer;
+CREATE POLICY backup ON vault_tombstones FOR SELECT TO tidelock_backup USING (true);
+CREATE POLICY hidden ON vault_tombstones FOR SELECT USING (refuse_partial_look());
+GRANT SELECT ON vault_tombstones TO tidelock_backup;
 CREATE TRIGGER refuse_removal BEFORE DELETE OR TRUNCATE ON vault_tombstones
     FOR EACH STATEMENT EXECUTE FUNCTION refuse_removal();
 ALTER TABLE vault_tombstones ENABLE ALWAYS TRIGGER refuse_removal;
@@ -52,4 +55,6 @@ BEGIN
     CREATE TRIGGER bury AFTER DELETE ON vault.secrets FOR EACH ROW EXECUTE FUNCTION bury_vault_secret();
     ALTER TABLE vault.secrets ENABLE ALWAYS TRIGGER touch;
     ALTER TABLE vault.secrets ENABLE ALWAYS TRIGGER bury;
+    GRANT USAGE ON SCHEMA vault TO tidelock_backup;
+    GRANT SELECT ON vault.secrets TO tidelock_backup;
 END $$;

@@ -33,7 +33,7 @@ BEGIN
 END $$;
 
 CREATE VIEW @api@.memberships AS SELECT * FROM memberships();
-CREATE VIEW @api@.schema_floor AS SELECT version, oldest_reader, oldest_writer FROM schema_floor;
+CREATE VIEW @api@.schema_floor AS SELECT version, oldest_reader, oldest_writer, subscriber_since FROM schema_floor;
 CREATE VIEW @api@.key_states AS
     SELECT states.* FROM visible_projects() AS project, LATERAL @api@.key_states_of(project) AS states;
 

@@ -28,6 +28,7 @@ pub(crate) mod os;
 pub(crate) mod pooler;
 pub(crate) mod ports;
 pub(crate) mod postgres;
+mod postgres_versions;
 pub(crate) mod processes;
 pub(crate) mod run_dir;
 pub(crate) mod tcp_proxy;

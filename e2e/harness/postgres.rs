@@ -17,7 +17,7 @@ use super::processes::{Server, Spec};
 use super::{RunDir, ports, tools};
 
 /// The superuser's login.
-const SUPERUSER: &str = "harness";
+pub(super) const SUPERUSER: &str = "harness";
 
 /// The login that owns every database.
 pub(crate) const OWNER: &str = "team_owner";
@@ -40,7 +40,7 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 /// Runs a program to its end, which has to be a good one.
-fn done(program: &str, command: &mut Command) -> Result<()> {
+pub(super) fn done(program: &str, command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("running {program}"))?;
     ensure!(
         output.status.success(),
@@ -54,11 +54,13 @@ fn done(program: &str, command: &mut Command) -> Result<()> {
 
 /// A server. It ends when this is dropped, or with the process.
 pub(crate) struct Postgres {
-    bin: PathBuf,
-    data: PathBuf,
+    pub(super) bin: PathBuf,
+    pub(super) data: PathBuf,
     name: String,
     port: u16,
-    password: String,
+    pub(super) password: String,
+    /// What differs besides [`SETTINGS`].
+    settings: &'static [(&'static str, &'static str)],
     run: &'static RunDir,
     /// None while it is stopped.
     server: Mutex<Option<Server>>,
@@ -88,10 +90,32 @@ impl Postgres {
 
     /// Makes and starts a server, with its files in the folder `name` of the run. Blocks until it answers.
     pub(crate) fn start(name: &str) -> Result<Arc<Self>> {
+        Self::start_from(tools::postgres_bin()?, name, &[])
+    }
+
+    /// As [`Postgres::start`], of the programs in a folder and with settings of its own.
+    pub(super) fn start_from(
+        bin: PathBuf,
+        name: &str,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Result<Arc<Self>> {
+        let (postgres, folder) = Self::stopped(bin, name, settings)?;
+        postgres.make_data(&folder, &[])?;
+        postgres.start_again()?;
+        Ok(Arc::new(postgres))
+    }
+
+    /// One whose data are to be made yet, and the folder for them.
+    pub(super) fn stopped(
+        bin: PathBuf,
+        name: &str,
+        settings: &'static [(&'static str, &'static str)],
+    ) -> Result<(Self, PathBuf)> {
         let run = RunDir::shared().map_err(|why| anyhow!(why))?;
         let folder = run.for_unprivileged(name)?;
         let postgres = Self {
-            bin: tools::postgres_bin()?,
+            bin,
+            settings,
             data: folder.join("data"),
             name: name.to_owned(),
             port: ports::free_port(),
@@ -100,9 +124,7 @@ impl Postgres {
             server: Mutex::default(),
             owner: tokio::sync::OnceCell::new(),
         };
-        postgres.make_data(&folder)?;
-        postgres.start_again()?;
-        Ok(Arc::new(postgres))
+        Ok((postgres, folder))
     }
 
     /// Makes and starts a hot standby of this server, which has the same logins and passwords. Blocks until it answers.
@@ -110,6 +132,7 @@ impl Postgres {
         let folder = self.run.for_unprivileged(name)?;
         let standby = Self {
             bin: self.bin.clone(),
+            settings: self.settings,
             data: folder.join("data"),
             name: name.to_owned(),
             port: ports::free_port(),
@@ -130,7 +153,7 @@ impl Postgres {
     }
 
     /// A program of this PostgreSQL, as the user that servers run as.
-    fn unprivileged(&self, program: &str) -> Command {
+    pub(super) fn unprivileged(&self, program: &str) -> Command {
         let program = self.bin.join(program);
         let mut command = match unprivileged_user() {
             Some(user) => {
@@ -147,7 +170,7 @@ impl Postgres {
         command
     }
 
-    fn make_data(&self, folder: &Path) -> Result<()> {
+    pub(super) fn make_data(&self, folder: &Path, options: &[&str]) -> Result<()> {
         let password = folder.join("password");
         fs::write(&password, &self.password)?;
         if let Some(user) = unprivileged_user() {
@@ -158,6 +181,7 @@ impl Postgres {
             .arg(format!("--pgdata={}", self.data.display()))
             .arg(format!("--pwfile={}", password.display()))
             .args(["--username", SUPERUSER, "--auth=scram-sha-256", "--no-sync"])
+            .args(options)
             // As real databases: the default collation is not that of the type `name`, so that some indexes are of no use.
             .args(["--encoding=UTF8", "--locale=C.UTF-8"]);
         let made = done("initdb", &mut command);
@@ -168,7 +192,7 @@ impl Postgres {
     /// Starts it on the data and the port that it had. Blocks until it answers.
     pub(crate) fn start_again(&self) -> Result<()> {
         let mut arguments = vec![format!("-D{}", self.data.display()), format!("-p{}", self.port)];
-        arguments.extend(SETTINGS.iter().map(|(name, value)| format!("-c{name}={value}")));
+        arguments.extend(SETTINGS.iter().chain(self.settings).map(|(name, value)| format!("-c{name}={value}")));
         let mut server = Spec {
             name: &self.name,
             program: self.bin.join("postgres"),

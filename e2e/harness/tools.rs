@@ -31,6 +31,11 @@ pub(crate) fn postgres_bin() -> Result<PathBuf> {
     path_from("postgres", &[])
 }
 
+/// A packaged PostgreSQL, whatever is installed. Its version is the script's choice: the newest that there is.
+pub(crate) fn packaged_postgres_bin() -> Result<PathBuf> {
+    path_from("postgres", &["packaged"])
+}
+
 /// PgBouncer, where this machine has one or can fetch one.
 pub(crate) fn pgbouncer() -> Result<Option<PathBuf>> {
     let found = path_from("pgbouncer", &[])?;

@@ -12,6 +12,7 @@ mod outage;
 mod ownership;
 mod removal;
 mod repair;
+mod restored;
 mod schema;
 mod sources;
 mod standby;

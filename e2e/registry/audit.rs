@@ -68,7 +68,7 @@ async fn entries(session: &Client) -> Vec<Entry> {
 }
 
 /// Every chain whole: positions from 1 without a gap, each link over the one before. Answers how many chains there are.
-async fn verify(session: &Client) -> usize {
+pub(crate) async fn verify(session: &Client) -> usize {
     let entries = entries(session).await;
     let mut chains = 0;
     let (mut previous, mut place) = (vec![0; 32], (Uuid::max(), 0));

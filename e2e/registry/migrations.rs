@@ -187,13 +187,13 @@ async fn the_owner_is_left_without_the_role_that_looks_past_row_security() {
     let version: u32 = cell(&superuser, "SHOW server_version_num").await.parse().unwrap();
     let kinds: &[&str] = if version < 160_000 { &["MEMBER", "USAGE"] } else { &["USAGE", "SET"] };
     for kind in kinds {
-        for role in ["tidelock_definer", "tidelock_delegate", "tidelock_app", "tidelock_operator"] {
+        for role in ["tidelock_definer", "tidelock_delegate", "tidelock_app", "tidelock_operator", "tidelock_backup"] {
             let held = cell(&superuser, &format!("SELECT pg_has_role('team_owner', '{role}', '{kind}')")).await;
             assert_eq!(held, "f", "{kind} of {role}");
         }
     }
     let roles = "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'tidelock%' AND NOT rolcanlogin AND NOT rolsuper AND NOT rolbypassrls";
-    assert_eq!(cell(&superuser, roles).await, "4");
+    assert_eq!(cell(&superuser, roles).await, "5");
     assert_eq!(
         cell(
             &superuser,
@@ -236,6 +236,38 @@ async fn interface_is_sound(database: &TestDatabase, schema: &str) {
          UNION ALL
          SELECT c.relname, a.privilege_type FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid, aclexplode(t.attacl) a
          WHERE c.relnamespace = {tables} AND (a.grantee = 0 OR a.grantee::regrole::text IN ('tidelock_app', 'tidelock_operator', 'tidelock_delegate'))",
+    )
+    .await;
+    // The one role besides the owner's and the definer's that has a right to tables: pg_dump reads these, and nothing else.
+    none(
+        "rights of the backup's role but to read tables",
+        "SELECT c.relname, a.privilege_type FROM pg_class c, aclexplode(c.relacl) a
+         WHERE a.grantee = 'tidelock_backup'::regrole AND (c.relkind <> 'r' OR a.privilege_type <> 'SELECT')
+         UNION ALL
+         SELECT proname, a.privilege_type FROM pg_proc, aclexplode(proacl) a WHERE a.grantee = 'tidelock_backup'::regrole
+         UNION ALL
+         SELECT nspname, a.privilege_type FROM pg_namespace n, aclexplode(nspacl) a
+         WHERE a.grantee = 'tidelock_backup'::regrole AND (n.oid = {api} OR a.privilege_type <> 'USAGE')
+         UNION ALL
+         SELECT c.relname, t.attname FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid, aclexplode(t.attacl) a
+         WHERE a.grantee = 'tidelock_backup'::regrole
+         UNION ALL
+         SELECT r.rolname, g.rolname FROM pg_auth_members m JOIN pg_roles r ON r.oid = m.member JOIN pg_roles g ON g.oid = m.roleid
+         WHERE r.rolname = 'tidelock_backup'",
+    )
+    .await;
+    none(
+        "tables of which a backup would not have every row",
+        "SELECT relname FROM pg_class c WHERE relnamespace = {tables} AND relkind = 'r' AND NOT (
+             has_table_privilege('tidelock_backup', c.oid, 'SELECT') AND (NOT relrowsecurity OR (
+                 EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'backup' AND pg_get_expr(polqual, polrelid) = 'true')
+                 AND EXISTS (SELECT FROM pg_policy WHERE polrelid = c.oid AND polname = 'hidden' AND polroles = '{0}'))))",
+    )
+    .await;
+    none(
+        "tables that logical replication cannot change rows of",
+        "SELECT relname FROM pg_class c WHERE relnamespace = {tables} AND relkind = 'r'
+             AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = c.oid AND indisprimary)",
     )
     .await;
     none(

@@ -2,7 +2,7 @@
 //!
 //! What is shown here holds for whoever writes, so nothing of the program is used once the team is there.
 
-mod audit;
+pub(crate) mod audit;
 mod cost;
 mod disclosure;
 mod documents;
@@ -14,9 +14,11 @@ mod locks;
 mod migrations;
 pub(crate) mod order;
 mod plans;
+mod restored;
 mod revisions;
 mod rights;
 mod roles;
+mod subscriber;
 mod sync;
 mod time;
 mod writers;

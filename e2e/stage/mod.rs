@@ -15,12 +15,14 @@
 mod command;
 mod operator;
 mod resources;
+mod restored;
 mod team;
 mod team_builder;
 
 pub(crate) use command::{Finished, Running, program};
 pub(crate) use operator::Operator;
 pub(crate) use resources::{Answer, data, text};
+pub(crate) use restored::{Restored, succeed};
 pub(crate) use team::Team;
 pub(crate) use team_builder::TeamBuilder;
 

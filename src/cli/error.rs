@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::controller::ControllerError;
 use crate::core::{Hint, InvalidName};
 use crate::crypto::{KeyringFileError, OpenError};
-use crate::registry::{Cause, RegistryError, ValueError};
+use crate::registry::{BackupError, Cause, RegistryError, ValueError};
 
 use super::dotenv::DotenvError;
 
@@ -61,6 +61,8 @@ pub(super) enum CliError {
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
+    Backup(#[from] BackupError),
+    #[error(transparent)]
     Value(#[from] ValueError),
     #[error(transparent)]
     Keyring(#[from] KeyringFileError),
@@ -76,16 +78,19 @@ impl CliError {
 
     pub(super) fn exit_code(&self) -> u8 {
         match self {
-            Self::Registry(error) | Self::Value(ValueError::Registry(error)) => of_registry(error),
+            Self::Registry(error)
+            | Self::Backup(BackupError::Registry(error))
+            | Self::Value(ValueError::Registry(error)) => of_registry(error),
             Self::Value(ValueError::Open { source, .. }) => of_opening(source),
             Self::Usage(_) | Self::Name(_) | Self::Variable { .. } | Self::Dotenv { .. } => USAGE,
             Self::Controller(error) if error.is_refused() => 4,
             Self::Refused(_)
+            | Self::Backup(BackupError::Exists(_))
             | Self::Value(ValueError::Seal { .. })
             | Self::Keyring(KeyringFileError::Exists { .. } | KeyringFileError::OpenToAll { .. }) => 4,
             Self::NotFound(_) => 5,
             Self::Value(ValueError::HashMismatch { .. }) => 6,
-            Self::Failed { .. } | Self::Keyring(_) | Self::Controller(_) => 1,
+            Self::Failed { .. } | Self::Backup(_) | Self::Keyring(_) | Self::Controller(_) => 1,
         }
     }
 }
@@ -94,6 +99,7 @@ impl Hint for CliError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Registry(error) => error.hint(),
+            Self::Backup(error) => error.hint(),
             Self::Value(error) => error.hint(),
             Self::Keyring(error) => error.hint(),
             Self::Controller(error) => error.hint(),

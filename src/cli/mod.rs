@@ -165,6 +165,7 @@ mod tests {
         let texts = [
             include_str!("../../README.md"),
             include_str!("../../docs/conditions.md"),
+            include_str!("../../docs/operations.md"),
             include_str!("../../charts/tidelock/README.md"),
             include_str!("../../charts/tidelock/templates/NOTES.txt"),
         ];

@@ -21,10 +21,15 @@ pub(super) struct Status {
     keys: Vec<KeyName>,
 }
 
+const SUBSCRIBER: &str = "THIS REGISTRY IS A SUBSCRIBER, and takes no writes: they go to the publisher";
+
 impl Status {
     pub(super) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
         let project = context.project()?;
         let mut session = context.session().await?;
+        if session.is_subscriber() {
+            output.note(SUBSCRIBER);
+        }
         let mut environments: Vec<String> =
             session.environments(project).await?.into_iter().map(|environment| environment.name).collect();
         if let Some(asked) = context.spoken_environment() {

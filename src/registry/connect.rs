@@ -51,7 +51,7 @@ impl ConnectSettings {
         format!("\"{}_api\"", self.schema.replace('"', "\"\""))
     }
 
-    fn parse(&self) -> Result<(Config, Option<PathBuf>), RegistryError> {
+    pub(super) fn parse(&self) -> Result<(Config, Option<PathBuf>), RegistryError> {
         let (url, root) = split_off_root_certificate(&self.url);
         // The parser's own message is safe: it names an option or a position, never the URL.
         let mut config = Config::from_str(&url).map_err(|error| RegistryError::Settings {

@@ -18,9 +18,10 @@ struct Login {
     bypasses_row_security: Option<String>,
     owns_tables: Option<String>,
     is_definer: Option<String>,
+    is_backup: Option<String>,
 }
 
-from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, owns_tables, is_definer]);
+from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, owns_tables, is_definer, is_backup]);
 
 /// Refuses the privileges that would lift row-level security off whoever holds them. A database that does not answer, or
 /// breaks off, refuses nobody.
@@ -33,7 +34,8 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), HookError
                     min(r.rolname::text) FILTER (WHERE r.oid = (
                         SELECT c.relowner FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                         WHERE n.nspname = $1 AND c.relname = 'secrets')) AS owns_tables,
-                    min(r.rolname::text) FILTER (WHERE r.rolname = 'tidelock_definer') AS is_definer
+                    min(r.rolname::text) FILTER (WHERE r.rolname = 'tidelock_definer') AS is_definer,
+                    min(r.rolname::text) FILTER (WHERE r.rolname = 'tidelock_backup') AS is_backup
              FROM pg_roles r
              WHERE r.rolname IN (session_user, current_user)
                 OR pg_has_role(session_user, r.oid, 'MEMBER') OR pg_has_role(current_user, r.oid, 'MEMBER')",
@@ -47,6 +49,7 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), HookError
         (login.bypasses_row_security, "has BYPASSRLS"),
         (login.owns_tables, "owns the registry's tables"),
         (login.is_definer, "looks past row-level security"),
+        (login.is_backup, "reads every row"),
     ];
     match too_much.into_iter().find_map(|(role, what)| role.map(|role| (role, what))) {
         None => Ok(()),

@@ -51,7 +51,8 @@ struct AppliedMigration {
 from_row!(AppliedMigration, "schema_migrations", "name", [version, name, checksum]);
 
 /// The group roles, which belong to the whole server.
-const ROLES: [&str; 4] = ["tidelock_app", "tidelock_operator", "tidelock_delegate", "tidelock_definer"];
+pub(super) const ROLES: [&str; 5] =
+    ["tidelock_app", "tidelock_operator", "tidelock_delegate", "tidelock_backup", "tidelock_definer"];
 
 /// What `migrate` did or, asked only to check, would do: the names of migrations.
 #[derive(Debug, Clone, PartialEq, Eq)]

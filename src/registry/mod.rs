@@ -4,11 +4,13 @@
 //! it. Statements are unnamed (`query_typed`) and settings local to a transaction, so that a pooler in transaction mode
 //! may stand in between; every type that tokio-postgres would have to look up is cast to text.
 
+mod backup;
 mod connect;
 mod environments;
 mod error;
 mod hash_keys;
 mod keys;
+mod libpq;
 mod login;
 mod members;
 mod migrate;
@@ -18,8 +20,10 @@ mod row;
 mod secrets;
 mod session;
 mod snapshot;
+mod subscriber;
 mod users;
 
+pub(crate) use backup::{BackupError, BackupPlan, back_up};
 pub use connect::{ConnectSettings, DEFAULT_SCHEMA};
 pub use environments::Environment;
 pub(crate) use environments::NewEnvironment;
@@ -34,4 +38,5 @@ pub use snapshot::{
     FromServer, LoggedToken, PollResult, Refusal, RegisteredKey, Revision, SealedHashKey, SealedValue, SecretRow,
     ServerPosition, Snapshot, SnapshotVersion, SourceName, Tombstone, ValueId,
 };
+pub(crate) use subscriber::{CutOver, Replication, cut_over, subscribe};
 pub(crate) use users::{LoginGrant, NewUser};

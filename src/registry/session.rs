@@ -22,9 +22,10 @@ pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 struct SchemaFloor {
     oldest_writer: i32,
     version: i32,
+    is_subscriber: bool,
 }
 
-from_row!(SchemaFloor, "schema_floor", "version", [oldest_writer, version]);
+from_row!(SchemaFloor, "schema_floor", "version", [oldest_writer, version, is_subscriber]);
 
 struct MutexHolder {
     login: String,
@@ -38,6 +39,7 @@ pub struct Session {
     client: Client,
     search_path: String,
     user: String,
+    is_subscriber: bool,
 }
 
 impl Session {
@@ -52,10 +54,15 @@ impl Session {
         tokio::spawn(connection);
         let interface = settings.quoted_interface();
         let floor = client
-            .query_typed_one(&format!("SELECT oldest_writer, version FROM {interface}.schema_floor"), &[])
+            .query_typed_one(
+                &format!(
+                    "SELECT oldest_writer, version, subscriber_since IS NOT NULL AS is_subscriber FROM {interface}.schema_floor"
+                ),
+                &[],
+            )
             .await
             .map_err(|error| nobodys_login(RegistryError::from_driver("reading the schema's version", error)))?;
-        let SchemaFloor { oldest_writer, version } = SchemaFloor::from_row(&floor)?;
+        let SchemaFloor { oldest_writer, version, is_subscriber } = SchemaFloor::from_row(&floor)?;
         if oldest_writer > SCHEMA_VERSION {
             let message = format!(
                 "the registry serves programs from schema version {oldest_writer} on, and this one knows version \
@@ -70,7 +77,12 @@ impl Session {
             return Err(RegistryError::Schema(Explanation::from(message).hint(hint)));
         }
         let user = user.map(ToString::to_string).unwrap_or_default();
-        Ok(Self { client, search_path: format!("pg_catalog, {interface}, pg_temp"), user })
+        Ok(Self { client, search_path: format!("pg_catalog, {interface}, pg_temp"), user, is_subscriber })
+    }
+
+    /// Whether the registry takes no writes but the publisher's.
+    pub(crate) const fn is_subscriber(&self) -> bool {
+        self.is_subscriber
     }
 
     /// A transaction that sees one snapshot and writes nothing.
