@@ -1,6 +1,7 @@
 //! The command, as people run it: the real program against the real database, with the logins of a team.
 
 mod administration;
+mod drift;
 mod help;
 mod import;
 mod json;

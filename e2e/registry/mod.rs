@@ -3,9 +3,11 @@
 //! What is shown here holds for whoever writes, so nothing of the program is used once the team is there.
 
 mod audit;
+mod catalog;
 mod cost;
 mod disclosure;
 mod documents;
+mod drift;
 mod environments;
 mod follows;
 mod guards;
@@ -64,7 +66,10 @@ struct Shop {
 
 impl Shop {
     async fn open(what: &str) -> Self {
-        let team = Team::builder(what).without_keyring().build().await;
+        Self::of(Team::builder(what).without_keyring().build().await).await
+    }
+
+    async fn of(team: Team) -> Self {
         let (owner, ana, bob, vic, eve, operator) = tokio::join!(
             team.session("owner"),
             team.session("ana"),

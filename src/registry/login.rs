@@ -3,7 +3,7 @@
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
-use super::row::{FromRow, from_row};
+use super::row::{FromRow, from_row, only};
 use super::{Explanation, RegistryError};
 
 /// What to do about a login that may too much.
@@ -24,8 +24,8 @@ from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, ow
 
 /// Refuses the privileges that would lift row-level security off whoever holds them.
 pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryError> {
-    let row = client
-        .query_typed_one(
+    let rows = client
+        .query_typed(
             "SELECT session_user::text AS name,
                     min(r.rolname::text) FILTER (WHERE r.rolsuper) AS superuser,
                     min(r.rolname::text) FILTER (WHERE r.rolbypassrls) AS bypasses_row_security,
@@ -40,7 +40,7 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryE
         )
         .await
         .map_err(|error| RegistryError::from_driver("checking the operator's login", error))?;
-    let login = Login::from_row(&row)?;
+    let login = Login::from_row(&only(rows, "checking the operator's login")?)?;
     let too_much = [
         (login.superuser, "is a superuser"),
         (login.bypasses_row_security, "has BYPASSRLS"),

@@ -4,6 +4,7 @@
 //! it. Statements are unnamed (`query_typed`) and settings local to a transaction, so that a pooler in transaction mode
 //! may stand in between; every type that tokio-postgres would have to look up is cast to text.
 
+mod catalog;
 mod connect;
 mod environments;
 mod error;
@@ -20,13 +21,15 @@ mod session;
 mod snapshot;
 mod users;
 
+pub use catalog::Difference;
 pub use connect::{ConnectSettings, DEFAULT_SCHEMA};
 pub use environments::Environment;
 pub(crate) use environments::NewEnvironment;
 pub use error::{Cause, Explanation, RegistryError, ValueError};
 pub(crate) use keys::{ListedKey, StateOfKey, Tracking};
 pub(crate) use members::{Membership, Role};
-pub use migrate::{Migrated, SCHEMA_VERSION, migrate, pending};
+pub use migrate::{Migrated, SCHEMA_VERSION, described, differences, migrate, pending};
+pub(crate) use projects::Finding;
 pub use reader::Reader;
 pub use secrets::{ObservedTimes, WriteOptions, WriteOutcome};
 pub use session::Session;

@@ -52,10 +52,11 @@ impl Session {
         tokio::spawn(connection);
         let interface = settings.quoted_interface();
         let floor = client
-            .query_typed_one(&format!("SELECT oldest_writer, version FROM {interface}.schema_floor"), &[])
+            .query_typed(&format!("SELECT oldest_writer, version FROM {interface}.schema_floor"), &[])
             .await
             .map_err(|error| nobodys_login(RegistryError::from_driver("reading the schema's version", error)))?;
-        let SchemaFloor { oldest_writer, version } = SchemaFloor::from_row(&floor)?;
+        let SchemaFloor { oldest_writer, version } =
+            SchemaFloor::from_row(&row::only(floor, "reading the schema's version")?)?;
         if oldest_writer > SCHEMA_VERSION {
             let message = format!(
                 "the registry serves programs from schema version {oldest_writer} on, and this one knows version \
@@ -191,7 +192,7 @@ impl<'s> Transaction<'s> {
     }
 
     async fn one_row(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row, RegistryError> {
-        self.driver.query_typed_one(sql, parameters).await.map_err(|error| self.failed(error))
+        row::only(self.rows(sql, parameters).await?, self.attempt)
     }
 
     /// As [`one`](Self::one), of a query with a single column; `table` names it in an error.
