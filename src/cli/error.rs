@@ -82,7 +82,13 @@ impl CliError {
             Self::Controller(error) if error.is_refused() => 4,
             Self::Refused(_)
             | Self::Value(ValueError::Seal { .. })
-            | Self::Keyring(KeyringFileError::Exists { .. } | KeyringFileError::OpenToAll { .. }) => 4,
+            | Self::Keyring(
+                KeyringFileError::Exists { .. }
+                | KeyringFileError::OpenToAll { .. }
+                | KeyringFileError::OpenToGroup { .. }
+                | KeyringFileError::NotYours { .. }
+                | KeyringFileError::Replaceable { .. },
+            ) => 4,
             Self::NotFound(_) => 5,
             Self::Value(ValueError::HashMismatch { .. }) => 6,
             Self::Failed { .. } | Self::Keyring(_) | Self::Controller(_) => 1,
