@@ -4,7 +4,7 @@
 use tidelock::core::Hint as _;
 use tidelock::registry::{Difference, Reader, RegistryError, Session, SourceName, differences, migrate, pending};
 
-use super::migrations::{fresh_server, settings};
+use super::migrations::settings;
 use super::*;
 
 /// What an administrator may do to a schema, and how it is told. The remedy that is named sets it right.

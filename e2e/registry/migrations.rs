@@ -8,7 +8,6 @@ use tokio::task::JoinSet;
 
 use super::catalog::{catalog_is_sound, interface_is_sound};
 use super::*;
-use crate::harness::Postgres;
 use crate::harness::pooler::Pooler;
 use crate::harness::postgres::connect;
 
@@ -18,11 +17,6 @@ fn all() -> usize {
 
 pub(super) fn settings(url: &str) -> ConnectSettings {
     ConnectSettings::new(url)
-}
-
-/// A server whose roles nobody has made yet.
-pub(super) async fn fresh_server(name: &'static str) -> Arc<Postgres> {
-    tokio::task::spawn_blocking(move || Postgres::start(name).unwrap()).await.unwrap()
 }
 
 /// A database with the registry's schema.
@@ -156,11 +150,12 @@ async fn a_schema_may_have_any_name_and_two_may_share_a_database() {
 /// As an administrator would who follows what `migrate` says: lend, have it migrate, take back.
 #[tokio::test(flavor = "multi_thread")]
 async fn schemas_that_an_administrator_made_are_migrated_and_looked_at_again_without_any_right() {
-    let database = TestDatabase::empty("lent-rights").await;
+    // Roles belong to all of a server, and so does who holds them.
+    let database = TestDatabase::empty_on(fresh_server("postgres-lent").await, "lent-rights").await;
     let superuser = database.superuser().await;
     let plain = database.login("plain").await;
-    // The roles belong to the server, and any test makes them.
-    migrated("lent-rights-roles").await;
+    let roles = ["tidelock_app", "tidelock_operator", "tidelock_delegate", "tidelock_definer"];
+    done(&superuser, &roles.map(|role| format!("CREATE ROLE {role} NOLOGIN; ")).concat()).await;
     let role = &plain.role;
     done(
         &superuser,

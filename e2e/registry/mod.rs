@@ -13,23 +13,27 @@ mod follows;
 mod guards;
 mod hashes;
 mod locks;
+mod logins;
 mod migrations;
 pub(crate) mod order;
 mod plans;
+mod reasons;
 mod revisions;
 mod rights;
 mod roles;
+mod settings;
 mod sync;
 mod time;
 mod writers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use crate::harness::database::Login;
-use crate::harness::{TestDatabase, wait_for};
+use crate::harness::{Postgres, TestDatabase, wait_for};
 use crate::stage::Team;
 
 /// What [`Shop::states`] answers where no environment is behind.
@@ -51,6 +55,11 @@ const NEVER_DELETED_FROM: [&str; 13] = [
     "audit_seals",
     "vault_tombstones",
 ];
+
+/// A server whose roles nobody has made yet.
+pub(crate) async fn fresh_server(name: &'static str) -> Arc<Postgres> {
+    tokio::task::spawn_blocking(move || Postgres::start(name).unwrap()).await.unwrap()
+}
 
 /// A team, see [`TeamBuilder`](crate::stage::TeamBuilder), and a session of each of its logins.
 struct Shop {

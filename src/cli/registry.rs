@@ -8,6 +8,7 @@ use crate::registry::{Difference, Finding, differences};
 
 use super::context::Context;
 use super::error::{Answer, CliError};
+use super::options::reason;
 use super::output::{Line, Output, plain};
 
 /// The registry as a whole
@@ -20,7 +21,7 @@ pub(super) enum RegistryVerb {
         #[arg(long)]
         repair: bool,
         /// Why, for a repair; it stands in the audit log
-        #[arg(long, value_name = "TEXT", default_value = "registry check --repair", hide_default_value = true)]
+        #[arg(long, value_name = "TEXT", value_parser = reason, default_value = "registry check --repair", hide_default_value = true)]
         reason: String,
     },
 }

@@ -24,6 +24,9 @@ from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, ow
 
 /// Refuses the privileges that would lift row-level security off whoever holds them.
 pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryError> {
+    // A search path of the login's own could put other tables in the catalogs' place.
+    let failed = |error| RegistryError::from_driver("checking the operator's login", error);
+    client.batch_execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp").await.map_err(failed)?;
     let rows = client
         .query_typed(
             "SELECT session_user::text AS name,
@@ -39,7 +42,8 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryE
             &[(&schema, Type::TEXT)],
         )
         .await
-        .map_err(|error| RegistryError::from_driver("checking the operator's login", error))?;
+        .map_err(failed)?;
+    client.batch_execute("COMMIT").await.map_err(failed)?;
     let login = Login::from_row(&only(rows, "checking the operator's login")?)?;
     let too_much = [
         (login.superuser, "is a superuser"),

@@ -18,7 +18,9 @@ mod reader;
 mod row;
 mod secrets;
 mod session;
+mod settings;
 mod snapshot;
+mod sqlstate;
 mod users;
 
 pub use catalog::Difference;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::core::{EnvironmentId, KeyName, KeyState, ProjectId, RegistryTime, RingName, SecretId};
 
-use super::error::NOT_AS_MADE;
+use super::sqlstate::NOT_AS_MADE;
 use super::{Explanation, RegistryError};
 
 /// What a query answers, one row of it.

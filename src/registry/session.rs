@@ -8,6 +8,7 @@ use tokio_postgres::{Client, IsolationLevel, Row, Transaction as DriverTransacti
 use crate::core::{ProjectId, ProjectName, UserName};
 
 use super::row::{self, FromRow, from_row};
+use super::settings::{REPLICATION_ROLE, pinned, require_origin};
 use super::{ConnectSettings, Explanation, RegistryError, SCHEMA_VERSION};
 
 /// How long one statement may take.
@@ -154,17 +155,23 @@ impl<'s> Transaction<'s> {
 
     /// For this transaction: a setting for the session would be left to whoever a pooler gives the connection next.
     async fn configure(&self) -> Result<(), RegistryError> {
-        self.perform(
-            "SELECT set_config('search_path', $1, true), set_config('tidelock.acting_user', $2, true),
-                        set_config('statement_timeout', $3, true), set_config('lock_timeout', $4, true), set_config('jit', 'off', true)",
-            &[
-                (&self.search_path, Type::TEXT),
-                (&self.user, Type::TEXT),
-                (&STATEMENT_TIMEOUT.as_millis().to_string(), Type::TEXT),
-                (&LOCK_TIMEOUT.as_millis().to_string(), Type::TEXT),
-            ],
-        )
-        .await
+        let configured = self
+            .one_row(
+                &format!(
+                    "SELECT pg_catalog.set_config('search_path', $1, true), pg_catalog.set_config('tidelock.acting_user', $2, true),
+                            pg_catalog.set_config('statement_timeout', $3, true), pg_catalog.set_config('lock_timeout', $4, true),
+                            {}, {REPLICATION_ROLE}",
+                    pinned()
+                ),
+                &[
+                    (&self.search_path, Type::TEXT),
+                    (&self.user, Type::TEXT),
+                    (&STATEMENT_TIMEOUT.as_millis().to_string(), Type::TEXT),
+                    (&LOCK_TIMEOUT.as_millis().to_string(), Type::TEXT),
+                ],
+            )
+            .await?;
+        require_origin(&configured)
     }
 
     async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {

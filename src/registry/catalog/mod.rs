@@ -15,7 +15,7 @@ use self::difference::differences_between;
 use self::facts::Facts;
 use super::row::{decode, from_row};
 use super::session::Parameter;
-use super::{ConnectSettings, Explanation, RegistryError};
+use super::{ConnectSettings, Explanation, RegistryError, settings};
 
 pub use self::difference::Difference;
 
@@ -51,17 +51,14 @@ from_row!(Owner, "pg_class", "name", [name]);
 /// What the catalogs say of the registry. Reading them takes no right.
 pub(super) async fn described(
     transaction: &Transaction<'_>,
-    settings: &ConnectSettings,
+    registry: &ConnectSettings,
     roles: &[&str],
 ) -> Result<Facts, RegistryError> {
     let failed = |error| RegistryError::from_driver("reading the system catalogs", error);
-    // Names and expressions are printed as these settings say.
-    transaction
-        .batch_execute("SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL jit = off")
-        .await
-        .map_err(failed)?;
+    // Names and expressions are printed as these say.
+    settings::pin(transaction, "reading the system catalogs").await?;
     let parameters: [Parameter<'_>; 3] =
-        [(&settings.schema, Type::TEXT), (&settings.interface(), Type::TEXT), (&roles, Type::TEXT_ARRAY)];
+        [(&registry.schema, Type::TEXT), (&registry.interface(), Type::TEXT), (&roles, Type::TEXT_ARRAY)];
     let rows = transaction.query_typed(DESCRIBE, &parameters).await.map_err(failed)?;
     let mut facts = Facts::default();
     for Described { kind, name, property, value, may_be_more } in decode::<Described>(&rows)? {
@@ -73,19 +70,19 @@ pub(super) async fn described(
 /// Where the schema is not as the migrations make it. `lent` says that the owner may have the definer's role just now.
 pub(super) async fn differences(
     transaction: &Transaction<'_>,
-    settings: &ConnectSettings,
+    registry: &ConnectSettings,
     roles: &[&str],
     lent: bool,
 ) -> Result<Vec<Difference>, RegistryError> {
-    let mut found = described(transaction, settings, roles).await?;
+    let mut found = described(transaction, registry, roles).await?;
     if lent {
         found.forget("role", "tidelock_definer", "granted to @owner@");
     }
     let mut differences = differences_between(&Facts::parse(EXPECTED), &found);
     if !differences.is_empty() {
-        let owner = owner(transaction, settings).await?;
+        let owner = owner(transaction, registry).await?;
         for difference in &mut differences {
-            difference.name_schemas(settings, &owner);
+            difference.name_schemas(registry, &owner);
         }
     }
     Ok(differences)
@@ -94,11 +91,11 @@ pub(super) async fn differences(
 /// As [`differences`], where one is an error.
 pub(super) async fn require_unchanged(
     transaction: &Transaction<'_>,
-    settings: &ConnectSettings,
+    registry: &ConnectSettings,
     roles: &[&str],
     lent: bool,
 ) -> Result<(), RegistryError> {
-    let differences = differences(transaction, settings, roles, lent).await?;
+    let differences = differences(transaction, registry, roles, lent).await?;
     if differences.is_empty() {
         return Ok(());
     }
@@ -133,10 +130,10 @@ pub(super) async fn event_triggers(transaction: &Transaction<'_>) -> Result<Vec<
     Ok(decode::<EventTrigger>(&rows)?.into_iter().map(|trigger| trigger.name).collect())
 }
 
-async fn owner(transaction: &Transaction<'_>, settings: &ConnectSettings) -> Result<String, RegistryError> {
+async fn owner(transaction: &Transaction<'_>, registry: &ConnectSettings) -> Result<String, RegistryError> {
     let failed = |error| RegistryError::from_driver("reading who owns the schema", error);
     let query = "SELECT quote_ident(pg_get_userbyid(c.relowner)) AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                  WHERE n.nspname = $1 AND c.relname = 'schema_migrations'";
-    let rows = transaction.query_typed(query, &[(&settings.schema, Type::TEXT)]).await.map_err(failed)?;
+    let rows = transaction.query_typed(query, &[(&registry.schema, Type::TEXT)]).await.map_err(failed)?;
     Ok(decode::<Owner>(&rows)?.into_iter().next().map_or_else(|| "its owner".to_owned(), |owner| owner.name))
 }

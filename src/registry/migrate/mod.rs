@@ -9,8 +9,8 @@ mod preparation;
 
 use std::time::Duration;
 
-use tokio_postgres::Transaction;
 use tokio_postgres::types::Type;
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use self::history::{AppliedMigration, Migration, exists, history, is_newer, missing, refuse_older_program};
 use self::preparation::{
@@ -18,7 +18,7 @@ use self::preparation::{
 };
 use super::catalog::{self, Difference};
 use super::row::value;
-use super::{ConnectSettings, Explanation, RegistryError};
+use super::{ConnectSettings, Explanation, RegistryError, settings};
 
 pub use self::history::SCHEMA_VERSION;
 pub(super) use self::history::made_by;
@@ -93,7 +93,7 @@ pub async fn described(settings: &ConnectSettings) -> Result<String, RegistryErr
     let failed = |error| RegistryError::from_driver("describing the schema", error);
     let (mut client, connection) = settings.connect().await?;
     let connection = tokio::spawn(connection);
-    let transaction = client.transaction().await.map_err(failed)?;
+    let transaction = writing(&mut client).await?;
     apply_missing(&transaction, settings).await?;
     let facts = catalog::described(&transaction, settings, &ROLES).await?;
     transaction.rollback().await.map_err(failed)?;
@@ -107,7 +107,7 @@ async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, Regist
     let (mut client, connection) = settings.connect().await?;
     let connection = tokio::spawn(connection);
     let schema = settings.quoted_schema();
-    let transaction = client.transaction().await.map_err(failed)?;
+    let transaction = writing(&mut client).await?;
     let applied = match looked_up(&transaction, &schema).await {
         Ok(applied) => applied,
         // What is different may be why.
@@ -138,6 +138,15 @@ async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, Regist
     // Ends by itself once the client is gone; its error, if any, has reached the client's calls already.
     let _ = connection.await;
     Ok(done)
+}
+
+/// A transaction that reads and writes as this program means it, whatever the login or the database is set to.
+async fn writing(client: &mut Client) -> Result<Transaction<'_>, RegistryError> {
+    let attempt = "migrating the registry";
+    let builder = client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).read_only(false);
+    let transaction = builder.start().await.map_err(|error| RegistryError::from_driver(attempt, error))?;
+    settings::pin(&transaction, attempt).await?;
+    Ok(transaction)
 }
 
 /// What was applied to a schema that this program may migrate.
@@ -172,8 +181,8 @@ async fn apply_missing(
     let timeout = LOCK_TIMEOUT.as_millis();
     transaction
         .batch_execute(&format!(
-            "SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = {timeout};
-             SET LOCAL standard_conforming_strings = on; SET LOCAL row_security = on; SET LOCAL check_function_bodies = on;
+            "SET LOCAL client_min_messages = warning; SET LOCAL lock_timeout = {timeout}; SET LOCAL statement_timeout = 0;
+             SET LOCAL check_function_bodies = on;
              SET LOCAL default_tablespace = ''; SET LOCAL default_table_access_method = heap"
         ))
         .await

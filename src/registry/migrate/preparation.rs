@@ -36,6 +36,13 @@ pub(super) async fn refuse_other_encodings(transaction: &Transaction<'_>) -> Res
 }
 
 pub(super) async fn make_roles(transaction: &Transaction<'_>) -> Result<(), RegistryError> {
+    // Since PostgreSQL 16 a login may be set to be a member of every role that it makes; of these nobody shall be.
+    transaction
+        .batch_execute(
+            "SELECT set_config(name, '', true) FROM pg_settings WHERE name = 'createrole_self_grant' AND setting <> ''",
+        )
+        .await
+        .map_err(for_an_administrator)?;
     for role in ROLES {
         // Another database of this server may be making it now: the exception is that one having been first.
         let made = transaction

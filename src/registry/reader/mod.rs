@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::connect::from_pool;
 use super::row::value;
+use super::settings::pinned;
 use super::{ConnectSettings, PollResult, Refusal, RegistryError, Snapshot, SourceName};
 use crate::core::{EnvironmentId, ProjectId};
 
@@ -28,8 +29,6 @@ const POOL_SIZE: usize = 6;
 /// After which the server gives up on a statement: before the operator gives up on the server, which would leave the
 /// statement running, and the next one beside it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
-/// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next.
-const SET_STATEMENT_TIMEOUT: &str = "SELECT set_config('statement_timeout', $1, true)";
 
 /// Whose tables a schema holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,7 +124,7 @@ impl Reader {
             .start()
             .await
             .map_err(failed)?;
-        transaction.query_typed(SET_STATEMENT_TIMEOUT, &[(&statement_timeout(), Type::TEXT)]).await.map_err(failed)?;
+        transaction.query_typed(&self.configuring(), &[(&statement_timeout(), Type::TEXT)]).await.map_err(failed)?;
         let reading = Reading { transaction: &transaction, reader: self, source };
         let snapshot = match kind {
             SchemaKind::Native => native::snapshot(&reading).await?,
@@ -214,6 +213,14 @@ impl Reader {
         query.replace("@schema@", &self.settings.quoted_schema()).replace("@api@", &self.settings.quoted_interface())
     }
 
+    /// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next. The
+    /// policies of someone else's tables may need the login's own search path.
+    fn configuring(&self) -> String {
+        let is_ours = self.kind.get() == Some(&SchemaKind::Native);
+        let path = if is_ours { ", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)" } else { "" };
+        format!("SELECT pg_catalog.set_config('statement_timeout', $1, true), {}{path}", pinned())
+    }
+
     async fn client(&self, attempt: &str) -> Result<Object, RegistryError> {
         self.pool.get().await.map_err(|error| from_pool(attempt, error))
     }
@@ -221,12 +228,12 @@ impl Reader {
     /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between.
     async fn ask(&self, attempt: &str, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
         let client = self.client(attempt).await?;
-        let query = self.named(query);
+        let (query, configuring) = (self.named(query), self.configuring());
         let timeout = statement_timeout();
         let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
         let ((), _, rows, ()) = futures::try_join!(
-            client.batch_execute("BEGIN READ ONLY"),
-            client.query_typed(SET_STATEMENT_TIMEOUT, &bound),
+            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"),
+            client.query_typed(&configuring, &bound),
             client.query_typed(&query, parameters),
             client.batch_execute("COMMIT"),
         )

@@ -25,6 +25,8 @@ from_row!(SchemaFloor, "schema_floor", "version", [version, oldest_reader]);
 pub(super) async fn schema_kind(client: &Client, settings: &ConnectSettings) -> Result<SchemaKind, RegistryError> {
     let schema = &settings.schema;
     let failed = |error| RegistryError::from_driver("looking for the registry's tables", error);
+    // By the catalogs alone, whatever the login's search path puts before them.
+    client.batch_execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp").await.map_err(failed)?;
     let rows = client
         .query_typed(
             "SELECT coalesce(bool_or(c.relname = 'schema_floor'), false) AS has_floor,
@@ -35,6 +37,7 @@ pub(super) async fn schema_kind(client: &Client, settings: &ConnectSettings) -> 
         )
         .await
         .map_err(failed)?;
+    client.batch_execute("COMMIT").await.map_err(failed)?;
     let found = Tables::from_row(&only(rows, "looking for the registry's tables")?)?;
     if !found.has_secrets {
         let message = format!("schema {schema} of this database has no table secrets");
