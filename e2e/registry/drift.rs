@@ -88,7 +88,7 @@ const MENDED: &[(&str, &str)] = &[
     ),
     ("ALTER TABLE deliveries SET UNLOGGED", "table \"tidelock\".deliveries has persistence lost in a crash"),
     ("GRANT tidelock_definer TO tidelock_app", "role tidelock_definer is granted to tidelock_app"),
-    ("GRANT team_owner TO tidelock_app", "role tidelock_app is a member of team_owner"),
+    ("GRANT pg_read_all_data TO tidelock_app", "role tidelock_app is a member of pg_read_all_data"),
     ("ALTER ROLE tidelock_definer LOGIN", "role tidelock_definer has attributes LOGIN, and not NOLOGIN"),
     ("ALTER TABLE vault.secrets ENABLE ROW LEVEL SECURITY", "table vault.secrets has row-level security on"),
 ];
