@@ -148,7 +148,7 @@ async fn each_difference_from_what_the_migrations_make_is_named_with_what_sets_i
         let lines = told(&found);
         assert!(lines.iter().any(|line| line.starts_with(named)), "{damage}: {lines:?}");
         let why = pending(&owner).await.expect_err(damage);
-        assert!(matches!(why, RegistryError::Schema(_)) && why.to_string().contains(named), "{damage}: {why}");
+        assert!(matches!(why, RegistryError::SchemaAltered(_)) && why.to_string().contains(named), "{damage}: {why}");
         if MENDED.iter().any(|(mended, _)| mended == damage) {
             for difference in &found {
                 done(&superuser, &difference.remedy).await;
@@ -207,7 +207,10 @@ async fn where_an_event_trigger_spoils_the_result_migrate_says_so_and_applies_no
     )
     .await;
     let why = migrate(&owner).await.expect_err("the schema's version cannot be written");
-    assert!(matches!(why, RegistryError::Schema(_)) && why.with_hint().contains("done it: force, secure"), "{why:?}");
+    assert!(
+        matches!(why, RegistryError::SchemaAltered(_)) && why.with_hint().contains("done it: force, secure"),
+        "{why:?}"
+    );
     assert_eq!(cell(&superuser, schemas).await, "0");
     done(&superuser, "ALTER EVENT TRIGGER secure DISABLE; ALTER EVENT TRIGGER force DISABLE").await;
     migrate(&owner).await.unwrap();
@@ -240,14 +243,17 @@ async fn an_answer_that_cannot_be_is_an_inconsistency_and_no_outage() {
             refused => refused,
         };
         let why = answer.expect_err(damage);
-        let is_inconsistent = matches!(why, RegistryError::Schema(_) | RegistryError::Inconsistent { .. });
+        let is_inconsistent = matches!(
+            why,
+            RegistryError::Schema(_) | RegistryError::SchemaAltered(_) | RegistryError::Inconsistent { .. }
+        );
         assert!(is_inconsistent && !why.is_transient(), "{damage}: {why:?}");
         if damage.contains("schema_floor") && !damage.contains("RENAME") {
             let why = Session::open(&ana, None).await.err().expect(damage);
-            assert!(matches!(why, RegistryError::Schema(_)), "{damage}: {why:?}");
+            assert!(matches!(why, RegistryError::SchemaAltered(_)), "{damage}: {why:?}");
         }
         assert!(!differences(&ana).await.unwrap().is_empty() || damage.starts_with("DELETE"), "{damage}");
         let why = migrate(&settings(&shop.login("owner").url)).await.expect_err(damage);
-        assert!(matches!(why, RegistryError::Schema(_)), "{damage}: {why:?}");
+        assert!(matches!(why, RegistryError::SchemaAltered(_)), "{damage}: {why:?}");
     }
 }

@@ -117,6 +117,7 @@ fn of_registry(error: &RegistryError) -> u8 {
         | RegistryError::Conflict(_)
         | RegistryError::Blocked(_)
         | RegistryError::Schema(_)
+        | RegistryError::SchemaAltered(_)
         | RegistryError::Inconsistent { .. }
         | RegistryError::Database { .. } => 1,
     }

@@ -43,6 +43,9 @@ pub enum RegistryError {
     /// The schema is missing, or of another age than this program serves.
     #[error("{0}")]
     Schema(Explanation),
+    /// The schema is not as its migrations make it, and a person has to set it right.
+    #[error("{0}")]
+    SchemaAltered(Explanation),
     /// What the program was told about the database cannot be used.
     #[error("{setting}: {cause}")]
     Settings {
@@ -128,7 +131,8 @@ impl Hint for RegistryError {
             | Self::Conflict(explained)
             | Self::Blocked(explained)
             | Self::Invalid(explained)
-            | Self::Schema(explained) => &explained.hint,
+            | Self::Schema(explained)
+            | Self::SchemaAltered(explained) => &explained.hint,
             Self::Settings { hint, .. } => hint,
             Self::Unavailable { .. } | Self::Inconsistent { .. } | Self::Database { .. } => return None,
         };

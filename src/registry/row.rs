@@ -75,7 +75,7 @@ pub(super) fn only(rows: Vec<Row>, attempt: &str) -> Result<Row, RegistryError> 
     let mut rows = rows.into_iter();
     match (rows.next(), count) {
         (Some(row), 1) => Ok(row),
-        _ => Err(RegistryError::Schema(
+        _ => Err(RegistryError::SchemaAltered(
             Explanation::from(format!("{attempt}: the registry answered {count} rows, where there has to be one"))
                 .hint(NOT_AS_MADE),
         )),

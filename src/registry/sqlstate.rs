@@ -54,7 +54,7 @@ impl RegistryError {
                 },
             ),
             None if is_impossible(&error.to_string()) => {
-                Self::Schema(Explanation::from(format!("{attempt}: {error}")).hint(NOT_AS_MADE))
+                Self::SchemaAltered(Explanation::from(format!("{attempt}: {error}")).hint(NOT_AS_MADE))
             }
             None => Self::Unavailable { attempt, cause: error.into() },
         }
@@ -70,7 +70,7 @@ impl RegistryError {
             "TL409" => Self::Conflict(explained()),
             "TL422" => Self::Invalid(explained()),
             // Our functions have every right that they need.
-            "42501" if answer.is_of_the_schema() => Self::Schema(tried().hint(NOT_AS_MADE)),
+            "42501" if answer.is_of_the_schema() => Self::SchemaAltered(tried().hint(NOT_AS_MADE)),
             "42501" => {
                 Self::Refused(tried().hint("the login or its membership lacks the right; see: tidelock member list"))
             }
@@ -90,7 +90,7 @@ impl RegistryError {
             // No such column, type or role; of another type; not one to be written to; a policy that asks itself; a row
             // too many or too few.
             "42703" | "42704" | "42804" | "42809" | "42846" | "55000" | "42P17" | "54001" | "21000" | "P0002"
-            | "P0003" => Self::Schema(tried().hint(NOT_AS_MADE)),
+            | "P0003" => Self::SchemaAltered(tried().hint(NOT_AS_MADE)),
             // 08 connection, 53 resources, 57 operator intervention (shutdown, statement time-out).
             code if matches!(code.get(..2), Some("08" | "53" | "57")) => {
                 Self::Unavailable { attempt, cause: message.into() }
@@ -116,13 +116,16 @@ mod tests {
             ["42P01", "42883", "3F000", "42703", "42704", "42804", "42809", "55000", "42P17", "54001", "21000", "P0002"]
         {
             let error = told(code, "what it says", function, None);
-            assert!(matches!(error, RegistryError::Schema(_)) && !error.is_transient(), "{code}: {error:?}");
+            assert!(
+                matches!(error, RegistryError::Schema(_) | RegistryError::SchemaAltered(_)) && !error.is_transient(),
+                "{code}: {error:?}"
+            );
             assert!(error.with_hint().contains("tidelock "), "{code}: {}", error.with_hint());
         }
         let lacking = told("42501", "permission denied for table users", function, Some("aclcheck_error"));
         let hidden = told("42501", "new row violates row-level security policy", None, Some("ExecWithCheckOptions"));
         assert!(
-            matches!((&lacking, &hidden), (RegistryError::Schema(_), RegistryError::Schema(_))),
+            matches!((&lacking, &hidden), (RegistryError::SchemaAltered(_), RegistryError::SchemaAltered(_))),
             "{lacking:?} {hidden:?}"
         );
         for kind in

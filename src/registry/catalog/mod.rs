@@ -100,7 +100,7 @@ pub(super) async fn require_unchanged(
         return Ok(());
     }
     let triggers = event_triggers(transaction).await?;
-    Err(RegistryError::Schema(suspecting(&triggers, explained(&differences))))
+    Err(RegistryError::SchemaAltered(suspecting(&triggers, explained(&differences))))
 }
 
 /// Each of them with its remedy.

@@ -111,12 +111,12 @@ async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, Regist
     let applied = match looked_up(&transaction, &schema).await {
         Ok(applied) => applied,
         // What is different may be why.
-        Err(error @ RegistryError::Schema(_)) => {
+        Err(error @ (RegistryError::Schema(_) | RegistryError::SchemaAltered(_))) => {
             let differences = differences(settings).await.unwrap_or_default();
             return Err(if differences.is_empty() {
                 error
             } else {
-                RegistryError::Schema(catalog::explained(&differences))
+                RegistryError::SchemaAltered(catalog::explained(&differences))
             });
         }
         Err(error) => return Err(error),
@@ -156,7 +156,7 @@ async fn looked_up(transaction: &Transaction<'_>, schema: &str) -> Result<Vec<Ap
     if applied.is_empty() && exists(transaction, &format!("{schema}.schema_migrations")).await? {
         // It is made together with its first row.
         let message = "the table schema_migrations is there, and shows nothing that was applied";
-        return Err(RegistryError::Schema(Explanation::from(message).hint("restore it from a backup")));
+        return Err(RegistryError::SchemaAltered(Explanation::from(message).hint("restore it from a backup")));
     }
     Ok(applied)
 }
@@ -213,7 +213,9 @@ async fn apply_missing(
     let event_triggers = catalog::event_triggers(transaction).await?;
     for (version, migration) in &missing {
         let failed = |error| match RegistryError::from_driver(format!("applying migration {}", migration.name), error) {
-            RegistryError::Schema(explained) => RegistryError::Schema(catalog::suspecting(&event_triggers, explained)),
+            RegistryError::SchemaAltered(explained) => {
+                RegistryError::SchemaAltered(catalog::suspecting(&event_triggers, explained))
+            }
             other => other,
         };
         let sql = migration.sql.replace("@schema@", &schema).replace("@api@", &interface);
