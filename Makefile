@@ -96,6 +96,11 @@ $(CARGO_DENY):
 crds: ## writes crds/ and what else is generated from the types
 	UPDATE_GENERATED=1 cargo test --locked --lib checked_in
 
+# What a database says of itself that has just been migrated: `migrate` holds others against it.
+.PHONY: catalog
+catalog: tools ## writes migrations/catalog.tsv anew, after a migration was written
+	UPDATE_GENERATED=1 cargo test --locked --test e2e -- the_catalog_that_is_checked_in
+
 # Built with the tests, which need the command too: alone, its dependencies would be compiled with other features.
 .PHONY: crds-check
 crds-check:

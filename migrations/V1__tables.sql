@@ -16,13 +16,24 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT name ~ '^[a-zA-Z0-9][-._a-zA-Z0-9]{0,62}$' $
 CREATE FUNCTION is_value_hash(hash text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$ SELECT hash ~ '^(h1:[-_a-zA-Z0-9]{1,64}:)?[0-9a-f]{64}$' $$;
 
+-- Backslashes are written in E'': a session may read others otherwise (standard_conforming_strings), and the bodies of functions
+-- are read anew in each.
+--
 -- A key's name fits on one line, has at most 253 bytes and no character that cannot be seen, but spaces inside; whether
 -- Kubernetes takes it is a binding's matter.
 CREATE FUNCTION is_key_name(name text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT octet_length(name) BETWEEN 1 AND 253 AND name !~ '^ | $' AND name !~ ('[\u0001-\u001f\u007f-\u00a0\u00ad\u034f\u061c'
-        || '\u115f\u1160\u1680\u17b4\u17b5\u180b-\u180f\u2000-\u200f\u2028-\u202f\u205f-\u206f\u2800\u3000\u3164'
-        || '\ufe00-\ufe0f\ufeff\uffa0\ufff0-\uffff\U000e0000-\U000e0fff]')
+    SELECT octet_length(name) BETWEEN 1 AND 253 AND name !~ '^ | $' AND name !~ (E'[\\u0001-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c'
+        || E'\\u115f\\u1160\\u1680\\u17b4\\u17b5\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164'
+        || E'\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\uffff\\U000e0000-\\U000e0fff]')
+$$;
+
+-- Whether a text says nothing: no character in it can be seen. The characters are those of is_key_name.
+CREATE FUNCTION is_blank(said text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(said, '') !~ (E'[^ \\u0001-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c'
+        || E'\\u115f\\u1160\\u1680\\u17b4\\u17b5\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164'
+        || E'\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\uffff\\U000e0000-\\U000e0fff]')
 $$;
 
 -- The newest migration applied, and the oldest program that this schema still serves as reader and as writer, by the
@@ -41,11 +52,13 @@ CREATE TABLE users (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name        text NOT NULL UNIQUE CHECK (is_label(translate(name, '@+', '--'))),
     db_role     text UNIQUE,
+    db_role_oid oid,
     kind        user_kind NOT NULL DEFAULT 'person',
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     disabled_at timestamptz
 );
 COMMENT ON COLUMN users.kind IS 'A service reads only and makes no project; the owner migrates and adds users, and is a user of no project.';
+COMMENT ON COLUMN users.db_role_oid IS 'Which login of that name: one that is dropped and made again is another. Set by trigger alone.';
 COMMENT ON COLUMN users.db_role IS 'The database login that is this user; NULL for users who only act through a delegate.';
 
 CREATE TABLE projects (

@@ -7,22 +7,47 @@
 
 -- 'TL404' not found or not a member, 'TL403' refused, 'TL409' somebody else was first, 'TL422' makes no sense.
 
+-- In a session that plays back what another server did, triggers of views do not fire, so that a write to one comes to nothing and
+-- says that it was done, and no foreign key holds. An administrator may have set a login to that. Behind triggers of tables,
+-- which fire there too, it is such a session indeed.
+CREATE FUNCTION at_origin() RETURNS timestamptz
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    IF current_setting('session_replication_role') = 'replica' AND pg_trigger_depth() = 0 THEN
+        RAISE EXCEPTION 'session_replication_role is replica, in which rules are skipped'
+            USING ERRCODE = 'TL403', HINT = 'Have an administrator take the setting from the login or the database.';
+    END IF;
+    RETURN NULL;
+END $$;
+
 CREATE FUNCTION actor() RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 DECLARE
     -- A variable has the database's collation, as the index on db_role; session_user has its own, cast or not.
     login text := session_user;
     claimed text := nullif(current_setting('tidelock.acting_user', true), '');
+    own_oid oid := quote_ident(session_user)::regrole;
     found_id uuid;
     found_role text;
+    found_oid oid;
     disabled boolean;
 BEGIN
-    IF claimed IS NULL THEN
-        SELECT id INTO found_id FROM users WHERE db_role = login AND disabled_at IS NULL;
-        RETURN found_id;
+    IF current_setting('session_replication_role') = 'replica' THEN
+        PERFORM at_origin();
     END IF;
-    SELECT id, db_role INTO found_id, found_role FROM users WHERE name = claimed AND disabled_at IS NULL;
-    IF found_role = session_user::text THEN
+    IF claimed IS NULL THEN
+        SELECT id, db_role_oid INTO found_id, found_oid FROM users WHERE db_role = login AND disabled_at IS NULL;
+        IF found_oid = own_oid THEN
+            RETURN found_id;
+        ELSIF own_oid = (SELECT relowner FROM pg_class WHERE oid = 'users'::regclass) THEN
+            -- Also where a restore has given the tables to another login, or to one that was made since: it confirms the others.
+            RETURN (SELECT id FROM users WHERE kind = 'owner' AND disabled_at IS NULL ORDER BY created_at, id LIMIT 1);
+        END IF;
+        -- Of another login, which had the same name.
+        RETURN NULL;
+    END IF;
+    SELECT id, db_role, db_role_oid INTO found_id, found_role, found_oid FROM users WHERE name = claimed AND disabled_at IS NULL;
+    IF found_role = session_user::text AND found_oid = own_oid THEN
         RETURN found_id;
     END IF;
     SELECT disabled_at IS NOT NULL INTO disabled FROM users WHERE db_role = login;
@@ -40,11 +65,51 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@,
 DECLARE
     acting uuid := actor();
 BEGIN
-    IF acting IS NULL THEN
+    IF acting IS NULL AND EXISTS (SELECT FROM users WHERE db_role = session_user::text AND disabled_at IS NULL) THEN
+        RAISE EXCEPTION 'login % was made after the one that the user of that login was mapped to', session_user
+            USING ERRCODE = 'TL403', HINT = 'If it is theirs, have the registry''s owner run: tidelock user confirm NAME';
+    ELSIF acting IS NULL THEN
         RAISE EXCEPTION 'login % is no user of this registry, so it can change nothing', session_user
             USING ERRCODE = 'TL403', HINT = 'Have the registry''s owner run: tidelock user add NAME --db-role ' || session_user;
     END IF;
     RETURN acting;
+END $$;
+
+-- Which login a user is, is this server's word and nobody's who writes. A role is known by its number: the name of one that was
+-- dropped may be another's by now. What comes from another server, by a dump or a subscription, says nothing about this one's
+-- roles until somebody confirms it: in a dump by its number, which is none of this server's, and where rows are applied by
+-- none.
+CREATE FUNCTION stamp_user() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    is_applied boolean := current_setting('session_replication_role') = 'replica';
+    is_confirmed boolean := TG_OP = 'UPDATE' AND NEW.db_role_oid IS DISTINCT FROM OLD.db_role_oid AND NOT is_applied;
+BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.db_role IS NOT DISTINCT FROM OLD.db_role AND NOT is_confirmed THEN
+        NEW.db_role_oid := OLD.db_role_oid;
+    ELSE
+        NEW.db_role_oid := CASE WHEN NOT is_applied THEN to_regrole(quote_ident(NEW.db_role)) END;
+    END IF;
+    IF is_confirmed AND NEW.db_role IS NOT NULL AND NEW.db_role_oid IS NULL THEN
+        RAISE EXCEPTION 'there is no login %', NEW.db_role USING ERRCODE = 'TL404', HINT = 'Have it made first.';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER stamp BEFORE INSERT OR UPDATE ON users FOR EACH ROW EXECUTE FUNCTION stamp_user();
+
+-- A time as texts have it, whatever the session's time zone and style.
+CREATE FUNCTION spelled(at timestamptz) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT CASE WHEN isfinite(at) THEN to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US"+00"') ELSE 'infinity' END
+$$;
+
+-- For what somebody will question one day.
+CREATE FUNCTION require_reason(reason text, what text) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    IF is_blank(reason) THEN
+        RAISE EXCEPTION '% needs a reason', what USING ERRCODE = 'TL422', HINT = 'Say why: SELECT begin_change(project, reason)';
+    END IF;
 END $$;
 
 -- Memberships of the actor that count now.

@@ -156,7 +156,7 @@ BEGIN
     change_time := greatest(step_time, known.last_updated_at + interval '1 microsecond');
     NEW.answers := NULL;
     IF answered > known.last_updated_at OR NOT isfinite(answered) OR (answered IS NOT NULL AND NOT registered) THEN
-        RAISE EXCEPTION 'key % has not changed at %, so nothing can follow that', NEW.key, answered USING ERRCODE = 'TL422';
+        RAISE EXCEPTION 'key % has not changed at %, so nothing can follow that', NEW.key, spelled(answered) USING ERRCODE = 'TL422';
     END IF;
 
     IF TG_OP = 'INSERT' THEN
@@ -201,7 +201,7 @@ BEGIN
             behind := OLD.updated_at < known.last_updated_at;
         END IF;
         IF answered < OLD.updated_at THEN
-            RAISE EXCEPTION 'key % was written here at %, after the % that this write answers', OLD.key, OLD.updated_at, answered
+            RAISE EXCEPTION 'key % was written here at %, after the % that this write answers', OLD.key, spelled(OLD.updated_at), spelled(answered)
                 USING ERRCODE = 'TL409', HINT = 'Somebody else changed it in between. Look again, then repeat.';
         END IF;
     END IF;
@@ -381,6 +381,7 @@ BEGIN
     NEW.last_updated_at := greatest(step_revision(NEW.project_id), OLD.last_updated_at + interval '1 microsecond',
         (SELECT max(s.updated_at) + interval '1 microsecond' FROM secrets s
          WHERE s.project_id = NEW.project_id AND s.key = NEW.key_name));
+    PERFORM require_reason(current_setting('tidelock.reason', true), 'to define or retire key ' || OLD.key_name);
     IF NEW.retired_at IS NOT NULL THEN
         NEW.retired_at := NEW.last_updated_at;
     END IF;

@@ -9,12 +9,12 @@
 -- not be: it takes the epoch of a timestamptz, which PostgreSQL calls STABLE.
 CREATE FUNCTION audit_field(field bytea) RETURNS bytea
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN field IS NULL THEN '\xffffffff'::bytea ELSE int4send(octet_length(field)) || field END
+    SELECT CASE WHEN field IS NULL THEN E'\\xffffffff'::bytea ELSE int4send(octet_length(field)) || field END
 $$;
 
 CREATE FUNCTION audit_link(previous bytea, entry audit_logs) RETURNS bytea
 LANGUAGE sql STABLE AS $$
-    SELECT sha256('\x01'::bytea || previous
+    SELECT sha256(E'\\x01'::bytea || previous
         || audit_field(uuid_send(entry.chain))
         || audit_field(int8send(entry.position))
         || audit_field(uuid_send(entry.project_id))
@@ -79,6 +79,7 @@ BEGIN
         VALUES (CASE WHEN TG_OP = 'INSERT' THEN 'user.add'
                      WHEN NEW.disabled_at IS NOT NULL AND OLD.disabled_at IS NULL THEN 'user.disable'
                      WHEN NEW.disabled_at IS NULL AND OLD.disabled_at IS NOT NULL THEN 'user.enable'
+                     WHEN NEW.db_role = OLD.db_role AND NEW.db_role_oid IS DISTINCT FROM OLD.db_role_oid THEN 'user.confirm'
                      ELSE 'user.update' END,
                 NEW.name || coalesce(' as ' || NEW.db_role, '') || ' (' || NEW.kind || ')');
     RETURN NULL;
@@ -166,7 +167,9 @@ BEGIN
 END $$;
 CREATE TRIGGER audit_insert AFTER INSERT ON environments FOR EACH ROW EXECUTE FUNCTION audit_environments();
 CREATE TRIGGER audit_update AFTER UPDATE ON environments FOR EACH ROW
-    WHEN ((NEW.is_production, NEW.ring, NEW.deleted_at) IS DISTINCT FROM (OLD.is_production, OLD.ring, OLD.deleted_at))
+    -- Spelled out: of a comparison of rows a dump makes another expression, which means the same.
+    WHEN (NEW.is_production IS DISTINCT FROM OLD.is_production OR NEW.ring IS DISTINCT FROM OLD.ring
+          OR NEW.deleted_at IS DISTINCT FROM OLD.deleted_at)
     EXECUTE FUNCTION audit_environments();
 
 CREATE FUNCTION audit_members() RETURNS trigger
@@ -204,6 +207,8 @@ DECLARE
     exemption key_exemptions := CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
 BEGIN
     PERFORM step_revision(exemption.project_id);
+    PERFORM require_reason(CASE TG_OP WHEN 'DELETE' THEN current_setting('tidelock.reason', true) ELSE exemption.reason END,
+        'an exemption from key ' || exemption.key_name || CASE TG_OP WHEN 'DELETE' THEN ' that is taken back' ELSE '' END);
     INSERT INTO audit_logs (project_id, environment_id, action, subject)
         VALUES (exemption.project_id, exemption.environment_id,
                 CASE TG_OP WHEN 'DELETE' THEN 'key.unexempt' ELSE 'key.exempt' END, exemption.key_name);

@@ -75,7 +75,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_
     LEFT JOIN project_secret_registry r ON r.project_id = p.id AND r.key_name = s.key AND r.retired_at IS NULL
     WHERE r.key_name IS NULL
     UNION ALL
-    SELECT p.name, 'key ' || r.key_name || ' is newer in an environment than in the registry', r.last_updated_at::text, max(s.updated_at)::text
+    SELECT p.name, 'key ' || r.key_name || ' is newer in an environment than in the registry', spelled(r.last_updated_at), spelled(max(s.updated_at))
     FROM seen p JOIN project_secret_registry r ON r.project_id = p.id AND r.tracking = 'tracked'
     JOIN secrets s ON s.project_id = p.id AND s.key = r.key_name
     GROUP BY p.name, r.key_name, r.last_updated_at HAVING max(s.updated_at) > r.last_updated_at
@@ -98,7 +98,8 @@ DECLARE
 BEGIN
     FOR project IN SELECT p.id, p.name FROM projects p WHERE p.id IN (SELECT administered_projects()) AND p.archived_at IS NULL
             ORDER BY p.id LOOP
-        PERFORM @api@.begin_change(project.name, coalesce(nullif(current_setting('tidelock.reason', true), ''), 'registry check --repair'));
+        PERFORM @api@.begin_change(project.name, CASE WHEN is_blank(current_setting('tidelock.reason', true))
+            THEN 'registry check --repair' ELSE current_setting('tidelock.reason', true) END);
         UPDATE environments e SET live_secrets = n.counted
             FROM (SELECT x.id, (SELECT count(*) FROM secrets s WHERE s.environment_id = x.id AND s.deleted_at IS NULL) AS counted
                   FROM environments x WHERE x.project_id = project.id) n

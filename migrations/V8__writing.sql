@@ -143,6 +143,7 @@ CREATE FUNCTION @api@.exempt_keys(project uuid, environment uuid, keys text[], r
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
     PERFORM require_writable(project, environment);
+    PERFORM require_reason(exempt_keys.reason, 'an exemption');
     INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
         SELECT project, environment, k.name, exempt_keys.reason FROM (SELECT DISTINCT unnest(keys) AS name) k
         WHERE NOT EXISTS (SELECT FROM key_exemptions x WHERE x.environment_id = environment AND x.key_name = k.name);
@@ -283,8 +284,9 @@ BEGIN
             VALUES (coalesce(NEW.id, gen_random_uuid()), NEW.name, NEW.db_role, coalesce(NEW.kind, 'person'))
             RETURNING * INTO NEW;
     ELSE
-        UPDATE users SET db_role = NEW.db_role, kind = NEW.kind, disabled_at = NEW.disabled_at
-            WHERE id = OLD.id AND (db_role, kind, disabled_at) IS NOT DISTINCT FROM (OLD.db_role, OLD.kind, OLD.disabled_at)
+        UPDATE users SET db_role = NEW.db_role, db_role_oid = NEW.db_role_oid, kind = NEW.kind, disabled_at = NEW.disabled_at
+            WHERE id = OLD.id AND (db_role, db_role_oid, kind, disabled_at)
+                IS NOT DISTINCT FROM (OLD.db_role, OLD.db_role_oid, OLD.kind, OLD.disabled_at)
             RETURNING * INTO NEW;
         IF NOT FOUND THEN
             PERFORM refuse_overtaken('user ' || OLD.name);
@@ -309,6 +311,10 @@ BEGIN
         IF written.name <> 'users' THEN
             EXECUTE format('CREATE TRIGGER mutex BEFORE %s ON %I.%I FOR EACH STATEMENT EXECUTE FUNCTION take_mutex()',
                 written.events, current_schema() || '_api', written.name);
+        END IF;
+        -- What no INSERT names is asked for in any session, triggers or not.
+        IF written.events <> 'UPDATE' THEN
+            EXECUTE format('ALTER VIEW %I.%I ALTER created_at SET DEFAULT at_origin()', current_schema() || '_api', written.name);
         END IF;
         EXECUTE format('CREATE TRIGGER write INSTEAD OF %s ON %I.%I FOR EACH ROW EXECUTE FUNCTION %I()',
             written.events, current_schema() || '_api', written.name, written.function);

@@ -24,9 +24,9 @@ BEGIN
     END LOOP;
 
     -- Those that stand behind views; the owner looks at users.
-    GRANT EXECUTE ON FUNCTION shown_users() TO CURRENT_USER;
+    GRANT EXECUTE ON FUNCTION shown_users(), at_origin() TO CURRENT_USER;
     FOR helper IN SELECT p.oid::regprocedure AS name FROM pg_proc p WHERE p.pronamespace = to_regnamespace($n$@schema@$n$)
-            AND (p.proname ~ '^shown_' OR p.proname IN ('memberships', 'visible_projects')) LOOP
+            AND (p.proname ~ '^shown_' OR p.proname IN ('memberships', 'visible_projects', 'at_origin')) LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO tidelock_app, tidelock_operator', helper.name);
     END LOOP;
 END $$;

@@ -2,6 +2,7 @@
 
 mod administration;
 mod backup;
+mod drift;
 mod help;
 mod import;
 mod json;

@@ -27,6 +27,7 @@ async fn is_whole(restored: &Restored, team: &Team, values: &[(&str, &str, &str)
     let (owner, ana) = (restored.login(&team.database.owner), restored.login(&team.ana));
     let migrated = team.done(&owner, &["migrate", "-o", "json"]).await;
     assert_eq!(migrated.stdout.trim(), "[]", "nothing to migrate");
+    restored.confirm_logins(team).await;
     team.run(&ana, &["registry", "check"]).await.expect(0);
     assert_eq!(audit::verify(&restored.superuser().await).await, 2, "the chain of users and that of the project");
     for (environment, key, value) in values {

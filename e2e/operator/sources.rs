@@ -115,7 +115,7 @@ async fn a_status_is_written_once_a_second_at_most_and_not_at_all_for_nothing() 
     for _ in 0..50 {
         ana.batch_execute(exempt).await.unwrap();
         ana.batch_execute(
-            "SELECT tidelock_api.unexempt_keys(project_id, environment_id, ARRAY[key_name]) FROM tidelock_api.key_exemptions",
+            "SET tidelock.reason = 'a step'; SELECT tidelock_api.unexempt_keys(project_id, environment_id, ARRAY[key_name]) FROM tidelock_api.key_exemptions",
         )
         .await
         .unwrap();

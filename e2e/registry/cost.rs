@@ -45,7 +45,7 @@ const STATEMENTS: &[(&str, &str)] = &[
 async fn blocks(session: &Client, sql: &str) -> u64 {
     let mut fewest = u64::MAX;
     for _ in 0..8 {
-        done(session, "BEGIN").await;
+        done(session, "BEGIN; SET LOCAL tidelock.reason = 'a test'").await;
         let plan = rows(session, &format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql}")).await;
         done(session, "ROLLBACK").await;
         let plan: serde_json::Value = serde_json::from_str(&plan.join("\n")).unwrap();

@@ -3,33 +3,39 @@
 //! What is shown here holds for whoever writes, so nothing of the program is used once the team is there.
 
 pub(crate) mod audit;
+mod catalog;
 mod cost;
 mod disclosure;
 mod documents;
+mod drift;
 mod environments;
 mod follows;
 mod guards;
 mod hashes;
 mod locks;
+mod logins;
 mod migrations;
 pub(crate) mod order;
 mod plans;
+mod reasons;
 mod restored;
 mod revisions;
 mod rights;
 mod roles;
+mod settings;
 mod subscriber;
 mod sync;
 mod time;
 mod writers;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error, SimpleQueryMessage};
 
 use crate::harness::database::Login;
-use crate::harness::{TestDatabase, wait_for};
+use crate::harness::{Postgres, TestDatabase, wait_for};
 use crate::stage::Team;
 
 /// What [`Shop::states`] answers where no environment is behind.
@@ -52,6 +58,11 @@ const NEVER_DELETED_FROM: [&str; 13] = [
     "vault_tombstones",
 ];
 
+/// A server whose roles nobody has made yet.
+pub(crate) async fn fresh_server(name: &'static str) -> Arc<Postgres> {
+    tokio::task::spawn_blocking(move || Postgres::start(name).unwrap()).await.unwrap()
+}
+
 /// A team, see [`TeamBuilder`](crate::stage::TeamBuilder), and a session of each of its logins.
 struct Shop {
     team: Team,
@@ -66,7 +77,10 @@ struct Shop {
 
 impl Shop {
     async fn open(what: &str) -> Self {
-        let team = Team::builder(what).without_keyring().build().await;
+        Self::of(Team::builder(what).without_keyring().build().await).await
+    }
+
+    async fn of(team: Team) -> Self {
         let (owner, ana, bob, vic, eve, operator) = tokio::join!(
             team.session("owner"),
             team.session("ana"),

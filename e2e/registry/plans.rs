@@ -110,7 +110,7 @@ async fn an_import_of_ten_thousand_keys_is_one_revision_and_reads_in_proportion(
     // Single rows are also put into the audit log by index.
     let exempt = format!(
         "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
-         SELECT project_id, {}, key_name, '' FROM project_secret_registry WHERE key_name LIKE 'KEY_1%'",
+         SELECT project_id, {}, key_name, 'mine' FROM project_secret_registry WHERE key_name LIKE 'KEY_1%'",
         environment("staging")
     );
     let exempted = cost(&session, "exempt", &exempt, 1_112).await.read;

@@ -32,6 +32,7 @@ async fn a_transaction_with_the_number_of_one_in_the_dump_makes_a_revision_of_it
     let [revision, token, number] = before.split(' ').collect::<Vec<_>>()[..] else { panic!("{before}") };
     let (revision, number): (i64, i64) = (revision.parse().unwrap(), number.parse().unwrap());
 
+    restored.confirm_logins(&team).await;
     let ana = restored.login(&team.ana).session().await;
     loop {
         done(&ana, "BEGIN").await;
@@ -93,6 +94,7 @@ async fn owner_restores(team: &Team, dump: &std::path::Path, server: std::sync::
     let others: Vec<&String> = ours.iter().filter(|row| !theirs.contains(row)).collect();
     assert!(others.is_empty() && ours.len() == theirs.len(), "{} and {}: {others:#?}", ours.len(), theirs.len());
     assert_eq!(audit::verify(&superuser).await, 2);
+    restored.confirm_logins(team).await;
     let read = team.run(&restored.login(&team.ana), &["secret", "get", "A", "-e", "dev"]).await.expect(0);
     assert_eq!(read.stdout, "one");
 }

@@ -161,7 +161,7 @@ async fn stocked(what: &str) -> Shop {
         }
     }
     let exempt = format!(
-        "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason) SELECT id, {}, 'API_KEY', '' FROM projects",
+        "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason) SELECT id, {}, 'API_KEY', 'mine' FROM projects",
         environment("staging")
     );
     let hash_key = "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) SELECT id, 'hk', 'production', 'x' FROM projects";
@@ -200,7 +200,7 @@ async fn with_ids(shop: &Shop, sql: &str) -> String {
 
 /// What a statement comes to, which is then undone.
 async fn answer(session: &Client, sql: &str) -> String {
-    let answer = match run(session, &format!("BEGIN; {sql}")).await {
+    let answer = match run(session, &format!("BEGIN; SET LOCAL tidelock.reason = 'a test'; {sql}")).await {
         Ok(count) => count.to_string(),
         Err(why) if why.code().is_some_and(is_no_way) => "-".to_owned(),
         Err(why) => why.code().unwrap_or_else(|| panic!("{sql}: {why:?}")).code().to_owned(),

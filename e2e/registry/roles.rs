@@ -42,7 +42,7 @@ async fn each_role_sees_and_writes_what_is_its_own() {
             format!("UPDATE secrets SET encrypted_value = {value}, value_hash = 'h1:hk:other' WHERE {here}"),
             format!("UPDATE secrets SET deleted_at = now() WHERE {here}"),
             format!(
-                "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason) VALUES ('{project}', '{id}', 'API_KEY', '')"
+                "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason) VALUES ('{project}', '{id}', 'API_KEY', 'mine')"
             ),
         ];
         for sql in attempts {
@@ -146,7 +146,7 @@ async fn a_narrowed_membership_reaches_no_further() {
     assert_eq!(run(&shop.bob, &write).await.unwrap(), 0);
     // An INSERT is checked although no existing row could be seen.
     let exempt = "INSERT INTO key_exemptions (project_id, environment_id, key_name, reason)
-         SELECT project_id, id, 'API_KEY', '' FROM environments WHERE name = 'dev'";
+         SELECT project_id, id, 'API_KEY', 'mine' FROM environments WHERE name = 'dev'";
     for new in [&insert("dev", "NEW", "by bob", "NULL"), exempt] {
         assert!(is_forbidden(&refusal(&shop.bob, &begun(new)).await), "{new}");
     }

@@ -127,10 +127,15 @@ async fn takes_over(server: Arc<Postgres>, team: &Team, dump: &std::path::Path) 
     write_everything(team).await;
     is_the_same(team, &there).await;
     let ana = there.login(&team.ana);
-    let read = team.run(&ana, &["secret", "get", "NEW", "-e", "staging"]).await.expect(0);
-    assert_eq!(read.stdout, "two", "a subscriber can be read");
+    // Its logins are its own, and nobody can be mapped to them while rows come from elsewhere.
+    team.run(&ana, &["secret", "get", "NEW", "-e", "staging"]).await.expect(5);
+    let confirm = ["user", "confirm", "--all", "--reason", "too early"];
+    team.run(&there.login(&team.database.owner), &confirm).await.expect(4);
 
     cut_over(team, &there).await;
+    there.confirm_logins(team).await;
+    let read = team.run(&ana, &["secret", "get", "NEW", "-e", "staging"]).await.expect(0);
+    assert_eq!(read.stdout, "two");
     let length = "SELECT count(*) FROM audit_logs";
     let before: i64 = cell(&superuser, length).await.parse().unwrap();
     team.run_with(&ana, &["secret", "set", "A", "-e", "dev"], b"after").await.expect(0);
@@ -294,6 +299,7 @@ async fn a_subscriber_with_anything_wrong_stays_closed_and_says_what() {
     for damage in damages {
         done(&superuser, damage).await;
     }
+    team.enable_triggers().await;
     let said = team.run(&team.database.owner, &["registry", "subscriber", "off"]).await.expect(4);
     assert_reads!("subscriber-not-opened", format!("{}{}", said.stdout, said.stderr));
 }

@@ -69,6 +69,13 @@ impl Restored {
         Self { postgres, database: of.name.clone(), password: None }
     }
 
+    /// The owner says that the logins here are the users' that they are called after: on another server nobody is anybody.
+    pub(crate) async fn confirm_logins(&self, team: &Team) {
+        team.run(&self.login(&team.ana), &["status"]).await.expect(5);
+        let confirm = ["user", "confirm", "--all", "--reason", "moved to this server"];
+        team.done(&self.login(&team.database.owner), &confirm).await;
+    }
+
     async fn run(&self, program: &str, arguments: &[&str], file: &Path) {
         let mut command = self.postgres.program(program, "postgres");
         command.args(arguments).arg(file);

@@ -37,18 +37,25 @@ use crate::harness::{Postgres, TestDatabase};
 pub(crate) struct TeamBuilder {
     what: String,
     postgres: Option<Arc<Postgres>>,
+    prepared: Option<String>,
     keyring: bool,
 }
 
 impl TeamBuilder {
     /// For a test that calls itself `what`.
     pub(super) fn new(what: &str) -> Self {
-        Self { what: what.to_owned(), postgres: None, keyring: true }
+        Self { what: what.to_owned(), postgres: None, prepared: None, keyring: true }
     }
 
     /// On a server of the test's own, which it may stop.
     pub(crate) fn on(mut self, postgres: Arc<Postgres>) -> Self {
         self.postgres = Some(postgres);
+        self
+    }
+
+    /// In a database of its own in which the superuser has run something before it is migrated; `{database}` is its name.
+    pub(crate) fn prepared_by(mut self, sql: &str) -> Self {
+        self.prepared = Some(sql.to_owned());
         self
     }
 
@@ -64,8 +71,16 @@ impl TeamBuilder {
     ///
     /// Where any of it fails.
     pub(crate) async fn build(self) -> Team {
-        if let Some(postgres) = self.postgres {
-            let database = TestDatabase::empty_on(postgres, &self.what).await;
+        if self.postgres.is_some() || self.prepared.is_some() {
+            let database = match self.postgres {
+                Some(postgres) => TestDatabase::empty_on(postgres, &self.what).await,
+                None => TestDatabase::empty(&self.what).await,
+            };
+            if let Some(sql) = self.prepared {
+                let sql = sql.replace("{database}", &database.name);
+                let superuser = database.superuser().await;
+                superuser.batch_execute(&sql).await.unwrap_or_else(|why| panic!("{sql}: {why:?}"));
+            }
             return Box::pin(fill(Arc::new(database), self.keyring)).await.unwrap_or_else(|why| panic!("{why:#}"));
         }
         let name = if self.keyring { "team" } else { "team without keyring" };

@@ -87,7 +87,13 @@ impl CliError {
             Self::Refused(_)
             | Self::Backup(BackupError::Exists(_))
             | Self::Value(ValueError::Seal { .. })
-            | Self::Keyring(KeyringFileError::Exists { .. } | KeyringFileError::OpenToAll { .. }) => 4,
+            | Self::Keyring(
+                KeyringFileError::Exists { .. }
+                | KeyringFileError::OpenToAll { .. }
+                | KeyringFileError::OpenToGroup { .. }
+                | KeyringFileError::NotYours { .. }
+                | KeyringFileError::Replaceable { .. },
+            ) => 4,
             Self::NotFound(_) => 5,
             Self::Value(ValueError::HashMismatch { .. }) => 6,
             Self::Failed { .. } | Self::Backup(_) | Self::Keyring(_) | Self::Controller(_) => 1,
@@ -117,6 +123,7 @@ fn of_registry(error: &RegistryError) -> u8 {
         | RegistryError::Conflict(_)
         | RegistryError::Blocked(_)
         | RegistryError::Schema(_)
+        | RegistryError::SchemaAltered(_)
         | RegistryError::Inconsistent { .. }
         | RegistryError::Database { .. } => 1,
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::core::{EnvironmentName, ProjectName, UserName};
+use crate::core::{EnvironmentName, ProjectName, UserName, is_blank};
 use crate::registry::DEFAULT_SCHEMA;
 
 /// How results are printed.
@@ -60,6 +60,11 @@ pub(super) struct Reason {
 #[derive(Args)]
 pub(super) struct RequiredReason {
     /// Why; it stands in the audit log
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = reason)]
     pub(super) reason: String,
+}
+
+/// A reason that says something.
+pub(super) fn reason(text: &str) -> Result<String, &'static str> {
+    if is_blank(text) { Err("a reason is needed, and nothing in this one can be seen") } else { Ok(text.to_owned()) }
 }

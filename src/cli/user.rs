@@ -8,7 +8,7 @@ use crate::registry::{LoginGrant, NewUser};
 
 use super::context::Context;
 use super::error::{Answer, CliError};
-use super::options::Reason;
+use super::options::{Reason, RequiredReason};
 use super::output::{Line, Output, plain};
 
 /// Users, and the database logins that are theirs; as the registry's owner
@@ -31,6 +31,18 @@ pub(super) enum UserVerb {
     /// List all users
     #[command(after_help = "Example: tidelock user list")]
     List {},
+    /// Say that the login of a user's name is theirs: one that was made again, or that came with a restored registry
+    #[command(after_help = "Example: tidelock user confirm --all --reason 'restored on db2'")]
+    Confirm {
+        /// The users' names
+        #[arg(required_unless_present = "all")]
+        names: Vec<UserName>,
+        /// Everybody's
+        #[arg(long, conflicts_with = "names")]
+        all: bool,
+        #[command(flatten)]
+        reason: RequiredReason,
+    },
     /// Disable a user, who may do nothing from then on
     #[command(after_help = "Example: tidelock user disable ana --reason 'left the company'")]
     Disable {
@@ -56,6 +68,9 @@ impl UserVerb {
                 add(&NewUser { name, db_role, service }, &reason.reason, context, output).await
             }
             Self::List {} => list(context, output).await,
+            Self::Confirm { names, all, reason } => {
+                confirm((!all).then_some(names.as_slice()), &reason.reason, context, output).await
+            }
             Self::Disable { name, reason } => set_disabled(&name, true, &reason.reason, context, output).await,
             Self::Enable { name, reason } => set_disabled(&name, false, &reason.reason, context, output).await,
         }
@@ -87,6 +102,39 @@ async fn add(user: &NewUser, reason: &str, context: &Context, output: &Output) -
     Ok(Answer::Done)
 }
 
+async fn confirm(
+    names: Option<&[UserName]>,
+    reason: &str,
+    context: &Context,
+    output: &Output,
+) -> Result<Answer, CliError> {
+    let confirmed = context.session().await?.confirm_users(names, reason).await?;
+    let mut told = Vec::new();
+    for (name, grant) in confirmed {
+        let left = match grant {
+            LoginGrant::None => None,
+            LoginGrant::Made { group } => {
+                output.note(&format!("confirmed {name}, whose login has the role {group}"));
+                None
+            }
+            LoginGrant::Needed { sql } => {
+                output
+                    .note(&format!("confirmed {name}; this login may not grant roles, so have an administrator run:"));
+                if !output.is_json() {
+                    output.text(&format!("{sql};\n"))?;
+                }
+                Some(sql)
+            }
+        };
+        told.push(json!({"name": name, "leftToRun": left}));
+    }
+    if told.is_empty() {
+        output.note("there is no login to confirm");
+    }
+    output.told(&json!(told))?;
+    Ok(Answer::Done)
+}
+
 async fn list(context: &Context, output: &Output) -> Result<Answer, CliError> {
     let users = context.session().await?.users().await?;
     let lines = users.iter().map(|user| Line {
@@ -94,9 +142,16 @@ async fn list(context: &Context, output: &Output) -> Result<Answer, CliError> {
             plain(&user.name),
             plain(user.db_role.as_deref().unwrap_or("-")),
             plain(&user.kind),
-            plain(if user.disabled { "disabled" } else { "enabled" }),
+            plain(match (user.disabled, user.confirmed) {
+                (true, _) => "disabled",
+                (false, true) => "enabled",
+                (false, false) => "unconfirmed",
+            }),
         ],
-        json: json!({"name": user.name, "dbRole": user.db_role, "kind": user.kind, "disabled": user.disabled}),
+        json: json!({
+            "name": user.name, "dbRole": user.db_role, "kind": user.kind, "disabled": user.disabled,
+            "confirmed": user.confirmed,
+        }),
     });
     output.list(&["NAME", "LOGIN", "KIND", "STATE"], lines)?;
     Ok(Answer::Done)

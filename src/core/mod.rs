@@ -16,7 +16,7 @@ pub use hint::Hint;
 pub use key_state::{InvalidKeyState, KeyFacts, KeyState, StateCounts};
 pub use names::{
     EnvironmentId, EnvironmentName, InvalidName, KeyName, ProjectId, ProjectName, RingName, SecretId, UserName,
-    is_secret_key,
+    is_blank, is_secret_key,
 };
 pub use registry_time::RegistryTime;
 pub use secret_value::SecretValue;

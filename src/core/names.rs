@@ -126,6 +126,12 @@ fn is_invisible(c: char) -> bool {
     )
 }
 
+/// Whether a text says nothing: no character in it can be seen. The database has the same rule (`is_blank`).
+#[must_use]
+pub fn is_blank(text: &str) -> bool {
+    text.chars().all(|c| c == ' ' || is_invisible(c))
+}
+
 name!(
     /// A project's name: 1 to 63 of letters, digits, `.`, `_`, `-`, starting with a letter or digit.
     ProjectName, "project", is_label, "use 1 to 63 letters, digits, '.', '_' or '-', starting with a letter or digit"

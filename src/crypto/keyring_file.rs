@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::core::Hint;
 
 use super::keyring::Keyring;
+use super::keyring_permissions::require_private;
 use super::keyring_text::KeyringError;
 
 /// More than a thousand keys. What is larger is another file.
@@ -35,6 +36,32 @@ pub enum KeyringFileError {
         /// As it was given.
         path: PathBuf,
         /// The permission bits.
+        mode: u32,
+    },
+    /// Others in its group can write to it.
+    #[error("the keyring {} can be written to by its group (mode {mode:04o})", .path.display())]
+    OpenToGroup {
+        /// As it was given.
+        path: PathBuf,
+        /// The permission bits.
+        mode: u32,
+    },
+    /// It belongs to another user, who may put other keys into it.
+    #[error("the keyring {} belongs to the user with the id {owner}, who is neither you nor root", .path.display())]
+    NotYours {
+        /// As it was given.
+        path: PathBuf,
+        /// The owner's id.
+        owner: u32,
+    },
+    /// Everyone on the machine can put another file in its place.
+    #[error("the keyring {} is in {}, where everyone on this machine may replace files (mode {mode:04o})", .path.display(), .folder.display())]
+    Replaceable {
+        /// As it was given.
+        path: PathBuf,
+        /// The folder, or where a link leads.
+        folder: PathBuf,
+        /// The permission bits of the folder.
         mode: u32,
     },
     /// It is not text, or far too long.
@@ -69,6 +96,11 @@ impl Hint for KeyringFileError {
             Self::OpenToAll { .. } => {
                 "chmod 600 it, or in a pod mount its Secret with `defaultMode: 0400` and an `fsGroup`"
             }
+            Self::OpenToGroup { .. } => {
+                "chmod g-w it: the group may read a keyring, and nobody but its owner writes to it"
+            }
+            Self::NotYours { .. } => "run this as its owner, or make a copy of your own with mode 0600",
+            Self::Replaceable { .. } => "keep it in a folder of your own: chmod o-w the folder, or move the keyring",
             Self::NotAKeyring { .. } => "create one with `tidelock keyring init`",
             Self::Exists { .. } => "name another file for a new keyring",
         };
@@ -79,8 +111,9 @@ impl Hint for KeyringFileError {
 impl Keyring {
     /// Reads a keyring file.
     ///
-    /// A file that others than owner and group can read or write is refused. The group may read it, because that is
-    /// how a Secret mounted with `fsGroup` appears in a pod.
+    /// A file that others than its owner can write to or others than its group can read is refused, and so is one that
+    /// belongs to neither the user nor root, or that anybody could replace. The group may read it, because that is how a
+    /// Secret mounted with `fsGroup` appears in a pod: root's, behind links, in a folder with the sticky bit.
     pub fn read(path: &Path) -> Result<Self, KeyringFileError> {
         let failed = |source| KeyringFileError::Io { action: "read", path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
@@ -89,10 +122,7 @@ impl Keyring {
         if metadata.is_dir() {
             return Err(failed(io::ErrorKind::IsADirectory.into()));
         }
-        let mode = metadata.mode() & 0o7777;
-        if mode & 0o006 != 0 {
-            return Err(KeyringFileError::OpenToAll { path: path.to_owned(), mode });
-        }
+        require_private(path, &metadata)?;
         let bytes = read_at_most(&mut file, LARGEST).map_err(failed)?;
         let text = bytes.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
         let text = text.ok_or_else(|| KeyringFileError::NotAKeyring { path: path.to_owned() })?;
@@ -122,7 +152,7 @@ impl Keyring {
     }
 }
 
-fn directory_of(path: &Path) -> &Path {
+pub(super) fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -148,7 +178,7 @@ fn read_at_most(file: &mut File, limit: usize) -> io::Result<Option<Zeroizing<Ve
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
     use super::*;
 
@@ -182,22 +212,6 @@ mod tests {
         let refused = keyring().create(&path).unwrap_err();
         assert!(matches!(&refused, KeyringFileError::Exists { path: named } if *named == path), "{refused}");
         assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
-    }
-
-    #[test]
-    fn a_file_open_to_everyone_is_refused_with_the_remedy_and_one_open_to_its_group_is_not() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("tidelock.keyring");
-        keyring().create(&path).unwrap();
-        for mode in [0o644, 0o604, 0o602, 0o666] {
-            chmod(&path, mode);
-            let message = error(&path).with_hint();
-            assert!(message.contains(&format!("(mode {mode:04o}) (chmod 600 it")), "{message}");
-        }
-        for mode in [0o400, 0o440, 0o600, 0o640] {
-            chmod(&path, mode);
-            assert!(Keyring::read(&path).is_ok(), "{mode:o}");
-        }
     }
 
     #[test]

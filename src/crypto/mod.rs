@@ -11,6 +11,7 @@ mod framing;
 mod hash_key;
 mod keyring;
 mod keyring_file;
+mod keyring_permissions;
 mod keyring_text;
 mod mac;
 mod material;

@@ -48,7 +48,12 @@ impl ConnectSettings {
     /// The schema of what logins may use, as SQL spells it.
     #[must_use]
     pub fn quoted_interface(&self) -> String {
-        format!("\"{}_api\"", self.schema.replace('"', "\"\""))
+        format!("\"{}\"", self.interface().replace('"', "\"\""))
+    }
+
+    /// The schema of what logins may use, as the catalogs have it.
+    pub(super) fn interface(&self) -> String {
+        format!("{}_api", self.schema)
     }
 
     pub(super) fn parse(&self) -> Result<(Config, Option<PathBuf>), RegistryError> {

@@ -7,8 +7,6 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use tokio_postgres::error::{DbError, SqlState};
-
 use crate::core::Hint;
 use crate::crypto::{OpenError, SealError};
 
@@ -45,6 +43,9 @@ pub enum RegistryError {
     /// The schema is missing, or of another age than this program serves.
     #[error("{0}")]
     Schema(Explanation),
+    /// The schema is not as its migrations make it, and a person has to set it right.
+    #[error("{0}")]
+    SchemaAltered(Explanation),
     /// What the program was told about the database cannot be used.
     #[error("{setting}: {cause}")]
     Settings {
@@ -115,70 +116,6 @@ impl fmt::Display for Explanation {
 }
 
 impl RegistryError {
-    /// Tells a driver's error apart.
-    pub(super) fn from_driver(attempt: impl Into<String>, error: tokio_postgres::Error) -> Self {
-        let attempt = attempt.into();
-        let Some(answer) = error.as_db_error() else {
-            return Self::Unavailable { attempt, cause: error.into() };
-        };
-        let explained = Explanation { message: answer.message().to_owned(), hint: answer.hint().map(str::to_owned) };
-        match answer.code().code() {
-            "TL404" => Self::NotFound(explained),
-            "TL403" => Self::Refused(explained),
-            "TL409" => Self::Conflict(explained),
-            "TL422" => Self::Invalid(explained),
-            _ => Self::from_sqlstate(attempt, answer),
-        }
-    }
-
-    fn from_sqlstate(attempt: String, answer: &DbError) -> Self {
-        let code = answer.code();
-        let message = answer.message();
-        if *code == SqlState::INSUFFICIENT_PRIVILEGE {
-            return Self::Refused(
-                Explanation::from(format!("{attempt}: {message}"))
-                    .hint("the login or its membership lacks the right; see: tidelock member list"),
-            );
-        }
-        // A standby says the one where a transaction asks to write, the other where a statement does.
-        let asks_to_write =
-            *code == SqlState::FEATURE_NOT_SUPPORTED && message.contains("read-write mode during recovery");
-        if *code == SqlState::READ_ONLY_SQL_TRANSACTION || asks_to_write {
-            return Self::Refused(
-                Explanation::from(format!(
-                    "{attempt}: this database is a standby, or only to be read, and takes no writes"
-                ))
-                .hint("write to the primary: name its address in --database-url"),
-            );
-        }
-        if *code == SqlState::LOCK_NOT_AVAILABLE {
-            return Self::Blocked(
-                Explanation::from(format!("{attempt}: somebody else's transaction was in the way for too long"))
-                    .hint("an administrator sees whose: SELECT * FROM pg_locks, pg_blocking_pids(pid)"),
-            );
-        }
-        if *code == SqlState::UNIQUE_VIOLATION {
-            return Self::Conflict(format!("{attempt}: it exists already").into());
-        }
-        if *code == SqlState::T_R_SERIALIZATION_FAILURE || *code == SqlState::T_R_DEADLOCK_DETECTED {
-            // On a standby nobody writes: what is replayed there was in the way.
-            let explained = Explanation::from(format!("{attempt}: in conflict with what others did at the same time"));
-            return Self::Conflict(explained.hint("try again"));
-        }
-        if *code == SqlState::UNDEFINED_TABLE
-            || *code == SqlState::UNDEFINED_FUNCTION
-            || *code == SqlState::INVALID_SCHEMA_NAME
-        {
-            let explained = Explanation::from(format!("{attempt}: {message}"));
-            return Self::Schema(explained.hint("has `tidelock migrate` run on this database?"));
-        }
-        // 08 connection, 53 resources, 57 operator intervention (shutdown, statement time-out).
-        if matches!(&code.code()[..2], "08" | "53" | "57") {
-            return Self::Unavailable { attempt, cause: message.into() };
-        }
-        Self::Database { attempt, code: code.code().to_owned(), message: message.to_owned() }
-    }
-
     /// Whether the same call may succeed later without anybody doing anything.
     #[must_use]
     pub const fn is_transient(&self) -> bool {
@@ -194,7 +131,8 @@ impl Hint for RegistryError {
             | Self::Conflict(explained)
             | Self::Blocked(explained)
             | Self::Invalid(explained)
-            | Self::Schema(explained) => &explained.hint,
+            | Self::Schema(explained)
+            | Self::SchemaAltered(explained) => &explained.hint,
             Self::Settings { hint, .. } => hint,
             Self::Unavailable { .. } | Self::Inconsistent { .. } | Self::Database { .. } => return None,
         };

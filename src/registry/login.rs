@@ -26,6 +26,11 @@ from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, ow
 /// Refuses the privileges that would lift row-level security off whoever holds them. A database that does not answer, or
 /// breaks off, refuses nobody.
 pub(super) async fn check(client: &Client, schema: &str) -> Result<(), HookError> {
+    // A search path of the login's own could put other tables in the catalogs' place.
+    client
+        .batch_execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp")
+        .await
+        .map_err(HookError::Backend)?;
     let row = client
         .query_typed_one(
             "SELECT session_user::text AS name,
@@ -43,6 +48,7 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), HookError
         )
         .await
         .map_err(HookError::Backend)?;
+    client.batch_execute("COMMIT").await.map_err(HookError::Backend)?;
     let login = Login::from_row(&row).map_err(|error| HookError::message(error.to_string()))?;
     let too_much = [
         (login.superuser, "is a superuser"),

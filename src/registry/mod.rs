@@ -5,6 +5,7 @@
 //! may stand in between; every type that tokio-postgres would have to look up is cast to text.
 
 mod backup;
+mod catalog;
 mod connect;
 mod environments;
 mod error;
@@ -19,18 +20,22 @@ mod reader;
 mod row;
 mod secrets;
 mod session;
+mod settings;
 mod snapshot;
+mod sqlstate;
 mod subscriber;
 mod users;
 
 pub(crate) use backup::{BackupError, BackupPlan, back_up};
+pub use catalog::Difference;
 pub use connect::{ConnectSettings, DEFAULT_SCHEMA};
 pub use environments::Environment;
 pub(crate) use environments::NewEnvironment;
 pub use error::{Cause, Explanation, RegistryError, ValueError};
 pub(crate) use keys::{ListedKey, StateOfKey, Tracking};
 pub(crate) use members::{Membership, Role};
-pub use migrate::{Migrated, SCHEMA_VERSION, migrate, pending};
+pub use migrate::{Migrated, SCHEMA_VERSION, described, differences, migrate, pending};
+pub(crate) use projects::Finding;
 pub use reader::Reader;
 pub use secrets::{ObservedTimes, WriteOptions, WriteOutcome};
 pub use session::Session;

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use crate::core::{EnvironmentId, KeyName, KeyState, ProjectId, RegistryTime, RingName, SecretId};
 
-use super::RegistryError;
+use super::sqlstate::NOT_AS_MADE;
+use super::{Explanation, RegistryError};
 
 /// What a query answers, one row of it.
 pub(super) trait FromRow: Sized {
@@ -65,6 +66,20 @@ impl<'r> Columns<'r> {
 /// All rows of an answer.
 pub(super) fn decode<R: FromRow>(rows: &[Row]) -> Result<Vec<R>, RegistryError> {
     rows.iter().map(R::from_row).collect()
+}
+
+/// The one row of an answer that cannot have another number of them. Were it not there, no later attempt would find it:
+/// something keeps the registry's functions from reading its tables.
+pub(super) fn only(rows: Vec<Row>, attempt: &str) -> Result<Row, RegistryError> {
+    let count = rows.len();
+    let mut rows = rows.into_iter();
+    match (rows.next(), count) {
+        (Some(row), 1) => Ok(row),
+        _ => Err(RegistryError::SchemaAltered(
+            Explanation::from(format!("{attempt}: the registry answered {count} rows, where there has to be one"))
+                .hint(NOT_AS_MADE),
+        )),
+    }
 }
 
 /// The one column of a query that selects no other.

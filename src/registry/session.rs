@@ -8,6 +8,7 @@ use tokio_postgres::{Client, IsolationLevel, Row, Transaction as DriverTransacti
 use crate::core::{ProjectId, ProjectName, UserName};
 
 use super::row::{self, FromRow, from_row};
+use super::settings::{REPLICATION_ROLE, pinned, require_origin};
 use super::{ConnectSettings, Explanation, RegistryError, SCHEMA_VERSION};
 
 /// How long one statement may take.
@@ -54,7 +55,7 @@ impl Session {
         tokio::spawn(connection);
         let interface = settings.quoted_interface();
         let floor = client
-            .query_typed_one(
+            .query_typed(
                 &format!(
                     "SELECT oldest_writer, version, subscriber_since IS NOT NULL AS is_subscriber FROM {interface}.schema_floor"
                 ),
@@ -62,7 +63,8 @@ impl Session {
             )
             .await
             .map_err(|error| nobodys_login(RegistryError::from_driver("reading the schema's version", error)))?;
-        let SchemaFloor { oldest_writer, version, is_subscriber } = SchemaFloor::from_row(&floor)?;
+        let SchemaFloor { oldest_writer, version, is_subscriber } =
+            SchemaFloor::from_row(&row::only(floor, "reading the schema's version")?)?;
         if oldest_writer > SCHEMA_VERSION {
             let message = format!(
                 "the registry serves programs from schema version {oldest_writer} on, and this one knows version \
@@ -165,17 +167,23 @@ impl<'s> Transaction<'s> {
 
     /// For this transaction: a setting for the session would be left to whoever a pooler gives the connection next.
     async fn configure(&self) -> Result<(), RegistryError> {
-        self.perform(
-            "SELECT set_config('search_path', $1, true), set_config('tidelock.acting_user', $2, true),
-                        set_config('statement_timeout', $3, true), set_config('lock_timeout', $4, true), set_config('jit', 'off', true)",
-            &[
-                (&self.search_path, Type::TEXT),
-                (&self.user, Type::TEXT),
-                (&STATEMENT_TIMEOUT.as_millis().to_string(), Type::TEXT),
-                (&LOCK_TIMEOUT.as_millis().to_string(), Type::TEXT),
-            ],
-        )
-        .await
+        let configured = self
+            .one_row(
+                &format!(
+                    "SELECT pg_catalog.set_config('search_path', $1, true), pg_catalog.set_config('tidelock.acting_user', $2, true),
+                            pg_catalog.set_config('statement_timeout', $3, true), pg_catalog.set_config('lock_timeout', $4, true),
+                            {}, {REPLICATION_ROLE}",
+                    pinned()
+                ),
+                &[
+                    (&self.search_path, Type::TEXT),
+                    (&self.user, Type::TEXT),
+                    (&STATEMENT_TIMEOUT.as_millis().to_string(), Type::TEXT),
+                    (&LOCK_TIMEOUT.as_millis().to_string(), Type::TEXT),
+                ],
+            )
+            .await?;
+        require_origin(&configured)
     }
 
     async fn rows(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
@@ -203,7 +211,7 @@ impl<'s> Transaction<'s> {
     }
 
     async fn one_row(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Row, RegistryError> {
-        self.driver.query_typed_one(sql, parameters).await.map_err(|error| self.failed(error))
+        row::only(self.rows(sql, parameters).await?, self.attempt)
     }
 
     /// As [`one`](Self::one), of a query with a single column; `table` names it in an error.

@@ -35,9 +35,24 @@ pub(crate) struct ListedUser {
     /// `person`, `service` or `owner`.
     pub(crate) kind: String,
     pub(crate) disabled: bool,
+    /// Whether the login of that name is the one that was mapped: it may have been dropped and made again, or the registry
+    /// may have come from another server.
+    pub(crate) confirmed: bool,
 }
 
-from_row!(ListedUser, "users", "name", [name, db_role, kind, disabled]);
+from_row!(ListedUser, "users", "name", [name, db_role, kind, disabled, confirmed]);
+
+/// A user whose login is to be confirmed.
+struct Unconfirmed {
+    name: String,
+    kind: String,
+    grant: Option<String>,
+}
+
+from_row!(Unconfirmed, "users", "name", [name, kind, grant]);
+
+/// Of a user: there is a login for them, and not the one of that name here, if there is one.
+const UNCONFIRMED: &str = "(db_role IS NOT NULL AND (db_role_oid = to_regrole(quote_ident(db_role))) IS NOT TRUE)";
 
 impl Session {
     /// Adds a user, maps the login and gives it the group role.
@@ -73,12 +88,58 @@ impl Session {
         }
         transaction.commit().await?;
         let Some(sql) = grant else { return Ok(LoginGrant::None) };
+        self.grant(sql, group, reason).await
+    }
+
+    async fn grant(&mut self, sql: String, group: &'static str, reason: &str) -> Result<LoginGrant, RegistryError> {
         let transaction = self.writing("granting the group role", reason).await?;
         match transaction.run(&sql).await {
             Ok(()) => transaction.commit().await.map(|()| LoginGrant::Made { group }),
             Err(RegistryError::Refused(_)) => Ok(LoginGrant::Needed { sql }),
             Err(other) => Err(other),
         }
+    }
+
+    /// Says that the logins which users are mapped to by name are theirs, and gives them the group roles: of some users, or of
+    /// all whose login was dropped and made again, or who came with a dump from another server. Answers whose.
+    pub(crate) async fn confirm_users(
+        &mut self,
+        names: Option<&[UserName]>,
+        reason: &str,
+    ) -> Result<Vec<(String, LoginGrant)>, RegistryError> {
+        let transaction = self.writing("confirming logins", reason).await?;
+        let wanted: Option<Vec<&str>> = names.map(|names| names.iter().map(UserName::as_str).collect());
+        let parameters: [Parameter<'_>; 1] = [(&wanted, Type::TEXT_ARRAY)];
+        // One who has no login here is left as they are, unless named.
+        let sql = format!(
+            "SELECT u.name, u.kind::text AS kind, CASE WHEN r.oid IS NOT NULL THEN format('GRANT %I TO %I',
+                        CASE u.kind WHEN 'service' THEN 'tidelock_operator' ELSE 'tidelock_app' END, r.rolname) END AS grant
+             FROM users u LEFT JOIN pg_roles r ON r.rolname = u.db_role
+             WHERE {UNCONFIRMED} AND u.disabled_at IS NULL
+                AND CASE WHEN $1 IS NULL THEN r.oid IS NOT NULL ELSE u.name = ANY ($1) END ORDER BY u.name"
+        );
+        let found: Vec<Unconfirmed> = transaction.all(&sql, &parameters).await?;
+        if let Some(name) = wanted.iter().flatten().find(|name| found.iter().all(|user| user.name != **name)) {
+            let hint = "see: tidelock user list";
+            let message = format!("there is no user {name} whose login waits to be confirmed");
+            return Err(RegistryError::NotFound(Explanation::from(message).hint(hint)));
+        }
+        // Which number it has is the database's word; this one only says that it is to be looked at.
+        let sql = "UPDATE users SET db_role_oid = 0 WHERE name = $1";
+        for Unconfirmed { name, .. } in &found {
+            transaction.execute(sql, &[(name, Type::TEXT)]).await.map_err(owners_matter)?;
+        }
+        transaction.commit().await?;
+        let mut confirmed = Vec::new();
+        for Unconfirmed { name, kind, grant } in found {
+            let group = if kind == "service" { "tidelock_operator" } else { "tidelock_app" };
+            let granted = match grant.filter(|_| kind != "owner") {
+                Some(sql) => self.grant(sql, group, reason).await?,
+                None => LoginGrant::None,
+            };
+            confirmed.push((name, granted));
+        }
+        Ok(confirmed)
     }
 
     /// Disables a user, who may do nothing from then on, or enables one again.
@@ -110,9 +171,11 @@ impl Session {
     /// All users, by name.
     pub(crate) async fn users(&mut self) -> Result<Vec<ListedUser>, RegistryError> {
         let transaction = self.reading("listing users").await?;
-        let sql =
-            "SELECT name, db_role, kind::text AS kind, disabled_at IS NOT NULL AS disabled FROM users ORDER BY name";
-        transaction.all(sql, &[]).await
+        let sql = format!(
+            "SELECT name, db_role, kind::text AS kind, disabled_at IS NOT NULL AS disabled, NOT {UNCONFIRMED} AS confirmed
+             FROM users ORDER BY name"
+        );
+        transaction.all(&sql, &[]).await
     }
 }
 

@@ -24,6 +24,7 @@ use uuid::Uuid;
 use self::reading::Reading;
 use super::connect::from_pool;
 use super::row::{FromRow as _, decode, from_row};
+use super::settings::pinned;
 use super::{
     ConnectSettings, FromServer, LoggedToken, PollResult, Refusal, RegistryError, SealedValue, ServerPosition,
     Snapshot, SourceName, Tombstone, ValueId,
@@ -40,8 +41,6 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 const ATTEMPTS: u32 = 3;
 /// Most environments of someone else's tables that one poll asks about.
 const EXTERNAL_WIDTH: usize = 100;
-/// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next.
-const SET_STATEMENT_TIMEOUT: &str = "SELECT set_config('statement_timeout', $1, true)";
 
 /// Whose tables a schema holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,9 +217,9 @@ impl Reader {
                 SchemaKind::External => external::snapshot(&reading).await,
             }
         });
-        let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
+        let (configuring, bound): (_, [Parameter<'_>; 1]) = (self.configuring(), [(&timeout, Type::TEXT)]);
         // Sent before the first question, and not waited for.
-        let limit = async { transaction.query_typed(SET_STATEMENT_TIMEOUT, &bound).await.map_err(failed) };
+        let limit = async { transaction.query_typed(&configuring, &bound).await.map_err(failed) };
         let (_, snapshot) = futures::try_join!(limit, snapshot)?;
         transaction.commit().await.map_err(failed)?;
         Ok(snapshot)
@@ -323,6 +322,14 @@ impl Reader {
             .replace("@position@", POSITION)
     }
 
+    /// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next. The
+    /// policies of someone else's tables may need the login's own search path.
+    fn configuring(&self) -> String {
+        let is_ours = self.kind.get() == Some(&SchemaKind::Native);
+        let path = if is_ours { ", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)" } else { "" };
+        format!("SELECT pg_catalog.set_config('statement_timeout', $1, true), {}{path}", pinned())
+    }
+
     async fn client(&self, attempt: &str) -> Result<Object, RegistryError> {
         self.pool.get().await.map_err(|error| from_pool(attempt, error))
     }
@@ -346,11 +353,11 @@ impl Reader {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, RegistryError> {
         let client = self.client(attempt).await?;
-        let timeout = statement_timeout();
+        let (configuring, timeout) = (self.configuring(), statement_timeout());
         let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
         let ((), _, rows, ()) = futures::try_join!(
-            client.batch_execute("BEGIN READ ONLY"),
-            client.query_typed(SET_STATEMENT_TIMEOUT, &bound),
+            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"),
+            client.query_typed(&configuring, &bound),
             client.query_typed(query, parameters),
             client.batch_execute("COMMIT"),
         )

@@ -4,7 +4,7 @@ use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::SchemaKind;
-use crate::registry::row::{FromRow, from_row};
+use crate::registry::row::{FromRow, from_row, only};
 use crate::registry::{ConnectSettings, Explanation, RegistryError, SCHEMA_VERSION};
 
 struct Tables {
@@ -25,8 +25,10 @@ from_row!(SchemaFloor, "schema_floor", "version", [version, oldest_reader]);
 pub(super) async fn schema_kind(client: &Client, settings: &ConnectSettings) -> Result<SchemaKind, RegistryError> {
     let schema = &settings.schema;
     let failed = |error| RegistryError::from_driver("looking for the registry's tables", error);
-    let row = client
-        .query_typed_one(
+    // By the catalogs alone, whatever the login's search path puts before them.
+    client.batch_execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp").await.map_err(failed)?;
+    let rows = client
+        .query_typed(
             "SELECT coalesce(bool_or(c.relname = 'schema_floor'), false) AS has_floor,
                     coalesce(bool_or(c.relname = 'secrets'), false) AS has_secrets
              FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -35,7 +37,8 @@ pub(super) async fn schema_kind(client: &Client, settings: &ConnectSettings) -> 
         )
         .await
         .map_err(failed)?;
-    let found = Tables::from_row(&row)?;
+    client.batch_execute("COMMIT").await.map_err(failed)?;
+    let found = Tables::from_row(&only(rows, "looking for the registry's tables")?)?;
     if !found.has_secrets {
         let message = format!("schema {schema} of this database has no table secrets");
         let hint = "run `tidelock migrate`, or say --schema";
@@ -44,14 +47,11 @@ pub(super) async fn schema_kind(client: &Client, settings: &ConnectSettings) -> 
     if !found.has_floor {
         return Ok(SchemaKind::External);
     }
-    let row = client
-        .query_typed_one(
-            &format!("SELECT version, oldest_reader FROM {}.schema_floor", settings.quoted_interface()),
-            &[],
-        )
+    let rows = client
+        .query_typed(&format!("SELECT version, oldest_reader FROM {}.schema_floor", settings.quoted_interface()), &[])
         .await
         .map_err(failed)?;
-    let SchemaFloor { version, oldest_reader } = SchemaFloor::from_row(&row)?;
+    let SchemaFloor { version, oldest_reader } = SchemaFloor::from_row(&only(rows, "reading the schema's version")?)?;
     if version < SCHEMA_VERSION {
         let message = format!("the schema is at version {version}, and this program reads version {SCHEMA_VERSION}");
         return Err(RegistryError::Schema(Explanation::from(message).hint("run `tidelock migrate`")));
