@@ -1,40 +1,53 @@
 -- What everyone in a project may know of all its keys: states and times, no value and no hash.
 
 -- What one key is in one environment.
-CREATE FUNCTION state_of(secret secrets, registered project_secret_registry, exempt boolean) RETURNS text
+CREATE FUNCTION state_of(updated_at timestamptz, registered_at timestamptz, exempt boolean) RETURNS text
 LANGUAGE sql IMMUTABLE AS $$
-    SELECT CASE WHEN secret.id IS NULL AND exempt THEN 'Exempt'
-                WHEN secret.id IS NULL THEN 'Missing'
-                WHEN registered.key_name IS NULL THEN 'Unregistered'
-                WHEN secret.updated_at < registered.last_updated_at THEN 'Stale'
+    SELECT CASE WHEN updated_at IS NULL AND exempt THEN 'Exempt'
+                WHEN updated_at IS NULL THEN 'Missing'
+                WHEN registered_at IS NULL THEN 'Unregistered'
+                WHEN updated_at < registered_at THEN 'Stale'
                 ELSE 'InSync' END
 $$;
 
--- Of all keys. Tables are joined whole: a plan made while they were one page would compare each row with each.
-CREATE FUNCTION all_key_states(project uuid)
-RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name text, state text,
-               updated_at timestamptz, last_updated_at timestamptz)
+-- What an environment has of all keys that are registered or live: the registry's time, whether it is exempt, and the live row
+-- without what it is sealed as. Whoever calls it has asked who may know. Tables are joined whole: a plan made while they
+-- were one page would compare each row with each.
+CREATE FUNCTION all_key_rows(project uuid, environment uuid)
+RETURNS TABLE (key text, last_updated_at timestamptz, is_exempt boolean, id uuid, value_hash text, version bigint, updated_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
 SET enable_nestloop = off SET jit = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
-    SELECT e.project_id, e.id, e.name, r.key_name, state_of(s, r, x.key_name IS NOT NULL), s.updated_at, r.last_updated_at
-    FROM environments e
-    JOIN project_secret_registry r ON r.project_id = e.project_id AND r.retired_at IS NULL
-    LEFT JOIN secrets s ON s.environment_id = e.id AND s.key = r.key_name AND s.deleted_at IS NULL
-    LEFT JOIN key_exemptions x ON x.environment_id = e.id AND x.key_name = r.key_name
-    WHERE e.project_id = all_key_states.project AND e.deleted_at IS NULL
-    UNION ALL
-    SELECT e.project_id, e.id, e.name, s.key, 'Unregistered', s.updated_at, NULL
-    FROM environments e JOIN secrets s ON s.environment_id = e.id AND s.deleted_at IS NULL
-    WHERE e.project_id = all_key_states.project AND e.deleted_at IS NULL
-      AND NOT EXISTS (SELECT FROM project_secret_registry r
-                      WHERE r.project_id = e.project_id AND r.key_name = s.key AND r.retired_at IS NULL);
+    SELECT coalesce(r.key_name, s.key), r.last_updated_at, x.key_name IS NOT NULL, s.id, s.value_hash, s.version, s.updated_at
+    FROM (SELECT * FROM project_secret_registry o WHERE o.project_id = all_key_rows.project AND o.retired_at IS NULL) r
+    FULL JOIN (SELECT * FROM secrets o WHERE o.environment_id = all_key_rows.environment AND o.deleted_at IS NULL) s
+        ON s.key = r.key_name
+    LEFT JOIN (SELECT * FROM key_exemptions o WHERE o.environment_id = all_key_rows.environment) x
+        ON x.key_name = coalesce(r.key_name, s.key);
+END $$;
+
+-- Of all keys in all environments or one, one environment after the other: what other projects have costs nothing.
+CREATE FUNCTION all_key_states(project uuid, only_in uuid)
+RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name text, state text,
+               updated_at timestamptz, last_updated_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET jit = off AS $$
+#variable_conflict use_column
+DECLARE
+    here record;
+BEGIN
+    FOR here IN SELECT e.id, e.name FROM environments e
+            WHERE e.project_id = all_key_states.project AND e.deleted_at IS NULL AND (only_in IS NULL OR e.id = only_in) LOOP
+        RETURN QUERY
+        SELECT all_key_states.project, here.id, here.name, r.key, state_of(r.updated_at, r.last_updated_at, r.is_exempt),
+               r.updated_at, r.last_updated_at
+        FROM all_key_rows(all_key_states.project, here.id) r;
+    END LOOP;
 END $$;
 
 -- Of all keys, or of those that are named: these are looked up one by one, however many there are.
-CREATE FUNCTION @api@.key_states_of(project uuid, keys text[] DEFAULT NULL)
+CREATE FUNCTION @api@.key_states_of(project uuid, keys text[] DEFAULT NULL, only_in uuid DEFAULT NULL)
 RETURNS TABLE (project_id uuid, environment_id uuid, environment text, key_name text, state text,
                updated_at timestamptz, last_updated_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
@@ -45,7 +58,7 @@ BEGIN
     END IF;
     IF keys IS NOT NULL THEN
         RETURN QUERY
-        SELECT e.project_id, e.id, e.name, k.name, state_of(s, r, x.key_name IS NOT NULL), s.updated_at, r.last_updated_at
+        SELECT e.project_id, e.id, e.name, k.name, state_of(s.updated_at, r.last_updated_at, x.key_name IS NOT NULL), s.updated_at, r.last_updated_at
         FROM environments e CROSS JOIN (SELECT DISTINCT unnest(keys) AS name) k
         LEFT JOIN LATERAL (SELECT * FROM project_secret_registry o WHERE o.project_id = e.project_id AND o.key_name = k.name
                            AND o.retired_at IS NULL OFFSET 0) r ON true
@@ -53,11 +66,11 @@ BEGIN
                            AND o.deleted_at IS NULL OFFSET 0) s ON true
         LEFT JOIN LATERAL (SELECT * FROM key_exemptions o WHERE o.environment_id = e.id AND o.key_name = k.name
                            OFFSET 0) x ON true
-        WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL
+        WHERE e.project_id = key_states_of.project AND e.deleted_at IS NULL AND (only_in IS NULL OR e.id = only_in)
           AND (r.key_name IS NOT NULL OR s.id IS NOT NULL);
         RETURN;
     END IF;
-    RETURN QUERY SELECT * FROM all_key_states(project);
+    RETURN QUERY SELECT * FROM all_key_states(project, only_in);
 END $$;
 
 -- What triggers keep, counted again, for the projects of whoever asks. Nothing is the healthy answer.

@@ -148,23 +148,8 @@ BEGIN
                      WHERE l.chain = project AND l.position > after AND l.action ~ '^(secret|key)[.]'), '{}');
 END $$;
 
--- What an environment that the actor may read has of keys: the registry's time, whether it is exempt, and the live row without
--- what it is sealed as. Of all keys, retired and gone ones left out; or of those that are named, one row each.
-CREATE FUNCTION all_key_rows(project uuid, environment uuid)
-RETURNS TABLE (key text, last_updated_at timestamptz, is_exempt boolean, id uuid, value_hash text, version bigint, updated_at timestamptz)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
-SET enable_nestloop = off SET jit = off AS $$
-#variable_conflict use_column
-BEGIN
-    RETURN QUERY
-    SELECT coalesce(r.key_name, s.key), r.last_updated_at, x.key_name IS NOT NULL, s.id, s.value_hash, s.version, s.updated_at
-    FROM (SELECT * FROM project_secret_registry o WHERE o.project_id = all_key_rows.project AND o.retired_at IS NULL) r
-    FULL JOIN (SELECT * FROM secrets o WHERE o.environment_id = all_key_rows.environment AND o.deleted_at IS NULL) s
-        ON s.key = r.key_name
-    LEFT JOIN (SELECT * FROM key_exemptions o WHERE o.environment_id = all_key_rows.environment) x
-        ON x.key_name = coalesce(r.key_name, s.key);
-END $$;
-
+-- What an environment that the actor may read has of keys, the live rows without what they are sealed as. Of all keys, as
+-- all_key_rows says it; or of those that are named, one row each, whether there is anything or not.
 CREATE FUNCTION @api@.key_rows_of(project uuid, environment uuid, keys text[] DEFAULT NULL)
 RETURNS TABLE (key text, last_updated_at timestamptz, is_exempt boolean, id uuid, value_hash text, version bigint, updated_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$

@@ -32,13 +32,15 @@ impl Status {
         }
         let mut environments: Vec<String> =
             session.environments(project).await?.into_iter().map(|environment| environment.name).collect();
+        let mut only_in = None;
         if let Some(asked) = context.spoken_environment() {
             // Asked by name, so that the answer about a name that does not exist is the usual one.
             let asked = session.environment(project, asked).await?;
             environments.retain(|name| *name == asked.name);
+            only_in = Some(asked.id);
         }
         let asked: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
-        let states = session.key_states(project, &asked).await?;
+        let states = session.key_states(project, &asked, only_in).await?;
         if let Some(key) = asked.iter().find(|key| states.iter().all(|state| state.key != **key)) {
             return Err(CliError::NotFound(format!("project {project} has no key {key} (see: tidelock key list)")));
         }

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use crate::core::{KeyName, KeyState, ProjectId, ProjectName, RegistryTime};
+use crate::core::{EnvironmentId, KeyName, KeyState, ProjectId, ProjectName, RegistryTime};
 
 use super::environments::Environment;
 use super::row::{from_row, micros};
@@ -80,23 +80,25 @@ impl Session {
         transaction.all(&sql, &[(&project.0, Type::UUID)]).await
     }
 
-    /// The states of a project's keys, by key and environment; `keys` empty: of all of them. The same for every member,
-    /// whatever they may read.
+    /// The states of a project's keys, by key and environment; `keys` empty: of all of them; `environment` absent: in all of
+    /// them. The same for every member, whatever they may read.
     pub(crate) async fn key_states(
         &mut self,
         project: &ProjectName,
         keys: &[String],
+        environment: Option<EnvironmentId>,
     ) -> Result<Vec<StateOfKey>, RegistryError> {
         let transaction = self.reading("reading the states of keys").await?;
         let project = transaction.project(project).await?;
-        let sql = format!(
-            "SELECT s.key_name AS key, s.environment, s.state, {} AS updated_at, {} AS last_updated_at
-             FROM key_states_of($1, nullif($2, '{{}}')) s
-             ORDER BY s.key_name, s.environment",
-            micros("s.updated_at"),
-            micros("s.last_updated_at")
-        );
-        transaction.all(&sql, &[(&project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)]).await
+        let sql = "SELECT s.key_name AS key, s.environment, s.state, s.updated_at, s.last_updated_at
+                   FROM key_states_of($1, nullif($2, '{}'), $3) s";
+        let environment = environment.map(|environment| environment.0);
+        let parameters: [Parameter<'_>; 3] =
+            [(&project.0, Type::UUID), (&keys, Type::TEXT_ARRAY), (&environment, Type::UUID)];
+        let mut states: Vec<StateOfKey> = transaction.all(sql, &parameters).await?;
+        // Hundreds of thousands are sorted faster here than there, by what some collation makes of names.
+        states.sort_unstable_by(|one, other| (&one.key, &one.environment).cmp(&(&other.key, &other.environment)));
+        Ok(states)
     }
 
     /// Declares that an environment does not need keys. One that is exempt already stays so.

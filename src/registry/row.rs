@@ -88,8 +88,8 @@ pub(super) fn value<T: FromSqlOwned>(row: &Row, table: &'static str) -> Result<T
     Columns::new(row, table, "").get(column)
 }
 
-// The names and states of the field as the database has them. Times are selected as microseconds (`micros`): what a
-// client makes of `timestamptz` depends on its settings.
+// The names and states of the field as the database has them. Times are a `timestamptz` as it is, or microseconds
+// (`micros`), where they are computed.
 
 macro_rules! from_sql {
     ($accepted:ident, $($type:ty: |$raw:ident: $inner:ty| $value:expr),+ $(,)?) => {$(
@@ -104,7 +104,26 @@ macro_rules! from_sql {
     )+};
 }
 
-from_sql!(INT8, RegistryTime: |micros: i64| Ok(Self::from_micros(micros)));
+/// From the Unix epoch to PostgreSQL's, in microseconds.
+const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
+
+impl<'r> FromSql<'r> for RegistryTime {
+    /// A `timestamptz` as it is, or microseconds.
+    fn from_sql(of: &Type, raw: &'r [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        let micros = i64::from_be_bytes(raw.try_into()?);
+        if *of == Type::INT8 {
+            return Ok(Self::from_micros(micros));
+        }
+        // Infinity is at both ends.
+        micros
+            .checked_add(POSTGRES_EPOCH)
+            .filter(|_| micros != i64::MIN)
+            .map(Self::from_micros)
+            .ok_or("a time without end".into())
+    }
+
+    accepts!(INT8, TIMESTAMPTZ);
+}
 from_sql!(
     UUID,
     ProjectId: |id: Uuid| Ok(Self(id)),

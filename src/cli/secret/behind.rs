@@ -53,7 +53,7 @@ async fn ask(
     let mut found: BTreeMap<String, BTreeMap<String, KeyState>> = BTreeMap::new();
     let mut states = BTreeMap::new();
     if !keys.is_empty() {
-        for state in session.key_states(context.project()?, keys).await? {
+        for state in session.key_states(context.project()?, keys, None).await? {
             if state.environment == here.name {
                 states.insert(state.key, state.state);
             } else if matches!(state.state, KeyState::Stale | KeyState::Missing) {

@@ -18,7 +18,7 @@ impl List {
     pub(in crate::cli) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
         let mut session = context.session().await?;
         let environment = context.environment(&mut session).await?;
-        let states = session.key_states(context.project()?, &[]).await?;
+        let states = session.key_states(context.project()?, &[], Some(environment.id)).await?;
         // Only what the user may read has a version here; states and times are everybody's.
         let versions: BTreeMap<String, i64> =
             session.secrets(&environment).await?.into_iter().map(|secret| (secret.key, secret.version)).collect();

@@ -60,7 +60,7 @@ pub(super) fn differences_between(expected: &Facts, found: &Facts) -> Vec<Differ
         }
         match found.0.get(object) {
             Some(other) if is_subscriber => {
-                differences.extend(compare(object, properties, &at_rest(properties, other)))
+                differences.extend(compare(object, properties, &at_rest(properties, other)));
             }
             Some(other) => differences.extend(compare(object, properties, other)),
             // What belongs to a table that is missing is missing with it.

@@ -65,8 +65,7 @@ from_row!(Header, "environments", "ring", [ring, live_secrets, audit_position, t
 const CHANGES_MAX: i64 = 1_000;
 
 const KEY_ROWS: &str = "
-    SELECT key, (extract(epoch FROM last_updated_at) * 1000000)::int8 AS last_updated_at, is_exempt, id, value_hash, version,
-           NULL AS value_version, (extract(epoch FROM updated_at) * 1000000)::int8 AS updated_at
+    SELECT key, last_updated_at, is_exempt, id, value_hash, version, NULL AS value_version, updated_at
     FROM ";
 
 /// Everything about the environment; where `known` is part of the same history, by what has changed since then.
