@@ -12,6 +12,7 @@ mod environments;
 mod follows;
 mod guards;
 mod hashes;
+mod load;
 mod locks;
 mod logins;
 mod migrations;

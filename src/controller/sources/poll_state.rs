@@ -19,6 +19,14 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_
 /// dropped, moves no revision.
 const HIDDEN: Duration = Duration::from_secs(2);
 
+/// For how long it is put off to read an environment whose values are the same, and which only compares otherwise with the
+/// registry. All of a project's do after each change in one of them, and who waits for that change goes first; the status
+/// that says so is written at most once a second.
+const COMPARISON_DELAY: Duration = Duration::from_millis(100);
+
+/// Shortest time from one read of an environment to the next one that is only for the comparison.
+const COMPARISONS: Duration = Duration::from_millis(400);
+
 /// From one time that everything is read to the next, give or take a fifth, whether anything changed or not: what was done past
 /// the triggers, which no revision tells of, is seen then.
 const WHOLE: Duration = Duration::from_hours(1);
@@ -63,8 +71,8 @@ pub(super) enum Next {
     Publish(SourceState),
     /// It changed, or was never read: read it.
     Read,
-    /// It compares otherwise with the registry, and nothing else: read it a little later.
-    ReadLater,
+    /// It compares otherwise with the registry, and nothing else: read it after this while.
+    ReadLater(Duration),
     /// It is being read: the answer comes with that.
     Wait,
 }
@@ -99,7 +107,7 @@ impl PollState {
             .is_some_and(|(at, _)| *at > Instant::now());
         match resting && !awaited {
             true => Next::Publish(self.state()),
-            false if only_compares_otherwise => Next::ReadLater,
+            false if only_compares_otherwise => Next::ReadLater(self.until_comparison()),
             false => Next::Read,
         }
     }
@@ -134,6 +142,12 @@ impl PollState {
                 && known.version != *version
                 && known.version.has_content_of(version)
         })
+    }
+
+    /// How long to put off what only compares otherwise.
+    fn until_comparison(&self) -> Duration {
+        let rest = self.read_at.map_or(Duration::ZERO, |read_at| COMPARISONS.saturating_sub(read_at.elapsed()));
+        rest.max(COMPARISON_DELAY)
     }
 
     /// Whether everything has to be read anew, whatever the revision says.

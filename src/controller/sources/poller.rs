@@ -31,11 +31,6 @@ const OUTAGE: (Duration, Duration) = (Duration::from_millis(200), Duration::from
 /// First and longest pause before listening for hints again, before jitter.
 const LISTEN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 
-/// For how long it is put off to read an environment whose values are the same, and which only compares otherwise with the
-/// registry. All of a project's do after each change in one of them, and who waits for that change goes first; the status
-/// that says so is written at most once a second.
-const COMPARISON_DELAY: Duration = Duration::from_millis(100);
-
 /// Most snapshots and values that are read at once: fewer than the pool has connections, so that a poll never waits for one.
 const READS: usize = 4;
 
@@ -207,7 +202,7 @@ impl Poller {
         match poll_state.polled(poll, found, awaited) {
             Next::Publish(state) => self.publish(name, poll, state),
             Next::Read => self.read(name.clone(), poll, Duration::ZERO),
-            Next::ReadLater => self.read(name.clone(), poll, COMPARISON_DELAY),
+            Next::ReadLater(delay) => self.read(name.clone(), poll, delay),
             Next::Wait => {}
         }
     }
