@@ -12,18 +12,21 @@ const TOLERANCE: Duration = Duration::from_mins(1);
 
 /// The newest position of all that answered. Behind one address there may be several servers: what one has said is not
 /// taken back by another that only has not heard of it yet.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone, Copy)]
 pub(super) struct NewestPosition(Option<(i64, Instant)>);
 
 impl NewestPosition {
-    /// Whether an answer comes from a standby that is behind what answered before; takes note of its position.
-    pub(super) fn is_behind(&mut self, position: Option<ServerPosition>) -> bool {
+    /// Whether an answer comes from a standby that was behind already when it was asked: `then` is what was newest at that
+    /// time, as one that takes long is overtaken by the polls of the very server that gives it. Takes note of its position.
+    pub(super) fn is_behind(&mut self, position: Option<ServerPosition>, then: Self) -> bool {
         let Some(ServerPosition { wal, is_standby }) = position else { return false };
-        let is_behind = self.0.is_some_and(|(newest, at)| is_standby && wal < newest && at.elapsed() < TOLERANCE);
-        if !is_behind {
+        if then.0.is_some_and(|(newest, at)| is_standby && wal < newest && at.elapsed() < TOLERANCE) {
+            return true;
+        }
+        if !is_standby || self.0.is_none_or(|(newest, at)| wal >= newest || at.elapsed() >= TOLERANCE) {
             self.0 = Some((wal, Instant::now()));
         }
-        is_behind
+        false
     }
 }
 
@@ -38,17 +41,32 @@ mod tests {
         let standby = |wal| Some(ServerPosition { wal, is_standby: true });
         let primary = |wal| Some(ServerPosition { wal, is_standby: false });
         let mut newest = NewestPosition::default();
-        assert!(!newest.is_behind(standby(10)));
-        assert!(newest.is_behind(standby(9)));
-        assert!(!newest.is_behind(standby(10)));
-        assert!(!newest.is_behind(standby(12)));
-        assert!(newest.is_behind(standby(11)));
+        let mut is_behind = |position| {
+            let then = newest;
+            newest.is_behind(position, then)
+        };
+        assert!(!is_behind(standby(10)));
+        assert!(is_behind(standby(9)));
+        assert!(!is_behind(standby(10)));
+        assert!(!is_behind(standby(12)));
+        assert!(is_behind(standby(11)));
         // One that was promoted from an older state is what there is now.
-        assert!(!newest.is_behind(primary(8)));
-        assert!(!newest.is_behind(standby(8)));
-        assert!(newest.is_behind(standby(7)));
+        assert!(!is_behind(primary(8)));
+        assert!(!is_behind(standby(8)));
+        assert!(is_behind(standby(7)));
         advance(TOLERANCE).await;
-        assert!(!newest.is_behind(standby(7)), "nobody else answers any more");
-        assert!(!newest.is_behind(None));
+        assert!(!is_behind(standby(7)), "nobody else answers any more");
+        assert!(!is_behind(None));
+    }
+
+    #[test]
+    fn an_answer_that_took_long_is_not_behind_the_polls_that_came_meanwhile() {
+        let standby = |wal| Some(ServerPosition { wal, is_standby: true });
+        let mut newest = NewestPosition::default();
+        assert!(!newest.is_behind(standby(10), newest));
+        let when_it_began = newest;
+        assert!(!newest.is_behind(standby(20), newest));
+        assert!(!newest.is_behind(standby(11), when_it_began));
+        assert!(newest.is_behind(standby(19), newest), "what it said is not the newest");
     }
 }

@@ -70,6 +70,8 @@ struct Read {
     poll: u64,
     /// Whether all of it was read, and not just what had changed.
     whole: bool,
+    /// How far the database had come by then.
+    newest: NewestPosition,
     answer: Result<FromServer<Result<Snapshot, Refusal>>, RegistryError>,
 }
 
@@ -173,7 +175,7 @@ impl Poller {
             let (group, later) = rest.split_at(width);
             match in_time("polling the watched environments", registry.poll(group)).await {
                 // It knows less than was known already: another answer is waited for.
-                Ok(FromServer { position, .. }) if self.newest.is_behind(position) => rest = later,
+                Ok(FromServer { position, .. }) if self.newest.is_behind(position, self.newest) => rest = later,
                 Ok(FromServer { answer: found, .. }) => {
                     group.iter().zip(found).for_each(|(name, found)| self.take_poll_in(name, poll, found));
                     rest = later;
@@ -233,7 +235,7 @@ impl Poller {
         // What was in a hurry before is over.
         poll_state.hurry = Arc::default();
         let hurry = Arc::clone(&poll_state.hurry);
-        let (registry, width) = (Arc::clone(&self.registry), Arc::clone(&self.width));
+        let (registry, width, newest) = (Arc::clone(&self.registry), Arc::clone(&self.width), self.newest);
         self.reading.spawn(async move {
             // A time that is over at once would still be a turn.
             if !delay.is_zero() {
@@ -241,12 +243,12 @@ impl Poller {
             }
             let _place = width.acquire_owned().await;
             let answer = in_time("reading an environment", registry.snapshot(&source, known.as_deref())).await;
-            Read { source, poll, whole: known.is_none(), answer }
+            Read { source, poll, whole: known.is_none(), newest, answer }
         });
     }
 
     /// Takes in what was read, unless nobody watches it any more.
-    fn take_in(&mut self, Read { source, poll, whole, answer }: Read) {
+    fn take_in(&mut self, Read { source, poll, whole, newest, answer }: Read) {
         let Some(poll_state) = self.environments.get_mut(&source) else { return };
         poll_state.reading = false;
         if poll < poll_state.answered {
@@ -260,7 +262,7 @@ impl Poller {
         let mut answers = poll;
         let mut again = false;
         if let Ok(FromServer { position, .. }) = &answer
-            && self.newest.is_behind(*position)
+            && self.newest.is_behind(*position, newest)
         {
             // The next poll reads it again.
             return;
