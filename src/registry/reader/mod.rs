@@ -3,6 +3,7 @@
 //! Two kinds of tables are read: our own, with revisions as a version, and someone else's, with just the documented
 //! columns, where a digest has to do. Both answer in the same types.
 
+mod ask;
 mod external;
 mod listen;
 mod native;
@@ -13,7 +14,7 @@ mod schema;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use deadpool_postgres::{Object, Pool};
 use tokio::sync::OnceCell;
@@ -21,10 +22,10 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
+use self::ask::{STATEMENT_TIMEOUT, despite_replay, statement_timeout};
 use self::reading::Reading;
 use super::connect::from_pool;
 use super::row::{FromRow as _, decode, from_row};
-use super::settings::pinned;
 use super::{
     ConnectSettings, FromServer, LoggedToken, PollResult, Refusal, RegistryError, SealedValue, ServerPosition,
     Snapshot, SourceName, Tombstone, ValueId,
@@ -33,12 +34,6 @@ use crate::core::{EnvironmentId, ProjectId, SHORT_DIGEST_LEN, ShortDigest};
 
 /// Connections of an operator: the poll, and a few snapshots beside it.
 const POOL_SIZE: usize = 6;
-/// After which the server gives up on a statement: before the operator gives up on the server, which would leave the
-/// statement running, and the next one beside it.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
-/// How often a question is asked. Reading conflicts with nobody's writing; where it is broken off all the same, a standby needed
-/// a lock, or old rows away, to replay what the primary did, and the same question comes through a moment later.
-const ATTEMPTS: u32 = 3;
 /// Most environments of someone else's tables that one poll asks about.
 const EXTERNAL_WIDTH: usize = 100;
 
@@ -185,14 +180,7 @@ impl Reader {
         known: Option<&Snapshot>,
     ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
         let kind = self.schema_kind().await?;
-        for _ in 1..ATTEMPTS {
-            match self.snapshot_once(kind, source, known).await {
-                Err(RegistryError::Conflict(_)) => {}
-                answer => return answer,
-            }
-        }
-        let last = self.snapshot_once(kind, source, known).await;
-        last.map_err(|error| broken_off("reading the environment", error))
+        despite_replay("reading the environment", || self.snapshot_once(kind, source, known)).await
     }
 
     async fn snapshot_once(
@@ -322,60 +310,7 @@ impl Reader {
             .replace("@position@", POSITION)
     }
 
-    /// For one transaction: a setting for the session would be left to whoever a pooler gives the connection next. The
-    /// policies of someone else's tables may need the login's own search path.
-    fn configuring(&self) -> String {
-        let is_ours = self.kind.get() == Some(&SchemaKind::Native);
-        let path = if is_ours { ", pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)" } else { "" };
-        format!("SELECT pg_catalog.set_config('statement_timeout', $1, true), {}{path}", pinned())
-    }
-
     async fn client(&self, attempt: &str) -> Result<Object, RegistryError> {
         self.pool.get().await.map_err(|error| from_pool(attempt, error))
     }
-
-    /// The answer to one question, in a transaction that bounds it, sent whole without waiting in between.
-    async fn ask(&self, attempt: &str, query: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, RegistryError> {
-        let query = self.named(query);
-        for _ in 1..ATTEMPTS {
-            match self.ask_once(attempt, &query, parameters).await {
-                Err(RegistryError::Conflict(_)) => {}
-                answer => return answer,
-            }
-        }
-        self.ask_once(attempt, &query, parameters).await.map_err(|error| broken_off(attempt, error))
-    }
-
-    async fn ask_once(
-        &self,
-        attempt: &str,
-        query: &str,
-        parameters: &[Parameter<'_>],
-    ) -> Result<Vec<Row>, RegistryError> {
-        let client = self.client(attempt).await?;
-        let (configuring, timeout) = (self.configuring(), statement_timeout());
-        let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
-        let ((), _, rows, ()) = futures::try_join!(
-            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"),
-            client.query_typed(&configuring, &bound),
-            client.query_typed(query, parameters),
-            client.batch_execute("COMMIT"),
-        )
-        .map_err(|error| RegistryError::from_driver(attempt, error))?;
-        Ok(rows)
-    }
-}
-
-/// A standby did not answer for long: that passes.
-fn broken_off(attempt: &str, error: RegistryError) -> RegistryError {
-    match error {
-        RegistryError::Conflict(explained) => {
-            RegistryError::Unavailable { attempt: attempt.to_owned(), cause: explained.message.into() }
-        }
-        other => other,
-    }
-}
-
-fn statement_timeout() -> String {
-    STATEMENT_TIMEOUT.as_millis().to_string()
 }
