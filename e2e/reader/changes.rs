@@ -119,7 +119,7 @@ async fn values_are_read_by_name_and_only_while_they_are_there() {
     let gone = snapshot.secrets["B"].id;
     let deleted = async || {
         let rows = [digest_of_row(gone), digest_of_row(snapshot.secrets["A"].id), [7; 8]];
-        reader.tombstones(snapshot.project, snapshot.environment, &rows).await.unwrap()
+        reader.tombstones(snapshot.project, snapshot.environment, &rows).await.unwrap().answer
     };
     assert_eq!(deleted().await, []);
     team.done(&team.ana, &["secret", "rm", "B", "-e", "dev"]).await;

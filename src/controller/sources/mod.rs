@@ -26,6 +26,7 @@ use crate::registry::SourceName;
 pub(crate) use crate::registry::{LoggedToken, Refusal, RegistryError, SecretRow, Snapshot, ValueId};
 
 pub(crate) use contents::{Fence, contradicts};
+use newest_position::Newest;
 #[cfg(test)]
 use poller::Poller;
 pub(crate) use poller::PollerDependencies;
@@ -171,6 +172,7 @@ pub(crate) struct Sources {
     values: Arc<ValueCache>,
     /// One place for each read of a snapshot or of values, so that a poll never waits for a connection.
     width: Arc<Semaphore>,
+    newest: Arc<Newest>,
     registry: Arc<dyn Registry>,
 }
 
@@ -223,18 +225,26 @@ impl Sources {
         Ok(found)
     }
 
-    /// Which rows of an environment were deleted on purpose, of those whose ids have these digests. Not cached.
+    /// Which rows of an environment were deleted on purpose, of those whose ids have these digests. Not cached. A standby that
+    /// is behind another one does not answer for it: what it lacks may have been deleted all the same.
     pub(crate) async fn tombstones(
         &self,
         (project, environment): (ProjectId, EnvironmentId),
         rows: &[ShortDigest],
     ) -> Result<Tombstones, RegistryError> {
+        let then = self.newest.get();
         let read = in_time("looking for deleted rows", self.registry.tombstones(project, environment, rows)).await?;
+        if self.newest.is_behind(read.position, then) {
+            return Err(RegistryError::Unavailable {
+                attempt: "looking for deleted rows".to_owned(),
+                cause: "a standby answered that is behind another one".into(),
+            });
+        }
         let mut tombstones = Tombstones::default();
         for row in rows {
             tombstones.insert(*row, None);
         }
-        for tombstone in read {
+        for tombstone in read.answer {
             tombstones.insert(tombstone.row, Some(tombstone.key));
         }
         Ok(tombstones)

@@ -1,5 +1,6 @@
 //! How far the database has come, by whichever of its servers answered.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -12,13 +13,33 @@ const TOLERANCE: Duration = Duration::from_mins(1);
 
 /// The newest position of all that answered. Behind one address there may be several servers: what one has said is not
 /// taken back by another that only has not heard of it yet.
+#[derive(Debug, Default)]
+pub(super) struct Newest(Mutex<NewestPosition>);
+
+impl Newest {
+    /// What it is now.
+    pub(super) fn get(&self) -> NewestPosition {
+        *self.lock()
+    }
+
+    /// Whether an answer comes from a standby that was behind already when it was asked, at `then`. Takes note of its position.
+    pub(super) fn is_behind(&self, position: Option<ServerPosition>, then: NewestPosition) -> bool {
+        self.lock().is_behind(position, then)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, NewestPosition> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A position, and when it was told.
 #[derive(Debug, Default, Clone, Copy)]
 pub(super) struct NewestPosition(Option<(i64, Instant)>);
 
 impl NewestPosition {
     /// Whether an answer comes from a standby that was behind already when it was asked: `then` is what was newest at that
     /// time, as one that takes long is overtaken by the polls of the very server that gives it. Takes note of its position.
-    pub(super) fn is_behind(&mut self, position: Option<ServerPosition>, then: Self) -> bool {
+    fn is_behind(&mut self, position: Option<ServerPosition>, then: Self) -> bool {
         let Some(ServerPosition { wal, is_standby }) = position else { return false };
         if then.0.is_some_and(|(newest, at)| is_standby && wal < newest && at.elapsed() < TOLERANCE) {
             return true;

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::newest_position::NewestPosition;
+use super::newest_position::{Newest, NewestPosition};
 use super::poll_state::{Next, PollState, pauses};
 use super::registry::{Registry, in_time};
 use super::revision_tokens::RevisionTokens;
@@ -61,7 +61,7 @@ pub(crate) struct Poller {
     login_was_fit: bool,
     /// How many polls in a row failed, and the pauses that are left.
     outage: Option<(u32, ExponentialBackoff)>,
-    newest: NewestPosition,
+    newest: Arc<Newest>,
 }
 
 /// A snapshot that was read, and the poll that asked for it.
@@ -80,7 +80,7 @@ impl Sources {
     #[must_use]
     pub(crate) fn new(registry: Arc<dyn Registry>, dependencies: PollerDependencies) -> (Self, Poller) {
         let (states, revision_tokens) = (Arc::new(SourceStates::default()), Arc::new(RevisionTokens::default()));
-        let width = Arc::new(Semaphore::new(READS));
+        let (width, newest) = (Arc::new(Semaphore::new(READS)), Arc::new(Newest::default()));
         let poller = Poller {
             registry: Arc::clone(&registry),
             states: Arc::clone(&states),
@@ -92,9 +92,9 @@ impl Sources {
             login_checked: false,
             login_was_fit: false,
             outage: None,
-            newest: NewestPosition::default(),
+            newest: Arc::clone(&newest),
         };
-        (Self { states, revision_tokens, values: Arc::default(), width, registry }, poller)
+        (Self { states, revision_tokens, values: Arc::default(), width, newest, registry }, poller)
     }
 }
 
@@ -173,9 +173,10 @@ impl Poller {
         while !rest.is_empty() {
             let width = registry.poll_width().clamp(1, rest.len());
             let (group, later) = rest.split_at(width);
+            let then = self.newest.get();
             match in_time("polling the watched environments", registry.poll(group)).await {
                 // It knows less than was known already: another answer is waited for.
-                Ok(FromServer { position, .. }) if self.newest.is_behind(position, self.newest) => rest = later,
+                Ok(FromServer { position, .. }) if self.newest.is_behind(position, then) => rest = later,
                 Ok(FromServer { answer: found, .. }) => {
                     group.iter().zip(found).for_each(|(name, found)| self.take_poll_in(name, poll, found));
                     rest = later;
@@ -235,7 +236,7 @@ impl Poller {
         // What was in a hurry before is over.
         poll_state.hurry = Arc::default();
         let hurry = Arc::clone(&poll_state.hurry);
-        let (registry, width, newest) = (Arc::clone(&self.registry), Arc::clone(&self.width), self.newest);
+        let (registry, width, newest) = (Arc::clone(&self.registry), Arc::clone(&self.width), self.newest.get());
         self.reading.spawn(async move {
             // A time that is over at once would still be a turn.
             if !delay.is_zero() {

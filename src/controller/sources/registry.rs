@@ -46,7 +46,7 @@ pub(crate) trait Registry: Send + Sync + 'static {
         project: ProjectId,
         environment: EnvironmentId,
         rows: &'a [ShortDigest],
-    ) -> Answer<'a, Vec<Tombstone>>;
+    ) -> Answer<'a, FromServer<Vec<Tombstone>>>;
     /// What the project's log says of a revision.
     fn token_of(&self, project: ProjectId, revision: i64) -> Answer<'_, LoggedToken>;
     /// Whether the registry proves that the environment was deleted.
@@ -90,7 +90,7 @@ impl Registry for Reader {
         project: ProjectId,
         environment: EnvironmentId,
         rows: &'a [ShortDigest],
-    ) -> Answer<'a, Vec<Tombstone>> {
+    ) -> Answer<'a, FromServer<Vec<Tombstone>>> {
         self.tombstones(project, environment, rows).boxed()
     }
 

@@ -236,7 +236,8 @@ impl Reader {
         Ok(found.into_iter().filter(|value| wanted.contains(&value.id)).collect())
     }
 
-    /// Which rows of an environment were deleted on purpose, of those whose ids have these digests.
+    /// Which rows of an environment were deleted on purpose, of those whose ids have these digests. That one is not among the
+    /// answers says nothing where the server may lag behind.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
@@ -245,7 +246,7 @@ impl Reader {
         project: ProjectId,
         environment: EnvironmentId,
         rows: &[ShortDigest],
-    ) -> Result<Vec<Tombstone>, RegistryError> {
+    ) -> Result<FromServer<Vec<Tombstone>>, RegistryError> {
         let query = match self.schema_kind().await? {
             SchemaKind::Native => native::TOMBSTONES,
             SchemaKind::External => external::TOMBSTONES,
@@ -253,7 +254,10 @@ impl Reader {
         let digests: Vec<&[u8]> = rows.iter().map(<[u8; SHORT_DIGEST_LEN]>::as_slice).collect();
         let parameters: [Parameter<'_>; 3] =
             [(&project.0, Type::UUID), (&environment.0, Type::UUID), (&digests, Type::BYTEA_ARRAY)];
-        rows::tombstones(&self.ask("looking for deleted rows", query, &parameters).await?)
+        let query = format!("SELECT t.digest, t.key, @position@ FROM (SELECT) AS one LEFT JOIN ({query}) AS t ON true");
+        let rows = self.ask("looking for deleted rows", &query, &parameters).await?;
+        let position = rows.first().map(ServerPosition::from_row).transpose()?;
+        Ok(FromServer { answer: rows::tombstones(&rows)?, position })
     }
 
     /// What the project's log says of a revision; [`LoggedToken::Absent`] in someone else's tables. What a standby does not

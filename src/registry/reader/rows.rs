@@ -91,14 +91,16 @@ impl FromRow for SealedValue {
     }
 }
 
+/// Nothing in a row that stands for none.
 struct TombstoneRow {
-    digest: Vec<u8>,
-    key: String,
+    digest: Option<Vec<u8>>,
+    key: Option<String>,
 }
 
 from_row!(TombstoneRow, "secrets", "key", [digest, key]);
 
 pub(super) fn tombstones(rows: &[Row]) -> Result<Vec<Tombstone>, RegistryError> {
     let tombstones = decode::<TombstoneRow>(rows)?;
-    Ok(tombstones.into_iter().map(|row| Tombstone { row: first_bytes(&row.digest), key: row.key }).collect())
+    let found = tombstones.into_iter().filter_map(|row| Some((row.digest?, row.key?)));
+    Ok(found.map(|(digest, key)| Tombstone { row: first_bytes(&digest), key }).collect())
 }

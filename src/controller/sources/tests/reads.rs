@@ -115,8 +115,11 @@ async fn what_one_standby_has_said_another_that_lags_does_not_take_back() {
     let before = polls();
     until(|| polls() > before + 3).await;
     assert!(matches!(sources.state(&source("dev")), SourceState::Ready(_)));
+    let of = (ProjectId(Uuid::nil()), EnvironmentId(Uuid::nil()));
+    assert!(sources.tombstones(of, &[[1; 8]]).await.is_err(), "what it lacks may have been deleted all the same");
     // One that begins to read where it is up to date, and ends where it is not.
     registry.with(|script| (script.position, script.refused) = (at(11), BTreeMap::new()));
+    assert!(sources.tombstones(of, &[[1; 8]]).await.unwrap().was_asked_for([1; 8]));
     registry.change();
     next_source(&mut changes).await;
     registry.with(|script| {
