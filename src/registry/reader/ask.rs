@@ -33,7 +33,8 @@ impl Reader {
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, RegistryError> {
         let query = self.named(query);
-        despite_replay(attempt, || self.ask_once(attempt, &query, parameters)).await
+        // A large future, and who waits for it holds it.
+        despite_replay(attempt, || Box::pin(self.ask_once(attempt, &query, parameters))).await
     }
 
     async fn ask_once(
@@ -45,15 +46,23 @@ impl Reader {
         let client = self.client(attempt).await?;
         let (configuring, timeout) = (self.configuring(), statement_timeout());
         let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
-        let ((), _, rows, ()) = futures::try_join!(
-            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY"),
-            client.query_typed(&configuring, &bound),
-            client.query_typed(query, parameters),
-            client.batch_execute("COMMIT"),
-        )
-        .map_err(|error| RegistryError::from_driver(attempt, error))?;
+        let question = in_order(client.query_typed(query, parameters), client.batch_execute("COMMIT"));
+        let configured = in_order(client.query_typed(&configuring, &bound), question);
+        let begin = client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY");
+        let answers = in_order(begin, configured).await;
+        let ((), (_, (rows, ()))) = answers.map_err(|error| RegistryError::from_driver(attempt, error))?;
         Ok(rows)
     }
+}
+
+/// Sends one statement behind the other, and answers the first error in that order. What comes after a statement that failed
+/// is only told that its transaction did, and this may be seen first.
+pub(super) async fn in_order<A, B, E>(
+    first: impl Future<Output = Result<A, E>>,
+    second: impl Future<Output = Result<B, E>>,
+) -> Result<(A, B), E> {
+    let (first, second) = futures::join!(first, second);
+    Ok((first?, second?))
 }
 
 /// Reading conflicts with nobody's writing. Where it is broken off all the same, a standby needed a lock, or old rows away, to
@@ -87,6 +96,15 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[tokio::test]
+    async fn of_two_errors_the_first_is_told_though_the_other_is_seen_before_it() {
+        let first = async {
+            tokio::task::yield_now().await;
+            Err::<(), _>("broken off")
+        };
+        assert_eq!(in_order(first, async { Err::<(), _>("the transaction failed") }).await, Err("broken off"));
+    }
 
     #[tokio::test]
     async fn what_is_broken_off_is_asked_again_and_is_an_outage_in_the_end() {

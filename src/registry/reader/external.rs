@@ -7,6 +7,7 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
+use super::ask::in_order;
 use super::reading::Reading;
 use super::rows::fill;
 use super::{Parameter, Polled};
@@ -107,14 +108,15 @@ pub(super) async fn snapshot(reading: &Reading<'_>) -> Result<FromServer<Result<
     };
     let id = environment.0.to_string();
     let of_environment: [Parameter<'_>; 1] = [(&id, Type::TEXT)];
-    let (header, rows) = futures::try_join!(
+    let (header, rows) = in_order(
         reading.rows(
             "SELECT project_id::text::uuid AS project, row_security_active(to_regclass('@schema@.secrets')) AS row_security
              FROM @schema@.environments WHERE id::text = $1",
             &of_environment
         ),
         reading.rows(KEY_ROWS, &of_environment),
-    )?;
+    )
+    .await?;
     let [header] = header.as_slice() else { return refused(Refusal::EnvironmentNotFound) };
     let header = Header::from_row(header)?;
     let mut snapshot = Snapshot {

@@ -22,7 +22,7 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
-use self::ask::{STATEMENT_TIMEOUT, despite_replay, statement_timeout};
+use self::ask::{STATEMENT_TIMEOUT, despite_replay, in_order, statement_timeout};
 use self::reading::Reading;
 use super::connect::from_pool;
 use super::row::{FromRow as _, decode, from_row};
@@ -180,7 +180,8 @@ impl Reader {
         known: Option<&Snapshot>,
     ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
         let kind = self.schema_kind().await?;
-        despite_replay("reading the environment", || self.snapshot_once(kind, source, known)).await
+        // A large future, and who waits for it holds it.
+        despite_replay("reading the environment", || Box::pin(self.snapshot_once(kind, source, known))).await
     }
 
     async fn snapshot_once(
@@ -208,7 +209,7 @@ impl Reader {
         let (configuring, bound): (_, [Parameter<'_>; 1]) = (self.configuring(), [(&timeout, Type::TEXT)]);
         // Sent before the first question, and not waited for.
         let limit = async { transaction.query_typed(&configuring, &bound).await.map_err(failed) };
-        let (_, snapshot) = futures::try_join!(limit, snapshot)?;
+        let (_, snapshot) = in_order(limit, snapshot).await?;
         transaction.commit().await.map_err(failed)?;
         Ok(snapshot)
     }

@@ -4,6 +4,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
+use super::ask::in_order;
 use super::reading::Reading;
 use super::rows::{fill, replace_keys};
 use super::{Parameter, Polled, schema};
@@ -112,7 +113,7 @@ pub(super) async fn snapshot(
             of_environment.as_slice(),
         ),
     };
-    let (key_rows, hash_keys) = futures::try_join!(reading.rows(&key_rows, parameters), hash_keys)?;
+    let (key_rows, hash_keys) = in_order(reading.rows(&key_rows, parameters), hash_keys).await?;
     let mut snapshot = Snapshot {
         from_standby: position.is_some_and(|position| position.is_standby),
         ring: Some(header.ring),
