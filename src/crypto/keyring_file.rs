@@ -178,21 +178,10 @@ fn read_at_most(file: &mut File, limit: usize) -> io::Result<Option<Zeroizing<Ve
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    use std::os::unix::fs::MetadataExt as _;
 
     use super::*;
-
-    fn keyring() -> Keyring {
-        Keyring::generate(&["default".parse().unwrap(), "production".parse().unwrap()])
-    }
-
-    fn error(path: &Path) -> KeyringFileError {
-        Keyring::read(path).err().expect("reading it should fail")
-    }
-
-    fn chmod(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
+    use crate::crypto::keyring_fixtures::{chmod, error, keyring};
 
     #[test]
     fn a_keyring_that_was_created_reads_back_and_is_its_owners_alone() {

@@ -43,23 +43,11 @@ fn require_own_folder(path: &Path) -> Result<(), KeyringFileError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
     use crate::core::Hint as _;
     use crate::crypto::Keyring;
-
-    fn keyring() -> Keyring {
-        Keyring::generate(&["default".parse().unwrap(), "production".parse().unwrap()])
-    }
-
-    fn error(path: &Path) -> KeyringFileError {
-        Keyring::read(path).err().expect("reading it should fail")
-    }
-
-    fn chmod(path: &Path, mode: u32) {
-        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-    }
+    use crate::crypto::keyring_fixtures::{chmod, error, keyring};
 
     #[test]
     fn a_file_open_to_everyone_is_refused_with_the_remedy_and_one_open_to_its_group_is_not() {

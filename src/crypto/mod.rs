@@ -11,6 +11,8 @@ mod framing;
 mod hash_key;
 mod keyring;
 mod keyring_file;
+#[cfg(test)]
+mod keyring_fixtures;
 mod keyring_permissions;
 mod keyring_text;
 mod mac;
