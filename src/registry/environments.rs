@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::core::{EnvironmentId, EnvironmentName, ProjectId, ProjectName, RegistryTime, RingName};
 use crate::crypto::Keyring;
 
-use super::row::{Columns, FromRow, from_row, micros};
+use super::row::{Columns, FromRow, from_row};
 use super::session::{Parameter, Session, Transaction, project_not_found};
 use super::{Explanation, RegistryError, ValueError, hash_keys};
 
@@ -101,12 +101,9 @@ impl Session {
     ) -> Result<Vec<ListedEnvironment>, RegistryError> {
         let transaction = self.reading("listing environments").await?;
         let project = transaction.project(project).await?;
-        let sql = format!(
-            "SELECT name, is_production AS production, ring, live_secrets, revision, {} AS created_at FROM environments
-             WHERE project_id = $1 AND deleted_at IS NULL ORDER BY is_production, name",
-            micros("created_at")
-        );
-        transaction.all(&sql, &[(&project.0, Type::UUID)]).await
+        let sql = "SELECT name, is_production AS production, ring, live_secrets, revision, created_at FROM environments
+             WHERE project_id = $1 AND deleted_at IS NULL ORDER BY is_production, name";
+        transaction.all(sql, &[(&project.0, Type::UUID)]).await
     }
 
     /// Makes an environment. With a keyring, the project's hashing key is sealed for its ring at once.

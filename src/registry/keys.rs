@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use crate::core::{EnvironmentId, KeyName, KeyState, ProjectId, ProjectName, RegistryTime};
 
 use super::environments::Environment;
-use super::row::{from_row, micros};
+use super::row::from_row;
 use super::session::{Parameter, Session, Transaction};
 use super::{Explanation, RegistryError};
 
@@ -68,16 +68,13 @@ impl Session {
     pub(crate) async fn keys(&mut self, project: &ProjectName) -> Result<Vec<ListedKey>, RegistryError> {
         let transaction = self.reading("listing keys").await?;
         let project = transaction.project(project).await?;
-        let sql = format!(
-            "SELECT r.key_name AS key, r.tracking::text AS tracking, r.description, {} AS last_updated_at, {} AS retired_at,
+        let sql =
+            "SELECT r.key_name AS key, r.tracking::text AS tracking, r.description, r.last_updated_at, r.retired_at,
                     ARRAY(SELECT e.name FROM key_exemptions x JOIN environments e ON e.id = x.environment_id
                           WHERE x.project_id = r.project_id AND x.key_name = r.key_name AND e.deleted_at IS NULL
                           ORDER BY e.name) AS exempt
-             FROM keys_of($1) r ORDER BY r.key_name",
-            micros("r.last_updated_at"),
-            micros("r.retired_at")
-        );
-        transaction.all(&sql, &[(&project.0, Type::UUID)]).await
+             FROM keys_of($1) r ORDER BY r.key_name";
+        transaction.all(sql, &[(&project.0, Type::UUID)]).await
     }
 
     /// The states of a project's keys, by key and environment; `keys` empty: of all of them; `environment` absent: in all of

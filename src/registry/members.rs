@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::core::{EnvironmentName, ProjectId, ProjectName, RegistryTime, UserName};
 
-use super::row::{from_row, micros};
+use super::row::from_row;
 use super::session::{Parameter, Session, Transaction};
 use super::{Explanation, RegistryError};
 
@@ -109,15 +109,12 @@ impl Session {
     pub(crate) async fn members(&mut self, project: &ProjectName) -> Result<Vec<ListedMember>, RegistryError> {
         let transaction = self.reading("listing members").await?;
         let project = transaction.project(project).await?;
-        let sql = format!(
-            "SELECT u.name AS user, u.kind::text AS kind, m.role::text AS role, m.read_only, {} AS expires_at,
+        let sql = "SELECT u.name AS user, u.kind::text AS kind, m.role::text AS role, m.read_only, m.expires_at,
                     CASE WHEN m.only_environments IS NOT NULL THEN
                         ARRAY(SELECT e.name FROM environments e WHERE e.id = ANY (m.only_environments) ORDER BY e.name)
                     END AS only
-             FROM project_members m JOIN users u ON u.id = m.user_id WHERE m.project_id = $1 ORDER BY u.name",
-            micros("m.expires_at")
-        );
-        transaction.all(&sql, &[(&project.0, Type::UUID)]).await
+             FROM project_members m JOIN users u ON u.id = m.user_id WHERE m.project_id = $1 ORDER BY u.name";
+        transaction.all(sql, &[(&project.0, Type::UUID)]).await
     }
 }
 

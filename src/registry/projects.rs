@@ -5,7 +5,7 @@ use tokio_postgres::types::Type;
 use crate::core::{ProjectId, ProjectName, RegistryTime};
 use crate::crypto::Keyring;
 
-use super::row::{from_row, micros};
+use super::row::from_row;
 use super::session::{Parameter, Session};
 use super::{RegistryError, ValueError, hash_keys};
 
@@ -61,15 +61,12 @@ impl Session {
     /// The projects that the acting user is a member of, by name.
     pub(crate) async fn projects(&mut self) -> Result<Vec<ListedProject>, RegistryError> {
         let transaction = self.reading("listing projects").await?;
-        let sql = format!(
-            "SELECT p.name, m.role::text AS role,
+        let sql = "SELECT p.name, m.role::text AS role,
                     (SELECT count(*) FROM environments e WHERE e.project_id = p.id AND e.deleted_at IS NULL) AS environments,
-                    r.revision, {} AS archived_at
+                    r.revision, p.archived_at
              FROM projects p JOIN memberships m ON m.project_id = p.id JOIN project_revisions r ON r.project_id = p.id
-             ORDER BY p.name",
-            micros("p.archived_at")
-        );
-        transaction.all(&sql, &[]).await
+             ORDER BY p.name";
+        transaction.all(sql, &[]).await
     }
 
     /// Archives a project: what it has stays readable, nothing in it changes any more.

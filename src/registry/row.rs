@@ -88,8 +88,8 @@ pub(super) fn value<T: FromSqlOwned>(row: &Row, table: &'static str) -> Result<T
     Columns::new(row, table, "").get(column)
 }
 
-// The names and states of the field as the database has them. Times are a `timestamptz` as it is, or microseconds
-// (`micros`), where they are computed.
+// The names and states of the field as the database has them. Times come as they are: in binary no setting of a session
+// changes them.
 
 macro_rules! from_sql {
     ($accepted:ident, $($type:ty: |$raw:ident: $inner:ty| $value:expr),+ $(,)?) => {$(
@@ -108,22 +108,16 @@ macro_rules! from_sql {
 const POSTGRES_EPOCH: i64 = 946_684_800_000_000;
 
 impl<'r> FromSql<'r> for RegistryTime {
-    /// A `timestamptz` as it is, or microseconds.
-    fn from_sql(of: &Type, raw: &'r [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+    fn from_sql(_: &Type, raw: &'r [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
         let micros = i64::from_be_bytes(raw.try_into()?);
-        if *of == Type::INT8 {
-            return Ok(Self::from_micros(micros));
-        }
         // Infinity is at both ends.
-        micros
-            .checked_add(POSTGRES_EPOCH)
-            .filter(|_| micros != i64::MIN)
-            .map(Self::from_micros)
-            .ok_or("a time without end".into())
+        let since_epoch = micros.checked_add(POSTGRES_EPOCH).filter(|_| micros != i64::MIN);
+        since_epoch.map(Self::from_micros).ok_or_else(|| "a time without end".into())
     }
 
-    accepts!(INT8, TIMESTAMPTZ);
+    accepts!(TIMESTAMPTZ);
 }
+
 from_sql!(
     UUID,
     ProjectId: |id: Uuid| Ok(Self(id)),
@@ -137,7 +131,15 @@ from_sql!(
     KeyState: |name: String| Ok(name.parse()?),
 );
 
-/// A time in SQL, as [`RegistryTime`] is decoded from.
-pub(super) fn micros(expression: &str) -> String {
-    format!("(extract(epoch FROM {expression}) * 1000000)::bigint")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_read_to_the_microsecond_and_one_without_end_is_refused() {
+        let read = |micros: i64| RegistryTime::from_sql(&Type::TIMESTAMPTZ, &micros.to_be_bytes()).ok();
+        assert_eq!(read(1).map(|time| time.to_string()).as_deref(), Some("2000-01-01T00:00:00.000001Z"));
+        assert_eq!(read(-POSTGRES_EPOCH).map(|time| time.to_string()).as_deref(), Some("1970-01-01T00:00:00.000000Z"));
+        assert_eq!([read(i64::MAX), read(i64::MIN)], [None, None]);
+    }
 }

@@ -61,11 +61,9 @@ from_row!(Header, "environments", "project", [project, row_security]);
 /// Whatever another program wrote: a row without a key is nobody's, and a time without end is far away.
 const KEY_ROWS: &str = "
     SELECT coalesce(r.key_name, s.key) AS key,
-           CASE WHEN r.key_name IS NOT NULL
-                THEN (extract(epoch FROM least(greatest(r.last_updated_at, '0001-01-01'), '9999-01-01')) * 1000000)::int8
-                END AS last_updated_at,
+           CASE WHEN r.key_name IS NOT NULL THEN least(greatest(r.last_updated_at, '0001-01-01'), '9999-01-01') END AS last_updated_at,
            false AS is_exempt, s.id, s.value_hash, 0::int8 AS version, s.value_version,
-           (extract(epoch FROM least(greatest(s.updated_at, '0001-01-01'), '9999-01-01')) * 1000000)::int8 AS updated_at
+           least(greatest(s.updated_at, '0001-01-01'), '9999-01-01') AS updated_at
     FROM (SELECT k.key_name::text AS key_name, max(coalesce(k.last_updated_at::timestamptz, 'epoch')) AS last_updated_at
           FROM @schema@.project_secret_registry k
           WHERE k.key_name IS NOT NULL AND k.project_id = (SELECT e.project_id FROM @schema@.environments e WHERE e.id::text = $1)

@@ -7,7 +7,7 @@ use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretVa
 
 use crate::registry::RegistryError;
 use crate::registry::environments::Environment;
-use crate::registry::row::{Columns, FromRow, from_row, micros};
+use crate::registry::row::{Columns, FromRow, from_row};
 use crate::registry::session::{Parameter, Transaction};
 
 /// What a write was, in the database's own word.
@@ -90,18 +90,14 @@ pub(super) async fn current(
     values: &[(KeyName, SecretValue)],
 ) -> Result<Vec<Current>, RegistryError> {
     let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
-    let sql = format!(
-        "SELECT k.key, s.id, s.version, s.encrypted_value, s.value_hash, {} AS updated_at, {} AS last_updated_at
+    let sql = "SELECT k.key, s.id, s.version, s.encrypted_value, s.value_hash, s.updated_at, r.last_updated_at
          FROM unnest($1::text[]) WITH ORDINALITY AS k (key, place)
          LEFT JOIN secrets_of($3, $2, $1) s ON s.key = k.key
          LEFT JOIN keys_of($3, $1) r ON r.key_name = k.key AND r.retired_at IS NULL
-         ORDER BY k.place",
-        micros("s.updated_at"),
-        micros("r.last_updated_at")
-    );
+         ORDER BY k.place";
     let parameters: [Parameter<'_>; 3] =
         [(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)];
-    transaction.all(&sql, &parameters).await
+    transaction.all(sql, &parameters).await
 }
 
 /// What this transaction's audit rows say about one environment.

@@ -9,7 +9,7 @@ use crate::crypto::{HashCheck, Keyring, OpenError, SealContext, key_id_of, verif
 
 use super::state::secret_not_found;
 use crate::registry::environments::Environment;
-use crate::registry::row::{from_row, micros};
+use crate::registry::row::from_row;
 use crate::registry::session::{Parameter, Session, Transaction};
 use crate::registry::{RegistryError, ValueError, hash_keys};
 
@@ -59,14 +59,11 @@ impl Session {
     ) -> Result<OpenedSecret, ValueError> {
         environment.require_readable()?;
         let transaction = self.reading("reading the secret").await?;
-        let sql = format!(
-            "SELECT id, encrypted_value, value_hash, version, {} AS updated_at
-             FROM secrets_of($1, $2, ARRAY[$3])",
-            micros("updated_at")
-        );
+        let sql = "SELECT id, encrypted_value, value_hash, version, updated_at
+             FROM secrets_of($1, $2, ARRAY[$3])";
         let parameters: [Parameter<'_>; 3] =
             [(&environment.project.0, Type::UUID), (&environment.id.0, Type::UUID), (&key.as_str(), Type::TEXT)];
-        let found: Option<SealedSecret> = transaction.first(&sql, &parameters).await?;
+        let found: Option<SealedSecret> = transaction.first(sql, &parameters).await?;
         let sealed = found.ok_or_else(|| secret_not_found(environment, key))?;
         let what = || format!("{key} of {} in project {}", environment.name, environment.project_name);
         let context = SealContext {

@@ -11,7 +11,7 @@ use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify}
 use super::batch::Batch;
 use super::queries::{Before, Current, Live, WriteOutcome, audited, before, current};
 use crate::registry::environments::Environment;
-use crate::registry::row::{from_row, micros};
+use crate::registry::row::from_row;
 use crate::registry::session::{Parameter, Session};
 use crate::registry::{Explanation, RegistryError, ValueError, hash_keys};
 
@@ -63,12 +63,9 @@ impl Session {
     ) -> Result<ObservedTimes, RegistryError> {
         let transaction = self.reading("reading the times of keys").await?;
         let keys: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
-        let sql = format!(
-            "SELECT key_name AS key, {} AS last_updated_at FROM keys_of($1, nullif($2, '{{}}')) WHERE retired_at IS NULL",
-            micros("last_updated_at")
-        );
+        let sql = "SELECT key_name AS key, last_updated_at FROM keys_of($1, nullif($2, '{}')) WHERE retired_at IS NULL";
         let parameters: [Parameter<'_>; 2] = [(&environment.project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)];
-        let times: Vec<RegisteredTime> = transaction.all(&sql, &parameters).await?;
+        let times: Vec<RegisteredTime> = transaction.all(sql, &parameters).await?;
         Ok(ObservedTimes(times.into_iter().map(|time| (time.key, time.last_updated_at)).collect()))
     }
 
