@@ -115,6 +115,29 @@ BEGIN
               AND e.deleted_at IS NULL AND covers(membership, e));
 END $$;
 
+-- The id of the hashing key that a hash was made under; NULL where it was made without one. Without a search path of its own,
+-- so that it is inlined; its callers pin theirs.
+CREATE FUNCTION hash_key_of(value_hash text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$ SELECT substring(value_hash FROM '^h1:([-_a-zA-Z0-9]{1,64}):') $$;
+
+-- The hashing key that new hashes are made under: the last to be introduced, whatever rings it was sealed for since.
+CREATE FUNCTION newest_hash_key(project uuid) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT k.hash_key_id FROM project_hash_keys k WHERE k.project_id = project
+    GROUP BY k.hash_key_id ORDER BY min(k.created_at) DESC LIMIT 1
+$$;
+
+-- Whether an ADMIN puts the hash under the newest hashing key in the place of another, and leaves all else.
+CREATE FUNCTION is_rehash(old secrets, new secrets) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    RETURN (new.encrypted_value, new.version, new.updated_at, new.deleted_at, new.answers)
+            IS NOT DISTINCT FROM (old.encrypted_value, old.version, old.updated_at, old.deleted_at, NULL::timestamptz)
+        AND hash_key_of(new.value_hash) = newest_hash_key(new.project_id)
+        AND hash_key_of(old.value_hash) IS DISTINCT FROM hash_key_of(new.value_hash)
+        AND is_administrator(new.project_id);
+END $$;
+
 -- Decides what the write of one row is, and gives it its time.
 --
 -- A change gets a new time, after every time the key has had. A follow or confirm gets the registry time that it
@@ -143,6 +166,9 @@ BEGIN
     SELECT CASE WHEN r.transaction = pg_current_xact_id() AND r.began_at = now() THEN r.changed_at
                 ELSE greatest(statement_timestamp(), r.changed_at + interval '1 microsecond') END
         INTO step_time FROM project_revisions r WHERE r.project_id = NEW.project_id FOR NO KEY UPDATE;
+    IF TG_OP = 'UPDATE' AND NEW.value_hash <> OLD.value_hash AND NEW.version = OLD.version AND is_rehash(OLD, NEW) THEN
+        RETURN NEW;
+    END IF;
     SELECT deleted_at IS NOT NULL INTO closed FROM environments WHERE id = NEW.environment_id;
     IF closed AND NEW.deleted_at IS NULL THEN
         RAISE EXCEPTION 'the environment is deleted' USING ERRCODE = 'TL403';
@@ -286,19 +312,21 @@ BEGIN
 
     PERFORM claim_encryption_key(used.key_id, used.ring)
         FROM (SELECT DISTINCT w.key_id, e.ring FROM unnest(writes) w JOIN environments e ON e.id = w.environment_id
-              WHERE w.key_id IS NOT NULL) used;
+              WHERE w.key_id IS NOT NULL AND w.is_new_version) used;
 
     EXECUTE $anew$
         INSERT INTO audit_logs (project_id, environment_id, action, subject, old_value_hash, new_value_hash)
         SELECT $1, w.environment_id,
-               CASE WHEN NOT w.live THEN 'secret.delete'
+               CASE WHEN w.old_hash <> w.value_hash AND NOT w.is_new_version THEN 'secret.rehash'
+                    WHEN NOT w.live THEN 'secret.delete'
                     WHEN w.old_hash IS NOT NULL AND NOT w.was_live THEN 'secret.restore'
                     WHEN w.old_hash = w.value_hash AND w.is_new_version THEN 'secret.repair'
                     WHEN w.old_hash = w.value_hash THEN 'secret.confirm'
                     WHEN r.tracking = 'tracked' AND r.retired_at IS NULL AND w.updated_at <= r.last_updated_at THEN 'secret.follow'
                     WHEN w.old_hash IS NULL THEN 'secret.create'
                     ELSE 'secret.update' END,
-               w.key, CASE WHEN w.was_live THEN w.old_hash END, CASE WHEN w.live THEN w.value_hash END
+               w.key, CASE WHEN w.was_live OR w.old_hash <> w.value_hash THEN w.old_hash END,
+               CASE WHEN w.live OR w.old_hash <> w.value_hash THEN w.value_hash END
         FROM unnest($2) w LEFT JOIN project_secret_registry r ON r.project_id = $1 AND r.key_name = w.key
         ORDER BY w.key, w.environment_id
     $anew$ USING project, writes;

@@ -229,17 +229,21 @@ END $$;
 CREATE TRIGGER mutex BEFORE INSERT ON project_hash_keys FOR EACH STATEMENT EXECUTE FUNCTION take_mutex();
 CREATE TRIGGER audit AFTER INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNCTION audit_hash_keys();
 
--- A second hashing key would make equal values compare as unknown, and follows as changes.
-CREATE FUNCTION guard_hash_key() RETURNS trigger
+-- Another hashing key is the newest from here on, whatever the clock does, and has every hash rewritten.
+CREATE FUNCTION stamp_hash_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    newest text := newest_hash_key(NEW.project_id);
 BEGIN
-    IF is_member(NEW.project_id)
-            AND EXISTS (SELECT FROM project_hash_keys WHERE project_id = NEW.project_id AND hash_key_id <> NEW.hash_key_id) THEN
-        RAISE EXCEPTION 'the project has a hashing key already' USING ERRCODE = 'TL409';
+    PERFORM FROM project_revisions WHERE project_id = NEW.project_id FOR NO KEY UPDATE;
+    NEW.created_at := greatest(clock_timestamp(), (SELECT max(k.created_at) + interval '1 microsecond'
+                                                   FROM project_hash_keys k WHERE k.project_id = NEW.project_id));
+    IF newest <> NEW.hash_key_id THEN
+        PERFORM require_reason(current_setting('tidelock.reason', true), 'another hashing key for the project');
     END IF;
     RETURN NEW;
 END $$;
-CREATE TRIGGER guard BEFORE INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNCTION guard_hash_key();
+CREATE TRIGGER stamp BEFORE INSERT ON project_hash_keys FOR EACH ROW EXECUTE FUNCTION stamp_hash_key();
 
 CREATE FUNCTION @api@.archive_project(project text, reason text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$

@@ -9,6 +9,7 @@ mod json;
 mod prompt;
 mod races;
 mod refusals;
+mod rehash;
 mod roles;
 mod sync_semantics;
 mod tables;

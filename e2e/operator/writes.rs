@@ -40,6 +40,31 @@ async fn an_operator_that_restarts_over_two_hundred_unchanged_bindings_writes_no
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn hashes_under_another_hashing_key_are_no_change_of_any_secret() {
+    let stage = Stage::with_shop("rehashed").await;
+    let _operator = stage.operator().await;
+    for key in ["A", "B"] {
+        stage.team.set("dev", key, "1").await;
+    }
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    stage.secret_has("app", &[("A", "1"), ("B", "1")]).await;
+    stage.binding_is("app", &["Ready=True", "InSync=True"]).await;
+
+    let log = stage.cluster.audit_from_now().await;
+    let rehash = ["project", "rehash", "shop", "--reason", "a test"];
+    stage.team.done(&stage.team.ana, &rehash).await;
+    // What it kept of the registry, what it reads of it anew, and what it writes from both.
+    sync(&stage, "app").await;
+    stage.team.set("dev", "A", "2").await;
+    stage.secret_has("app", &[("A", "2"), ("B", "1")]).await;
+    stage.binding_is("app", &["Ready=True", "InSync=True"]).await;
+    let seen = stage.operator_writes(&log).await;
+    let of_secret = seen.iter().filter(|event| event.request_uri.contains("/secrets/app")).count();
+    assert_eq!(of_secret, 1, "for the change alone: {:#?}", listed(&seen));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_change_costs_two_writes_and_a_binding_that_it_does_not_touch_none() {
     let stage = Stage::with_shop("two-writes").await;
     for key in ["A", "B"] {

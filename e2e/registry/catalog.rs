@@ -164,7 +164,7 @@ pub(super) async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     .await;
     none(
         "functions whose search path a session chooses",
-        "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND proname NOT IN ('audit_field', 'audit_link', 'sealed_under', 'state_of',
+        "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND proname NOT IN ('audit_field', 'audit_link', 'sealed_under', 'hash_key_of', 'state_of',
                  'is_label', 'is_blank', 'is_key_name', 'is_value_hash', 'covers')
              AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=pg_catalog, %pg_temp')",
     )

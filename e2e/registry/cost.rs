@@ -36,6 +36,7 @@ const STATEMENTS: &[(&str, &str)] = &[
         "read what has changed",
         "SELECT * FROM key_rows_of('{project}', '{dev}', keys_changed_after('{project}', {position} - 1))",
     ),
+    ("the hashing key of a key", "SELECT * FROM hash_keys_in_use('{project}', ARRAY['API_KEY'])"),
     ("the hashing keys", "SELECT * FROM hash_keys_of('{project}')"),
     ("a value", "SELECT * FROM sealed_values_of('{project}', '{dev}', ARRAY['{secret}'::uuid])"),
     ("a tombstone", "SELECT * FROM tombstones_of('{project}', '{dev}', ARRAY[substring(sha256(uuid_send('{deleted}')), 1, 8)])"),

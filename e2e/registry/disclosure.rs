@@ -126,13 +126,16 @@ const CALLS: &[(&str, &str)] = &[
     ("environment_of", "SELECT * FROM environment_of('{project}', '{environment}')"),
     ("environment_with", "SELECT * FROM environment_with('{environment}')"),
     ("exempt_keys", "SELECT exempt_keys('{project}', '{environment}', ARRAY['{key}'], 'why')"),
+    ("hash_keys_in_use", "SELECT * FROM hash_keys_in_use('{project}', ARRAY['{key}'])"),
     ("hash_keys_of", "SELECT * FROM hash_keys_of('{project}')"),
+    ("hashes_behind", "SELECT * FROM hashes_behind('{project}', '', 100)"),
     (
         "insert_secrets",
         "SELECT insert_secrets('{project}', '{environment}', ARRAY['{secret}'::uuid], ARRAY['{key}'], ARRAY['t1:k:x'], ARRAY['h1:hk:x'],
                                ARRAY[NULL::timestamptz])",
     ),
     ("is_administrator", "SELECT is_administrator('{project}')"),
+    ("is_rehash_unfinished", "SELECT is_rehash_unfinished('{project}')"),
     ("key_states_of", "SELECT * FROM key_states_of('{project}'), key_states_of('{project}', ARRAY['{key}'])"),
     ("key_rows_of", "SELECT * FROM key_rows_of('{project}', '{environment}'), key_rows_of('{project}', '{environment}', ARRAY['{key}'])"),
     ("keys_changed_after", "SELECT keys_changed_after('{project}', 0)"),
@@ -142,6 +145,10 @@ const CALLS: &[(&str, &str)] = &[
     ("remove_member", "SELECT remove_member('{project}', '{user}')"),
     ("restore_secrets", "SELECT restore_secrets('{project}', '{environment}', ARRAY['{key}'])"),
     ("retire_keys", "SELECT retire_keys('{project}', ARRAY['{key}'])"),
+    (
+        "rewrite_hashes",
+        "SELECT rewrite_hashes('{project}', ARRAY['{secret}'::uuid], ARRAY[1::bigint], ARRAY['h1:hk:x'])",
+    ),
     ("sealed_values_of", "SELECT * FROM sealed_values_of('{project}', '{environment}', ARRAY['{secret}'::uuid])"),
     ("secrets_of", "SELECT * FROM secrets_of('{project}', '{environment}'), secrets_of('{project}', '{environment}', ARRAY['{key}'])"),
     ("set_member", "SELECT set_member('{project}', '{user}', 'ADMIN', NULL, false, NULL)"),
@@ -153,6 +160,7 @@ const CALLS: &[(&str, &str)] = &[
         "SELECT update_secrets('{project}', '{environment}', ARRAY['{secret}'::uuid], ARRAY['t1:k:x'], ARRAY['h1:hk:x'], ARRAY[2::bigint],
                                ARRAY[NULL::timestamptz])",
     ),
+    ("version_hashes_behind", "SELECT * FROM version_hashes_behind('{project}', '', '{secret}', 0, 100)"),
 ];
 
 /// Functions that are told of nothing that could be there or not; and one that has to say what is taken.

@@ -101,7 +101,7 @@ const WRITES: &[(&str, Answers)] = &[
     ),
     (
         "INSERT INTO project_hash_keys (project_id, hash_key_id, ring, sealed) VALUES ('{project}', 'mine', 'default', 'x')",
-        ["-", "-", "-", "-", "TL409", "-"],
+        ADMIN_ADDS,
     ),
     ("UPDATE project_hash_keys SET sealed = 'x'", NO_ROW),
     ("INSERT INTO audit_logs (project_id, action) VALUES ('{project}', 'mine')", ["-", "-", "-", "-", "-", "TL404"]),

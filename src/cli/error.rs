@@ -81,7 +81,7 @@ impl CliError {
             Self::Registry(error)
             | Self::Backup(BackupError::Registry(error))
             | Self::Value(ValueError::Registry(error)) => of_registry(error),
-            Self::Value(ValueError::Open { source, .. }) => of_opening(source),
+            Self::Value(ValueError::Open { source, .. } | ValueError::HashKey { source }) => of_opening(source),
             Self::Usage(_) | Self::Name(_) | Self::Variable { .. } | Self::Dotenv { .. } => USAGE,
             Self::Controller(error) if error.is_refused() => 4,
             Self::Refused(_)

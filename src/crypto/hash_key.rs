@@ -87,17 +87,34 @@ pub enum HashCheck {
     Unknown,
 }
 
-/// Checks an opened value against `secrets.value_hash`, in a time that does not tell where they differ.
+/// Checks an opened value against `secrets.value_hash`, in a time that does not tell where they differ. Of `hash_keys` that
+/// one counts which the hash names.
 ///
 /// The bare SHA-256 of another writer needs no key.
 #[must_use]
-pub fn verify(value: &SecretValue, stored: &ValueHash, hash_key: Option<&HashKey>) -> HashCheck {
-    let (actual, stored) = match (stored, hash_key) {
-        (ValueHash::Sha256(stored), _) => (Sha256::digest(value.expose()).into(), stored),
-        (ValueHash::Keyed { key_id, digest }, Some(key)) if key.id == *key_id => (key.digest(value), digest),
-        (ValueHash::Keyed { .. }, _) => return HashCheck::Unknown,
+pub fn verify<'k>(
+    value: &SecretValue,
+    stored: &ValueHash,
+    hash_keys: impl IntoIterator<Item = &'k HashKey>,
+) -> HashCheck {
+    let (actual, stored) = match stored {
+        ValueHash::Sha256(stored) => (Sha256::digest(value.expose()).into(), stored),
+        ValueHash::Keyed { key_id, digest } => match hash_keys.into_iter().find(|key| key.id == *key_id) {
+            Some(key) => (key.digest(value), digest),
+            None => return HashCheck::Unknown,
+        },
     };
     if mac::equal(&actual, stored) { HashCheck::Matches } else { HashCheck::Differs }
+}
+
+/// As [`verify`], of a hash as it is stored: one in a form that is not understood says nothing.
+#[must_use]
+pub fn verify_text<'k>(
+    value: &SecretValue,
+    stored: &str,
+    hash_keys: impl IntoIterator<Item = &'k HashKey>,
+) -> HashCheck {
+    stored.parse().map_or(HashCheck::Unknown, |stored| verify(value, &stored, hash_keys))
 }
 
 #[cfg(test)]
@@ -114,8 +131,8 @@ mod tests {
         let key = HashKey::generate();
         for bytes in [&b""[..], b"\0", b"s3cret"] {
             let hash = key.hash(&value(bytes));
-            assert_eq!(verify(&value(bytes), &hash, Some(&key)), HashCheck::Matches);
-            assert_eq!(verify(&value(b"other"), &hash, Some(&key)), HashCheck::Differs);
+            assert_eq!(verify(&value(bytes), &hash, [&key]), HashCheck::Matches);
+            assert_eq!(verify(&value(b"other"), &hash, [&key]), HashCheck::Differs);
         }
     }
 
@@ -123,16 +140,16 @@ mod tests {
     fn a_hash_under_a_key_that_is_not_at_hand_says_nothing() {
         let (ours, theirs) = (HashKey::generate(), HashKey::generate());
         let hash = theirs.hash(&value(b"s3cret"));
-        assert_eq!(verify(&value(b"s3cret"), &hash, Some(&ours)), HashCheck::Unknown);
-        assert_eq!(verify(&value(b"s3cret"), &hash, None), HashCheck::Unknown);
+        assert_eq!(verify(&value(b"s3cret"), &hash, [&ours]), HashCheck::Unknown);
+        assert_eq!(verify(&value(b"s3cret"), &hash, []), HashCheck::Unknown);
     }
 
     #[test]
     fn the_bare_sha_256_of_another_writer_is_understood_without_a_key() {
         // printf s3cret | sha256sum
         let hash = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0".parse().unwrap();
-        assert_eq!(verify(&value(b"s3cret"), &hash, None), HashCheck::Matches);
-        assert_eq!(verify(&value(b"s3cret\n"), &hash, Some(&HashKey::generate())), HashCheck::Differs);
+        assert_eq!(verify(&value(b"s3cret"), &hash, []), HashCheck::Matches);
+        assert_eq!(verify(&value(b"s3cret\n"), &hash, [&HashKey::generate()]), HashCheck::Differs);
     }
 
     #[test]

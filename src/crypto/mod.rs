@@ -24,7 +24,7 @@ mod vectors;
 
 pub use context::SealContext;
 pub use envelope::{OpenError, key_id_of};
-pub use hash_key::{HashCheck, HashKey, verify};
+pub use hash_key::{HashCheck, HashKey, verify, verify_text};
 pub use keyring::{EncryptionKeyId, EncryptionKeyState, HeldKey, InvalidEncryptionKeyId, Keyring, Ring};
 pub use keyring_file::KeyringFileError;
 pub use keyring_text::KeyringError;

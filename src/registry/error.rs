@@ -168,6 +168,12 @@ pub enum ValueError {
         /// Why not.
         source: OpenError,
     },
+    /// The project's hashing key could not be opened.
+    #[error("opening the project's hashing key: {source}")]
+    HashKey {
+        /// Why not.
+        source: OpenError,
+    },
     /// It opened, and is not the value that the row's hash is of.
     #[error("the value of {what} is not the one that its value_hash was made of")]
     HashMismatch {
@@ -181,7 +187,10 @@ impl Hint for ValueError {
         match self {
             Self::Registry(error) => error.hint(),
             Self::Seal { source, .. } => source.hint(),
-            Self::Open { source, .. } => source.hint(),
+            Self::HashKey { source: OpenError::Tampered | OpenError::NotOurs } => {
+                Some("have an ADMIN introduce another one: tidelock project rehash PROJECT --reason TEXT".into())
+            }
+            Self::Open { source, .. } | Self::HashKey { source } => source.hint(),
             Self::HashMismatch { .. } => Some("restore the row, or set it again".into()),
         }
     }

@@ -1,10 +1,13 @@
-//! The project's hashing key: one, sealed once for each ring that the project's environments use. It comes into being with
-//! the project, and only an ADMIN seals it for another ring: a copy that opens for nobody would keep everybody from writing.
+//! The project's hashing key, sealed once for each ring that the project's environments use. It comes into being with the
+//! project, and only an ADMIN seals it for another ring: a copy that opens for nobody would keep everybody from writing.
+//!
+//! There are several where an ADMIN introduced another one (`rehash`): new hashes are under the newest, but for keys whose
+//! hashes were not rewritten yet.
 
 use tokio_postgres::types::Type;
 
-use crate::core::{ProjectId, RingName};
-use crate::crypto::{HashKey, Keyring, OpenError, Ring, SealError};
+use crate::core::{ProjectId, RingName, SecretValue, ValueHash};
+use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, Ring, SealError, verify_text};
 
 use super::session::Transaction;
 use super::{Explanation, RegistryError, SealedHashKey, ValueError};
@@ -14,6 +17,34 @@ const WHAT: &str = "the project's hashing key";
 
 /// The rings of a new keyring, which the environments of a new project will use.
 const FIRST_RINGS: [&str; 2] = ["default", "production"];
+
+/// The hashing keys that a writer uses. Of the older ones those that the keyring opens.
+pub(super) struct HashKeys {
+    newest: HashKey,
+    older: Vec<HashKey>,
+}
+
+impl HashKeys {
+    /// Whether a stored hash is the value's.
+    pub(super) fn matches(&self, value: &SecretValue, stored: &str) -> bool {
+        verify_text(value, stored, self.all()) == HashCheck::Matches
+    }
+
+    /// The hash that a key's other hashes can be compared with; `in_use`: the hashing key that those are under.
+    pub(super) fn hash(&self, value: &SecretValue, in_use: Option<&str>) -> ValueHash {
+        let key = in_use.and_then(|id| self.all().find(|key| key.id() == id));
+        key.unwrap_or(&self.newest).hash(value)
+    }
+
+    /// Whether hashes may be under different ones.
+    pub(super) const fn are_several(&self) -> bool {
+        !self.older.is_empty()
+    }
+
+    fn all(&self) -> impl Iterator<Item = &HashKey> {
+        std::iter::once(&self.newest).chain(&self.older)
+    }
+}
 
 /// Makes the key of a new project, sealed for the rings of a new keyring as far as this one holds them. Answers for which.
 pub(super) async fn create(
@@ -40,15 +71,17 @@ pub(super) async fn for_writing(
     keyring: &Keyring,
     project: ProjectId,
     ring: &RingName,
-) -> Result<HashKey, ValueError> {
-    let copies = copies(transaction, project).await?;
+) -> Result<HashKeys, ValueError> {
+    let (copies, older) = newest_and_older(&copies(transaction, project).await?);
     let of_ring: Vec<SealedHashKey> = copies.iter().filter(|copy| copy.ring == ring.as_str()).cloned().collect();
     if !keyring.rings().any(|held| held.name() == ring) {
         let source = SealError::RingNotHeld(ring.clone());
         return Err(ValueError::Seal { what: format!("values for ring {ring}"), source });
     }
+    let older = older.iter().filter_map(|copies| open(keyring, project, copies).ok()).collect();
     if !of_ring.is_empty() {
-        return open(keyring, project, &of_ring).map_err(|error| not_the_teams(error, ring));
+        let newest = open(keyring, project, &of_ring).map_err(|error| not_the_teams(error, ring))?;
+        return Ok(HashKeys { newest, older });
     }
     if !administers(transaction, project).await? {
         let message = format!("the project's hashing key is not sealed for ring {ring} yet, which takes an ADMIN");
@@ -65,7 +98,7 @@ pub(super) async fn for_writing(
             }
         }
     }
-    Ok(key)
+    Ok(HashKeys { newest: key, older })
 }
 
 /// Seals the hashing key for a ring as soon as an environment uses it. Answers whether it is sealed for it now: who is no
@@ -76,7 +109,7 @@ pub(super) async fn seal_for(
     project: ProjectId,
     ring: &str,
 ) -> Result<bool, ValueError> {
-    let copies = copies(transaction, project).await?;
+    let (copies, _) = newest_and_older(&copies(transaction, project).await?);
     if copies.iter().any(|copy| copy.ring == ring) {
         return Ok(true);
     }
@@ -85,7 +118,7 @@ pub(super) async fn seal_for(
     let key = match open(keyring, project, &copies) {
         _ if copies.is_empty() => HashKey::generate(),
         Ok(key) => key,
-        Err(ValueError::Open { source: OpenError::KeyNotHeld { .. }, .. }) => return Ok(false),
+        Err(ValueError::HashKey { source: OpenError::KeyNotHeld { .. } }) => return Ok(false),
         Err(other) => return Err(other),
     };
     add_copy(transaction, keyring, project, ring, &key).await?;
@@ -105,7 +138,7 @@ async fn rings_in_use(transaction: &Transaction<'_>, project: ProjectId) -> Resu
 /// A ring of that name is held, and it is another one.
 fn not_the_teams(error: ValueError, ring: &RingName) -> ValueError {
     match error {
-        ValueError::Open { source: OpenError::KeyNotHeld { key, .. }, .. } => RegistryError::Refused(
+        ValueError::HashKey { source: OpenError::KeyNotHeld { key, .. } } => RegistryError::Refused(
             Explanation::from(format!(
                 "the keyring's ring {ring} is not the one that the project's values are sealed under: it lacks \
                  encryption key {key}"
@@ -119,27 +152,99 @@ fn not_the_teams(error: ValueError, ring: &RingName) -> ValueError {
     }
 }
 
-/// The hashing key where the keyring opens a copy of it, to check what was read.
+/// Introduces another hashing key, sealed for every ring that the project's environments use: who held one of these could
+/// write before, and can afterwards. Not where the last one still has hashes to come, unless `another` is asked for.
+/// Answers the newest key's id, and whether it is new.
+pub(super) async fn introduce(
+    transaction: &Transaction<'_>,
+    keyring: &Keyring,
+    project: ProjectId,
+    another: bool,
+) -> Result<(String, bool), ValueError> {
+    let (newest, _) = newest_and_older(&copies(transaction, project).await?);
+    let used = rings_in_use(transaction, project).await?;
+    let held = |used: &String| keyring.rings().map(Ring::name).find(|held| held.as_str() == used);
+    if let Some(missing) = used.iter().find(|used| held(used).is_none()) {
+        let message = format!("the project's environments use ring {missing}, which the keyring does not hold");
+        let hint = "have it done by an ADMIN who holds all rings of the project: each value has to be opened";
+        return Err(RegistryError::Refused(Explanation::from(message).hint(hint)).into());
+    }
+    let mut rings: Vec<&RingName> = used.iter().filter_map(held).collect();
+    for ring in &rings {
+        let of_ring: Vec<SealedHashKey> = newest.iter().filter(|copy| copy.ring == ring.as_str()).cloned().collect();
+        // One that was put there damaged is just what another one mends.
+        if let Err(error @ ValueError::HashKey { source: OpenError::KeyNotHeld { .. } }) =
+            open(keyring, project, &of_ring)
+        {
+            return Err(not_the_teams(error, ring));
+        }
+    }
+    let opens = open(keyring, project, &newest).is_ok();
+    if opens && !another {
+        let sql = "SELECT is_rehash_unfinished($1) AS unfinished";
+        let unfinished: Option<bool> = transaction.value("project_hash_keys", sql, &[(&project.0, Type::UUID)]).await?;
+        if let (Some(true), Some(copy)) = (unfinished, newest.first()) {
+            return Ok((copy.id.clone(), false));
+        }
+    }
+    if rings.is_empty() {
+        rings = keyring.rings().map(Ring::name).filter(|ring| FIRST_RINGS.contains(&ring.as_str())).collect();
+    }
+    let key = HashKey::generate();
+    for ring in rings {
+        add_copy(transaction, keyring, project, ring, &key).await?;
+    }
+    Ok((key.id().to_owned(), true))
+}
+
+/// The newest key, which has to be the one that was introduced, and all that open, itself among them.
+pub(super) async fn for_rewriting(
+    transaction: &Transaction<'_>,
+    keyring: &Keyring,
+    project: ProjectId,
+    introduced: &str,
+) -> Result<(HashKey, Vec<HashKey>), ValueError> {
+    let (newest, older) = newest_and_older(&copies(transaction, project).await?);
+    let key = open(keyring, project, &newest)?;
+    if key.id() != introduced {
+        let message = "somebody else introduced yet another hashing key meanwhile";
+        let hint = "repeat: the hashes are rewritten under that one";
+        return Err(RegistryError::Conflict(Explanation::from(message).hint(hint)).into());
+    }
+    let all = std::iter::once(&newest).chain(&older).filter_map(|copies| open(keyring, project, copies).ok());
+    Ok((key, all.collect()))
+}
+
+/// The hashing keys of which the keyring opens a copy, to check what was read.
 pub(super) async fn for_reading(
     transaction: &Transaction<'_>,
     keyring: &Keyring,
     project: ProjectId,
-) -> Result<Option<HashKey>, ValueError> {
-    let copies = copies(transaction, project).await?;
-    match open(keyring, project, &copies) {
-        Ok(key) => Ok(Some(key)),
-        Err(ValueError::Open { source: OpenError::KeyNotHeld { .. }, .. }) => Ok(None),
-        Err(other) => Err(other),
+) -> Result<Vec<HashKey>, ValueError> {
+    let (newest, older) = newest_and_older(&copies(transaction, project).await?);
+    let mut opened = Vec::new();
+    for copies in std::iter::once(newest).chain(older) {
+        match open(keyring, project, &copies) {
+            Ok(key) => opened.push(key),
+            Err(ValueError::HashKey { source: OpenError::KeyNotHeld { .. } }) => {}
+            Err(_) if copies.is_empty() => {}
+            Err(other) => return Err(other),
+        }
     }
+    Ok(opened)
 }
 
-/// All copies of the project's oldest hashing key.
+/// All copies of all hashing keys, those of the newest key first.
 async fn copies(transaction: &Transaction<'_>, project: ProjectId) -> Result<Vec<SealedHashKey>, RegistryError> {
-    let sql = "SELECT hash_key_id AS id, ring, sealed FROM project_hash_keys
-               WHERE project_id = $1 ORDER BY created_at, hash_key_id";
-    let all: Vec<SealedHashKey> = transaction.all(sql, &[(&project.0, Type::UUID)]).await?;
-    let first = all.first().map(|copy| copy.id.clone());
-    Ok(all.into_iter().filter(|copy| Some(&copy.id) == first.as_ref()).collect())
+    let sql = "SELECT hash_key_id AS id, ring, sealed FROM hash_keys_of($1)
+               ORDER BY min(created_at) OVER (PARTITION BY hash_key_id) DESC, created_at";
+    transaction.all(sql, &[(&project.0, Type::UUID)]).await
+}
+
+/// The copies of the newest key, and those of each older one.
+fn newest_and_older(copies: &[SealedHashKey]) -> (Vec<SealedHashKey>, Vec<Vec<SealedHashKey>>) {
+    let mut keys = copies.chunk_by(|one, next| one.id == next.id).map(<[SealedHashKey]>::to_vec);
+    (keys.next().unwrap_or_default(), keys.collect())
 }
 
 /// Opens one copy; one that does not open is no reason not to try the others. The error says what is wrong with one, or else
@@ -161,7 +266,7 @@ fn open(keyring: &Keyring, project: ProjectId, copies: &[SealedHashKey]) -> Resu
             }
         }
     }
-    Err(failed(broken.or(not_held).unwrap_or(OpenError::NotOurs)))
+    Err(ValueError::HashKey { source: broken.or(not_held).unwrap_or(OpenError::NotOurs) })
 }
 
 async fn add_copy(
@@ -181,8 +286,4 @@ async fn add_copy(
         )
         .await?;
     Ok(())
-}
-
-fn failed(source: OpenError) -> ValueError {
-    ValueError::Open { what: WHAT.to_owned(), source }
 }

@@ -17,6 +17,7 @@ mod members;
 mod migrate;
 mod projects;
 mod reader;
+mod rehash;
 mod row;
 mod secrets;
 mod session;
@@ -37,6 +38,7 @@ pub(crate) use members::{Membership, Role};
 pub use migrate::{Migrated, SCHEMA_VERSION, described, differences, migrate, pending};
 pub(crate) use projects::Finding;
 pub use reader::Reader;
+pub(crate) use rehash::Rehashed;
 pub use secrets::{ObservedTimes, WriteOptions, WriteOutcome};
 pub use session::Session;
 pub use snapshot::{

@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::core::{EnvironmentId, ProjectId, RingName, SecretValue, ValueHash};
-use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify};
+use crate::core::{EnvironmentId, ProjectId, RingName, SecretValue};
+use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify_text};
 use crate::registry::{SecretRow, Snapshot, SnapshotVersion};
 
 /// A point in the history of an environment. A Secret carries the one that it was written from, and is never written
@@ -111,10 +111,5 @@ impl SnapshotVersion {
 /// nothing; the value itself was authenticated already.
 #[must_use]
 pub(crate) fn contradicts(row: &SecretRow, value: &SecretValue, hash_keys: &[HashKey]) -> bool {
-    let Some(stored) = row.value_hash.as_deref().and_then(|hash| hash.parse::<ValueHash>().ok()) else { return false };
-    let hash_key = match &stored {
-        ValueHash::Keyed { key_id, .. } => hash_keys.iter().find(|key| key.id() == key_id),
-        ValueHash::Sha256(_) => None,
-    };
-    verify(value, &stored, hash_key) == HashCheck::Differs
+    row.value_hash.as_deref().is_some_and(|stored| verify_text(value, stored, hash_keys) == HashCheck::Differs)
 }

@@ -8,7 +8,7 @@ use crate::registry::row::{decode, from_row, only, value};
 use crate::registry::{Explanation, RegistryError};
 
 /// The number of the newest migration that this program knows.
-pub const SCHEMA_VERSION: i32 = 9;
+pub const SCHEMA_VERSION: i32 = 10;
 
 /// In order of their versions, which start at 1. A file that has been released is never edited.
 const MIGRATIONS: [Migration; SCHEMA_VERSION as usize] = [
@@ -20,7 +20,8 @@ const MIGRATIONS: [Migration; SCHEMA_VERSION as usize] = [
     Migration { name: "V6__vault", sql: include_str!("../../../migrations/V6__vault.sql") },
     Migration { name: "V7__reading", sql: include_str!("../../../migrations/V7__reading.sql") },
     Migration { name: "V8__writing", sql: include_str!("../../../migrations/V8__writing.sql") },
-    Migration { name: "V9__definer", sql: include_str!("../../../migrations/V9__definer.sql") },
+    Migration { name: "V9__hash_keys", sql: include_str!("../../../migrations/V9__hash_keys.sql") },
+    Migration { name: "V10__definer", sql: include_str!("../../../migrations/V10__definer.sql") },
 ];
 
 pub(super) struct Migration {

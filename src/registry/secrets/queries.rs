@@ -1,5 +1,7 @@
 //! What a write reads: its environment and the rows that it goes over, and afterwards what the audit log made of it.
 
+use std::collections::BTreeMap;
+
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -98,6 +100,26 @@ pub(super) async fn current(
     let parameters: [Parameter<'_>; 3] =
         [(&keys, Type::TEXT_ARRAY), (&environment.id.0, Type::UUID), (&project.0, Type::UUID)];
     transaction.all(sql, &parameters).await
+}
+
+struct HashKeyInUse {
+    key: String,
+    hash_key_id: String,
+}
+
+from_row!(HashKeyInUse, "secrets", "key", [key, hash_key_id]);
+
+/// Under which hashing key the keys are hashed, those of them that are live anywhere in the project.
+pub(super) async fn hash_keys_in_use(
+    transaction: &Transaction<'_>,
+    project: ProjectId,
+    values: &[(KeyName, SecretValue)],
+) -> Result<BTreeMap<String, String>, RegistryError> {
+    let keys: Vec<&str> = values.iter().map(|(key, _)| key.as_str()).collect();
+    let parameters: [Parameter<'_>; 2] = [(&project.0, Type::UUID), (&keys, Type::TEXT_ARRAY)];
+    let rows: Vec<HashKeyInUse> =
+        transaction.all("SELECT key, hash_key_id FROM hash_keys_in_use($1, $2)", &parameters).await?;
+    Ok(rows.into_iter().map(|row| (row.key, row.hash_key_id)).collect())
 }
 
 /// What this transaction's audit rows say about one environment.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::types::Type;
 
 use crate::core::{KeyName, RegistryTime, SecretId, SecretValue, ValueHash};
-use crate::crypto::{HashCheck, Keyring, OpenError, SealContext, key_id_of, verify};
+use crate::crypto::{HashCheck, Keyring, OpenError, SealContext, key_id_of, verify_text};
 
 use super::state::secret_not_found;
 use crate::registry::environments::Environment;
@@ -80,9 +80,8 @@ impl Session {
                 return Err(ValueError::Open { what: what(), source });
             }
         };
-        let hash_key = hash_keys::for_reading(&transaction, keyring, environment.project).await?;
-        let stored = sealed.value_hash.parse::<ValueHash>().ok();
-        let check = stored.map_or(HashCheck::Unknown, |stored| verify(&value, &stored, hash_key.as_ref()));
+        let hash_keys = hash_keys::for_reading(&transaction, keyring, environment.project).await?;
+        let check = verify_text(&value, &sealed.value_hash, &hash_keys);
         if check == HashCheck::Differs {
             return Err(ValueError::HashMismatch { what: what() });
         }

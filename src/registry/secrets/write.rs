@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretValue, ValueHash};
-use crate::crypto::{HashCheck, HashKey, Keyring, OpenError, SealContext, verify};
+use crate::core::{KeyName, ProjectId, RegistryTime, RingName, SecretId, SecretValue};
+use crate::crypto::{Keyring, OpenError, SealContext};
 
 use super::batch::Batch;
-use super::queries::{Before, Current, Live, WriteOutcome, audited, before, current};
+use super::queries::{Before, Current, Live, WriteOutcome, audited, before, current, hash_keys_in_use};
 use crate::registry::environments::Environment;
 use crate::registry::row::from_row;
 use crate::registry::session::{Parameter, Session};
@@ -86,14 +86,21 @@ impl Session {
         let (transaction, project) =
             self.changing("writing secrets", &environment.project_name, options.reason).await?;
         let Before { ring, audit_position } = before(&transaction, environment).await?;
-        let hash_key = hash_keys::for_writing(&transaction, keyring, project, &ring).await?;
+        let hash_keys = hash_keys::for_writing(&transaction, keyring, project, &ring).await?;
+        let in_use = if hash_keys.are_several() {
+            hash_keys_in_use(&transaction, project, values).await?
+        } else {
+            BTreeMap::new()
+        };
+        let hash =
+            |key: &KeyName, value| hash_keys.hash(value, in_use.get(key.as_str()).map(String::as_str)).to_string();
         let current = current(&transaction, project, environment, values).await?;
 
         let (mut inserts, mut updates) = (Batch::default(), Batch::default());
         let mut written: BTreeMap<String, WriteOutcome> = BTreeMap::new();
         for ((key, value), Current { live, registered }) in values.iter().zip(current) {
             let behind = |live: &Live| Some(live.updated_at) < registered;
-            let equal = live.as_ref().is_some_and(|live| is_equal(value, &live.value_hash, &hash_key));
+            let equal = live.as_ref().is_some_and(|live| hash_keys.matches(value, &live.value_hash));
             let answers = answer(key, options, registered, live.as_ref().is_some_and(|live| !behind(live)), equal)?;
             let target = SealTarget { keyring, ring: &ring, environment, project };
             match live {
@@ -107,13 +114,12 @@ impl Session {
                 Some(live) if equal => updates.push(live.id, key, None, live.value_hash, live.version, answers),
                 Some(live) => {
                     let sealed = target.seal(live.id, key, live.version + 1, value)?;
-                    let hash = hash_key.hash(value).to_string();
-                    updates.push(live.id, key, Some(sealed), hash, live.version + 1, answers);
+                    updates.push(live.id, key, Some(sealed), hash(key, value), live.version + 1, answers);
                 }
                 None => {
                     let id = SecretId(Uuid::new_v4());
                     let sealed = target.seal(id, key, 1, value)?;
-                    inserts.push(id, key, Some(sealed), hash_key.hash(value).to_string(), 1, answers);
+                    inserts.push(id, key, Some(sealed), hash(key, value), 1, answers);
                 }
             }
         }
@@ -174,10 +180,6 @@ fn answer(
                 .hint("read again, then repeat"),
         )),
     }
-}
-
-fn is_equal(value: &SecretValue, stored: &str, hash_key: &HashKey) -> bool {
-    stored.parse::<ValueHash>().is_ok_and(|stored| verify(value, &stored, Some(hash_key)) == HashCheck::Matches)
 }
 
 struct SealTarget<'a> {
