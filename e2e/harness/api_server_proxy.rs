@@ -1,5 +1,5 @@
 //! An HTTP proxy before the API server, which speaks HTTP without TLS to who comes through it: a test can hold a request
-//! back between the operator's read and its write, and read what was answered. See [`super::tcp_proxy`] for connections.
+//! back between the operator's read and its write, make a watch deaf, and read what was answered. See [`super::tcp_proxy`] for connections.
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use futures::StreamExt;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::Cluster;
@@ -36,6 +36,8 @@ struct Shared {
     server: Client,
     next_hold: Mutex<Option<Hold>>,
     exchanges: Mutex<Vec<Exchange>>,
+    /// The path of watches on which nothing comes.
+    deaf: watch::Sender<Option<String>>,
 }
 
 struct Hold {
@@ -74,7 +76,8 @@ impl ApiServerProxy {
     /// A proxy before a test's cluster.
     pub(crate) async fn before(cluster: &Cluster) -> Self {
         let server = cluster.plane().anonymous().expect("the control plane's certificate is valid");
-        let shared = Arc::new(Shared { server, next_hold: Mutex::default(), exchanges: Mutex::default() });
+        let deaf = watch::Sender::new(None);
+        let shared = Arc::new(Shared { server, next_hold: Mutex::default(), exchanges: Mutex::default(), deaf });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let router = Router::new().fallback(pass_on).with_state(Arc::clone(&shared));
@@ -100,6 +103,17 @@ impl ApiServerProxy {
         HeldRequest { arrived, release }
     }
 
+    /// Passes nothing on any more that comes on watches of this path, those that run and those that begin, as on a
+    /// connection that is half open.
+    pub(crate) fn deafen(&self, path: &str) {
+        self.shared.deaf.send_replace(Some(path.to_owned()));
+    }
+
+    /// Passes on what comes, and what came meanwhile.
+    pub(crate) fn hear(&self) {
+        self.shared.deaf.send_replace(None);
+    }
+
     /// What came through so far, in the order in which it came.
     pub(crate) fn exchanges(&self) -> Vec<Exchange> {
         locked(&self.shared.exchanges).clone()
@@ -114,6 +128,9 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request<Body>) -> R
         let _ = hold.release.await;
     }
     let target = request.uri().to_string();
+    let is_watch = request.uri().query().is_some_and(|query| query.contains("watch="));
+    let watched = is_watch.then_some(path);
+    hears(&shared, watched.as_deref()).await;
     let place = {
         let mut exchanges = locked(&shared.exchanges);
         exchanges.push(Exchange { method, target, answer: Vec::new() });
@@ -125,13 +142,25 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request<Body>) -> R
     let answered = shared.server.send(Request::from_parts(head, body.into())).await;
     let answer = answered.map_err(|_| StatusCode::BAD_GATEWAY)?;
     Ok(answer.map(|body| {
-        let bytes = Body::new(body).into_data_stream().inspect(move |part| {
-            if let Ok(part) = part {
-                locked(&shared.exchanges)[place].answer.extend_from_slice(part);
+        let bytes = Body::new(body).into_data_stream().then(move |part| {
+            let (shared, watched) = (Arc::clone(&shared), watched.clone());
+            async move {
+                hears(&shared, watched.as_deref()).await;
+                if let Ok(part) = &part {
+                    locked(&shared.exchanges)[place].answer.extend_from_slice(part);
+                }
+                part
             }
         });
         Body::from_stream(bytes)
     }))
+}
+
+/// Comes back once the watches of that path are not deaf.
+async fn hears(shared: &Shared, watched: Option<&str>) {
+    if watched.is_some() {
+        let _ = shared.deaf.subscribe().wait_for(|deaf| deaf.as_deref() != watched).await;
+    }
 }
 
 fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {

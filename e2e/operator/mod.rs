@@ -18,5 +18,6 @@ mod sources;
 mod standby;
 mod sync;
 mod tampering;
+mod watches;
 mod write_races;
 mod writes;

@@ -147,11 +147,12 @@ pub struct KeyGrant {
 /// keeps the Secret as it is; Delete deletes it.
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnRevoke {
-    /// The Secret stays as it is.
-    #[default]
-    Retain,
     /// The Secret is deleted.
     Delete,
+    /// The Secret stays as it is. So it does under a word of a later release.
+    #[default]
+    #[serde(other)]
+    Retain,
 }
 
 /// Whether what has fallen behind is still Ready. Report, where absent, says so in InSync alone; Degrade makes Ready
@@ -161,7 +162,8 @@ pub enum OutOfSyncPolicy {
     /// InSync says it; Ready is left alone.
     #[default]
     Report,
-    /// Ready is false while InSync is.
+    /// Ready is false while InSync is. A word of a later release lets no gate pass that would not pass under this one.
+    #[serde(other)]
     Degrade,
 }
 

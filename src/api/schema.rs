@@ -15,6 +15,10 @@ pub(super) const SECRET_KEY: &str = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$";
 /// A project's or environment's name, as [`crate::core::ProjectName`] takes it.
 pub(super) const REGISTRY_NAME: &str = "^[a-zA-Z0-9][-._a-zA-Z0-9]*$";
 
+/// A time as RFC 3339 spells it: the format `date-time` of Kubernetes takes other texts, too.
+const RFC_3339: &str =
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[-+][0-9]{2}:[0-9]{2})$";
+
 /// Most characters of a condition's message.
 pub(super) const MESSAGE_MAX: usize = 32_768;
 
@@ -37,7 +41,7 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
                 },
                 "message": {"type": "string", "maxLength": MESSAGE_MAX},
                 "observedGeneration": {"type": "integer", "format": "int64"},
-                "lastTransitionTime": {"type": "string", "format": "date-time"},
+                "lastTransitionTime": {"type": "string", "format": "date-time", "pattern": RFC_3339},
             },
         },
     })
@@ -45,7 +49,7 @@ pub(super) fn conditions(_: &mut SchemaGenerator) -> Schema {
 
 /// A moment, in RFC 3339.
 pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({"type": "string", "format": "date-time"})
+    json_schema!({"type": "string", "format": "date-time", "pattern": RFC_3339})
 }
 
 /// A label selector that selects something less than everything.

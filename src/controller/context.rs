@@ -10,9 +10,9 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::Store;
 
 use super::index::{BindingIndex, ControlledSecrets};
-use super::runtime::CountGauges;
+use super::runtime::{CountGauges, WatchHealth};
 use super::sources::{Sources, registry_name};
-use crate::api::{ProjectEnvironment, SecretBinding, ready_reason};
+use crate::api::{KeyCounts, ProjectEnvironment, SecretBinding, ready_reason};
 use crate::crypto::Keyring;
 use crate::telemetry::{Events, Metrics};
 
@@ -50,22 +50,35 @@ pub(crate) struct Stores {
     pub(crate) namespaces: Store<PartialObjectMeta<Namespace>>,
 }
 
-/// Counts objects by kind and reason, and sources by state, when somebody asks for the metrics.
-pub(super) fn count_gauges(stores: Stores, sources: Sources) -> CountGauges {
+/// Counts objects by kind and reason, sources by state, and says how the watches are, when somebody asks for the metrics.
+pub(super) fn count_gauges(stores: Stores, sources: Sources, watches: WatchHealth) -> CountGauges {
     Box::new(move |metrics| {
         let mut objects = BTreeMap::<(&'static str, String), usize>::new();
         let mut count = |kind, conditions: Option<&[Condition]>| {
             *objects.entry((kind, ready_reason(conditions.unwrap_or_default()).to_owned())).or_default() += 1;
         };
+        let mut behind = 0;
         for binding in stores.bindings.state() {
-            count("SecretBinding", binding.status.as_ref().map(|status| &*status.conditions));
+            let conditions = binding.status.as_ref().map(|status| &*status.conditions);
+            count("SecretBinding", conditions);
+            let is_behind = |condition: &Condition| condition.type_ == "InSync" && condition.status == "False";
+            behind += usize::from(conditions.unwrap_or_default().iter().any(is_behind));
         }
+        let mut keys = KeyCounts::default();
         let mut states = BTreeMap::<&'static str, usize>::new();
         for environment in stores.environments.state() {
             count("ProjectEnvironment", environment.status.as_ref().map(|status| &*status.conditions));
+            if let Some(of_environment) = environment.status.as_ref().and_then(|status| status.keys) {
+                keys.stale += of_environment.stale;
+                keys.missing += of_environment.missing;
+                keys.unregistered += of_environment.unregistered;
+            }
             *states.entry(sources.state(&registry_name(&environment)).as_str()).or_default() += 1;
         }
         metrics.set_objects(objects);
         metrics.set_sources(states);
+        let keys = [("stale", keys.stale), ("missing", keys.missing), ("unregistered", keys.unregistered)];
+        metrics.set_out_of_sync(keys, behind);
+        metrics.set_watches(watches.states().map(|watch| (watch.resource, watch.silence, watch.unreadable)));
     })
 }

@@ -21,7 +21,7 @@ use super::event_handlers::EventHandlers;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::project_environment;
 use super::runtime::{
-    CacheSync, Clients, HEARTBEAT_INTERVAL, OperatorHealth, PermitLimits, Queue, Request, Requeue, connect,
+    CacheSync, Clients, HEARTBEAT_INTERVAL, OperatorHealth, PermitLimits, Queue, Request, Requeue, WatchHealth, connect,
 };
 use super::secret_binding;
 use super::sources::{PollerDependencies, SourceChange, SourceReference, Sources, registry_name};
@@ -55,7 +55,7 @@ pub(crate) async fn run(config: Config) -> Result<(), ControllerError> {
     let server = Server::bind(config.http).await?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "listening");
 
-    let mut operator = Operator::start(&config, reader, &clients, keyring, server);
+    let mut operator = Operator::start(&config, reader, &clients, keyring, server)?;
     let end = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -84,7 +84,13 @@ struct Operator {
 }
 
 impl Operator {
-    fn start(config: &Config, reader: Reader, clients: &Clients, keyring: Arc<Keyring>, server: Server) -> Self {
+    fn start(
+        config: &Config,
+        reader: Reader,
+        clients: &Clients,
+        keyring: Arc<Keyring>,
+        server: Server,
+    ) -> Result<Self, ControllerError> {
         let metrics = Arc::new(Metrics::default());
         let (events, sending) = Events::new(clients.requests.clone(), Arc::clone(&metrics));
         let watches = Watches::new();
@@ -120,8 +126,8 @@ impl Operator {
             bindings: to_bindings,
             environments: to_environments,
         };
-        let (stores, caches) = (watches.stores.clone(), watches.caches.clone());
-        watches.start(&mut essential, clients, config.class.as_deref(), &event_handlers, &context.sources);
+        let (stores, caches, watch_health) = (watches.stores.clone(), watches.caches.clone(), watches.health.clone());
+        watches.start(&mut essential, clients, config.class.as_deref(), &event_handlers, &context.sources)?;
         essential.spawn(wake(turned, event_handlers, context.stores.environments.clone()));
 
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
@@ -130,6 +136,7 @@ impl Operator {
             heartbeats: vec![("poller", polling)],
             limits: PermitLimits::new(config.concurrency, config.low_priority_concurrency),
             caches: caches.clone(),
+            watches: watch_health.clone(),
             metrics: Arc::clone(&context.metrics),
             stop: stop.clone(),
         };
@@ -144,10 +151,10 @@ impl Operator {
             caches,
             heartbeats: queues.heartbeats,
             metrics: Arc::clone(&context.metrics),
-            count_gauges: count_gauges(stores, context.sources.clone()),
+            count_gauges: count_gauges(stores, context.sources.clone(), watch_health),
         };
         let server = tokio::spawn(server.serve(Arc::new(health), end.clone()));
-        Self { essential, workers: queues.workers, server, events: tokio::spawn(sending), stop, end }
+        Ok(Self { essential, workers: queues.workers, server, events: tokio::spawn(sending), stop, end })
     }
 
     /// Comes back when a task ended that should not have, with why.
@@ -187,6 +194,7 @@ struct Queues {
     heartbeats: Vec<(&'static str, Heartbeat)>,
     limits: PermitLimits,
     caches: CacheSync,
+    watches: WatchHealth,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
@@ -212,6 +220,7 @@ impl Queues {
             permit_key: |object: &O| SourceReference::from(object),
             metrics: Arc::clone(&self.metrics),
             heartbeat: heartbeat.clone(),
+            watches: self.watches.clone(),
             stop: self.stop.clone(),
         };
         let work = async move { queue.work(reconcile).await };

@@ -10,9 +10,7 @@ use tokio::task::JoinSet;
 use super::config::ControllerError;
 use super::context::Stores;
 use super::event_handlers::EventHandlers;
-use super::runtime::CacheSync;
-use super::runtime::Clients;
-use super::runtime::watch;
+use super::runtime::{CacheSync, Change, ClientError, Clients, WatchHealth, Watching};
 use super::sources::Sources;
 use crate::api::{ProjectEnvironment, SecretBinding, names};
 
@@ -23,6 +21,7 @@ const RESOURCES: [&str; 4] = ["secretbindings", "projectenvironments", "secrets"
 pub(super) struct Watches {
     pub(super) stores: Stores,
     pub(super) caches: CacheSync,
+    pub(super) health: WatchHealth,
     bindings: Writer<SecretBinding>,
     environments: Writer<ProjectEnvironment>,
     secrets: Writer<PartialObjectMeta<Secret>>,
@@ -41,7 +40,15 @@ impl Watches {
             secrets: in_secrets,
             namespaces: in_namespaces,
         };
-        Self { stores, caches: CacheSync::of(&RESOURCES), bindings, environments, secrets, namespaces }
+        Self {
+            stores,
+            caches: CacheSync::of(&RESOURCES),
+            health: WatchHealth::of(&RESOURCES),
+            bindings,
+            environments,
+            secrets,
+            namespaces,
+        }
     }
 
     /// Starts the watches; of the custom resources, those of that class.
@@ -52,11 +59,11 @@ impl Watches {
         class: Option<&str>,
         handlers: &EventHandlers,
         sources: &Sources,
-    ) {
-        let client = || clients.watches.clone();
+    ) -> Result<(), ClientError> {
         let of_class = watcher::Config::default().labels(&class_selector(class));
         let ours = format!("{}={}", names::MANAGED_BY_LABEL, names::MANAGED_BY);
         let everything = watcher::Config::default;
+        let client = |resource| clients.for_watch(resource, &self.health);
         let filled = |cache: &'static str| {
             let caches = self.caches.clone();
             move || caches.filled(cache)
@@ -64,47 +71,54 @@ impl Watches {
         let [of_bindings, of_environments, of_secrets, of_namespaces] = [(); 4].map(|()| handlers.clone());
         let sources = sources.clone();
 
-        let bindings = watch(
-            Api::all(client()),
-            of_class.clone(),
-            self.bindings,
-            |_| {},
-            move |change| of_bindings.binding(change),
-            filled("secretbindings"),
-        );
-        let environments = watch(
-            Api::all(client()),
-            of_class,
-            self.environments,
-            |_| {},
-            move |change| of_environments.environment(change, &sources),
-            filled("projectenvironments"),
-        );
+        let bindings = Watching {
+            api: Api::all(client("secretbindings")?),
+            config: of_class.clone(),
+            writer: self.bindings,
+            trim: |_: &mut SecretBinding| {},
+            handle: move |change: &Change<SecretBinding>| of_bindings.binding(change),
+            filled: filled("secretbindings"),
+            health: self.health.clone(),
+        };
+        let environments = Watching {
+            api: Api::all(client("projectenvironments")?),
+            config: of_class,
+            writer: self.environments,
+            trim: |_: &mut ProjectEnvironment| {},
+            handle: move |change: &Change<ProjectEnvironment>| of_environments.environment(change, &sources),
+            filled: filled("projectenvironments"),
+            health: self.health.clone(),
+        };
         // Metadata alone: a value never reaches a cache.
-        let secrets = watch(
-            Api::<PartialObjectMeta<Secret>>::all(client()),
-            everything().labels(&ours),
-            self.secrets,
-            |secret: &mut PartialObjectMeta<Secret>| {
+        let secrets = Watching {
+            api: Api::all(client("secrets")?),
+            config: everything().labels(&ours),
+            writer: self.secrets,
+            trim: |secret: &mut PartialObjectMeta<Secret>| {
                 if let Some(annotations) = &mut secret.metadata.annotations {
                     annotations.retain(|name, _| name.starts_with(names::PREFIX));
                 }
             },
-            move |change| of_secrets.secret(change),
-            filled("secrets"),
-        );
-        let namespaces = watch(
-            Api::<PartialObjectMeta<Namespace>>::all(client()),
-            everything(),
-            self.namespaces,
-            |namespace: &mut PartialObjectMeta<Namespace>| namespace.metadata.annotations = None,
-            move |change| of_namespaces.namespace(change),
-            filled("namespaces"),
-        );
+            handle: move |change: &Change<PartialObjectMeta<Secret>>| of_secrets.secret(change),
+            filled: filled("secrets"),
+            health: self.health.clone(),
+        };
+        let namespaces = Watching {
+            api: Api::all(client("namespaces")?),
+            config: everything(),
+            writer: self.namespaces,
+            trim: |namespace: &mut PartialObjectMeta<Namespace>| namespace.metadata.annotations = None,
+            handle: move |change: &Change<PartialObjectMeta<Namespace>>| of_namespaces.namespace(change),
+            filled: filled("namespaces"),
+            health: self.health.clone(),
+        };
+        let (bindings, environments) = (bindings.watch(), environments.watch());
+        let (secrets, namespaces) = (secrets.watch(), namespaces.watch());
         tasks.spawn(ended(bindings, "the watch of SecretBindings"));
         tasks.spawn(ended(environments, "the watch of ProjectEnvironments"));
         tasks.spawn(ended(secrets, "the watch of Secrets"));
         tasks.spawn(ended(namespaces, "the watch of Namespaces"));
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! The operator's metrics. A label is never a secret, a key or an object's name: each comes from a closed list, so that a
 //! large cluster has as many series as a small one.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
@@ -54,6 +55,17 @@ struct Written {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfResource {
+    resource: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Queued {
+    kind: String,
+    state: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Asked {
     result: ReconcileResult,
 }
@@ -81,12 +93,51 @@ pub(crate) struct Metrics {
     sources: Family<InState, Gauge>,
     latency: Histogram,
     objects: Family<WithReason, Gauge>,
+    out_of_sync_keys: Family<InState, Gauge>,
+    out_of_sync_bindings: Gauge,
+    queue: Family<Queued, Gauge>,
+    watch_silence: Family<OfResource, Gauge<f64, AtomicU64>>,
+    unreadable_objects: Family<OfResource, Gauge>,
     events_dropped: Counter,
+}
+
+/// What is reconciled, by kind.
+const KINDS: [&str; 2] = ["SecretBinding", "ProjectEnvironment"];
+
+/// What is written to the API server.
+const WRITES: [(&str, Verb); 6] = [
+    ("secrets", Verb::Create),
+    ("secrets", Verb::Update),
+    ("secrets", Verb::Delete),
+    ("secretbindings/status", Verb::Patch),
+    ("projectenvironments/status", Verb::Patch),
+    ("events", Verb::Create),
+];
+
+impl Metrics {
+    /// A counter is there from the start: what rises from nothing to one within a scrape is no increase to an alert.
+    fn begin(self) -> Self {
+        let results = [ReconcileResult::Ok, ReconcileResult::Error, ReconcileResult::Timeout];
+        for result in results {
+            for kind in KINDS {
+                drop(self.reconciles.get_or_create(&Reconciled { kind: kind.to_owned(), result }));
+            }
+            drop(self.polls.get_or_create(&Asked { result }));
+            drop(self.snapshots.get_or_create(&Asked { result }));
+        }
+        for (resource, verb) in WRITES {
+            drop(self.writes.get_or_create(&Written { resource, verb }));
+        }
+        self
+    }
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let mut registry = Registry::with_prefix("tidelock");
+        let mut all = Registry::default();
+        #[cfg(target_os = "linux")]
+        all.register_collector(Box::new(super::process::ProcessCollector));
+        let registry = all.sub_registry_with_prefix("tidelock");
         let durations = Family::<OfKind, Histogram>::new_with_constructor(|| Histogram::new(DURATION));
         let metrics = Self {
             registry: Registry::default(),
@@ -98,6 +149,11 @@ impl Default for Metrics {
             sources: Family::default(),
             latency: Histogram::new(LATENCY),
             objects: Family::default(),
+            out_of_sync_keys: Family::default(),
+            out_of_sync_bindings: Gauge::default(),
+            queue: Family::default(),
+            watch_silence: Family::default(),
+            unreadable_objects: Family::default(),
             events_dropped: Counter::default(),
         };
         registry.register("build", "The running build", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
@@ -117,8 +173,29 @@ impl Default for Metrics {
             metrics.latency.clone(),
         );
         registry.register("objects", "Objects by kind and reason of their condition Ready", metrics.objects.clone());
+        registry.register(
+            "out_of_sync_keys",
+            "Keys of the watched environments that are not in sync, by state",
+            metrics.out_of_sync_keys.clone(),
+        );
+        registry.register(
+            "out_of_sync_bindings",
+            "SecretBindings whose condition InSync is False",
+            metrics.out_of_sync_bindings.clone(),
+        );
+        registry.register("queue_depth", "Objects that wait for a reconcile, or are in one", metrics.queue.clone());
+        registry.register(
+            "watch_silence_seconds",
+            "How long ago a watch heard anything; some 30 s are healthy",
+            metrics.watch_silence.clone(),
+        );
+        registry.register(
+            "unreadable_objects",
+            "Objects that are passed over, since they cannot be read",
+            metrics.unreadable_objects.clone(),
+        );
         registry.register("events_dropped", "Events that were not sent", metrics.events_dropped.clone());
-        Self { registry, ..metrics }
+        Self { registry: all, ..metrics }.begin()
     }
 }
 
@@ -170,6 +247,32 @@ impl Metrics {
         }
     }
 
+    /// Sets how many keys of all sources are in each state that is not in sync, and how many bindings say that they are
+    /// not. Counted when the metrics are asked for.
+    pub(crate) fn set_out_of_sync(&self, keys: [(&'static str, i64); 3], bindings: usize) {
+        for (state, count) in keys {
+            self.out_of_sync_keys.get_or_create(&InState { state }).set(count);
+        }
+        self.out_of_sync_bindings.set(i64::try_from(bindings).unwrap_or(i64::MAX));
+    }
+
+    /// Sets how many objects of a kind wait for a reconcile, and how many are in one.
+    pub(crate) fn queued(&self, kind: &str, waiting: usize, running: usize) {
+        for (state, count) in [("waiting", waiting), ("running", running)] {
+            let labels = Queued { kind: kind.to_owned(), state };
+            self.queue.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// Sets how each watch is: its resource, how long ago it heard anything, and how many objects it has to pass over.
+    pub(crate) fn set_watches(&self, watches: impl IntoIterator<Item = (&'static str, Duration, usize)>) {
+        for (resource, silence, unreadable) in watches {
+            let of = OfResource { resource };
+            self.watch_silence.get_or_create(&of).set(silence.as_secs_f64());
+            self.unreadable_objects.get_or_create(&of).set(i64::try_from(unreadable).unwrap_or(i64::MAX));
+        }
+    }
+
     /// All metrics in the OpenMetrics text format.
     #[must_use]
     pub(crate) fn to_text(&self) -> String {
@@ -182,25 +285,4 @@ impl Metrics {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_counted_is_printed() {
-        let metrics = Metrics::default();
-        metrics.reconciled("SecretBinding", ReconcileResult::Ok, Duration::from_millis(2));
-        metrics.wrote("secrets", Verb::Create);
-        metrics.synced(Duration::from_millis(30));
-        metrics.set_objects([(("SecretBinding", "Ready".to_owned()), 3)]);
-        let text = metrics.to_text();
-        for line in [
-            "tidelock_reconciles_total{kind=\"SecretBinding\",result=\"Ok\"} 1",
-            "tidelock_api_writes_total{resource=\"secrets\",verb=\"Create\"} 1",
-            "tidelock_sync_latency_seconds_bucket{le=\"0.05\"} 1",
-            "tidelock_objects{kind=\"SecretBinding\",reason=\"Ready\"} 3",
-            concat!("tidelock_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
-        ] {
-            assert!(text.contains(line), "{line} is not in\n{text}");
-        }
-    }
-}
+mod tests;

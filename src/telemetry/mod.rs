@@ -4,6 +4,8 @@ mod events;
 mod heartbeat;
 mod logs;
 mod metrics;
+#[cfg(target_os = "linux")]
+mod process;
 
 pub(crate) use events::Events;
 pub(crate) use events::Severity;

@@ -1,13 +1,18 @@
-//! Two clients, one for requests, where every answer has its time, and one for watches, which are long by nature; and an
+//! The clients: one for requests, where every answer has its time, and one for each watch, which is long by nature; and an
 //! error of theirs in words.
 
 use std::time::Duration;
 
-use kube::client::{Client, ClientBuilder, retry::RetryPolicy};
+use http::Response;
+use http_body_util::BodyExt;
+use kube::client::{Client, ClientBuilder, DynBody, retry::RetryPolicy};
 use kube::{Config, config::InferConfigError};
 use tower::buffer::BufferLayer;
 use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
+use tower::util::MapResponseLayer;
+
+use super::watch_health::{WATCH_TIMEOUT, WatchHealth};
 
 /// Longest that a request may take, repetitions included.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -16,7 +21,7 @@ const REQUEST: Duration = Duration::from_secs(15);
 const CONNECT: Duration = Duration::from_secs(5);
 
 /// Longest silence on a watch's connection: more than a watch itself lasts, so that it ends first.
-const WATCH_SILENCE: Duration = Duration::from_secs(330);
+const WATCH_SILENCE: Duration = WATCH_TIMEOUT.saturating_add(Duration::from_secs(5));
 
 /// Shortest and longest pause before a request that the API server put off (429, 503, 504) is repeated, and how often
 /// it is. The reconcile itself is repeated after that, with longer pauses.
@@ -39,7 +44,29 @@ pub(crate) enum ClientError {
 /// Clients of one cluster.
 pub(crate) struct Clients {
     pub(crate) requests: Client,
-    pub(crate) watches: Client,
+    for_watches: Config,
+}
+
+impl Clients {
+    /// A client for the watch of one resource, on connections of its own. Whatever is heard on them is told.
+    pub(crate) fn for_watch(&self, resource: &'static str, health: &WatchHealth) -> Result<Client, ClientError> {
+        let health = health.clone();
+        let tell = move |response: Response<Box<DynBody>>| {
+            if response.status().is_success() {
+                health.heard(resource);
+            }
+            let health = health.clone();
+            response.map(|body| {
+                body.map_frame(move |frame| {
+                    health.heard(resource);
+                    frame
+                })
+            })
+        };
+        let builder = ClientBuilder::try_from(self.for_watches.clone());
+        let builder = builder.map_err(|error| ClientError::Build(Box::new(error)))?;
+        Ok(builder.with_layer(&MapResponseLayer::new(tell)).build())
+    }
 }
 
 /// Clients of the cluster that the environment names.
@@ -55,8 +82,8 @@ fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Re
     // kube's own policy repeats 15 times, up to hours: longer than any reconcile lasts.
     config.default_retry = false;
 
-    config.read_timeout = Some(watch_silence);
-    let watches = Client::try_from(config.clone())?;
+    let mut for_watches = config.clone();
+    for_watches.read_timeout = Some(watch_silence);
     config.read_timeout = Some(request);
     let (shortest, longest, times) = REPEAT;
     let repeat = RetryPolicy::new(shortest, longest, times, true).expect("the shortest pause is not the longest");
@@ -66,7 +93,7 @@ fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Re
         .with_layer(&RetryLayer::new(repeat))
         .with_layer(&TimeoutLayer::new(request))
         .build();
-    Ok(Clients { requests, watches })
+    Ok(Clients { requests, for_watches })
 }
 
 /// An error in words that cannot repeat a body, as a parser's might. The API server's own words redact values.
@@ -93,9 +120,10 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
         let limit = Duration::from_millis(100);
-        let Clients { requests, watches } = clients(Config::new(url), limit, CONNECT).unwrap();
+        let clients = clients(Config::new(url), limit, CONNECT).unwrap();
+        let watches = clients.for_watch("namespaces", &WatchHealth::of(&[])).ok().unwrap();
         let ask = async |client: Client| timeout(limit * 10, Api::<Namespace>::all(client).get("shop")).await;
-        assert!(ask(requests).await.expect("it ends").is_err());
+        assert!(ask(clients.requests).await.expect("it ends").is_err());
         assert!(ask(watches).await.is_err(), "it goes on");
     }
 

@@ -58,6 +58,7 @@ pub(crate) struct Permits<N, K> {
     low: VecDeque<(N, K)>,
     running_high: usize,
     running_low: usize,
+    waiting: usize,
 }
 
 #[derive(Debug)]
@@ -70,11 +71,12 @@ impl<N, K: Clone + Eq + Hash> Permits<N, K> {
     #[must_use]
     pub(crate) fn new(limits: PermitLimits) -> Self {
         let (high, turns, low) = (HashMap::new(), VecDeque::new(), VecDeque::new());
-        Self { limits, high, turns, low, running_high: 0, running_low: 0 }
+        Self { limits, high, turns, low, running_high: 0, running_low: 0, waiting: 0 }
     }
 
     /// Has a name wait for a permit.
     pub(crate) fn wait(&mut self, name: N, priority: Priority, key: K) {
+        self.waiting += 1;
         match priority {
             Priority::Low => self.low.push_back((name, key)),
             Priority::High => {
@@ -91,7 +93,14 @@ impl<N, K: Clone + Eq + Hash> Permits<N, K> {
 
     /// The next name that may run, with its permit.
     pub(crate) fn next(&mut self) -> Option<(N, Permit<K>)> {
-        self.next_high().or_else(|| self.next_low())
+        let next = self.next_high().or_else(|| self.next_low());
+        self.waiting -= usize::from(next.is_some());
+        next
+    }
+
+    /// How many wait.
+    pub(crate) const fn waiting(&self) -> usize {
+        self.waiting
     }
 
     fn next_high(&mut self) -> Option<(N, Permit<K>)> {

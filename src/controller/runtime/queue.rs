@@ -24,6 +24,7 @@ use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
 use super::permits::{Permit, PermitLimits, Permits, Priority};
+use super::watch_health::WatchHealth;
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
 /// Longest that a reconcile may take, from when it has its permit.
@@ -41,6 +42,9 @@ fn retry_pauses() -> ExponentialBackoff {
         .with_jitter()
         .build()
 }
+
+/// After an outage of the API server, within which all that failed meanwhile is tried again.
+const RETRY_WITHIN: Duration = Duration::from_secs(1);
 
 /// An object that is to be reconciled, and how soon.
 #[derive(Debug)]
@@ -68,6 +72,8 @@ pub(crate) struct Queue<O: Resource<DynamicType = ()> + 'static, K> {
     pub(crate) permit_key: fn(&O) -> K,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) heartbeat: Heartbeat,
+    /// While one of these is deaf, nothing is begun: what it should have told may forbid it.
+    pub(crate) watches: WatchHealth,
     /// Ends the taking of requests; what runs is finished.
     pub(crate) stop: CancellationToken,
 }
@@ -128,7 +134,8 @@ where
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let Self { mut requests, store, limits, permit_key, metrics, heartbeat, stop } = self;
+        let Self { mut requests, store, limits, permit_key, metrics, heartbeat, watches, stop } = self;
+        let mut recoveries = watches.recoveries();
         let mut worker = Worker {
             store,
             permit_key,
@@ -154,12 +161,16 @@ where
                         worker.finish(done);
                     }
                 }
+                Ok(()) = recoveries.changed() => worker.retry_soon(),
                 _ = beats.tick() => heartbeat.beat(),
             }
             if stop.is_cancelled() {
                 break;
             }
-            worker.start_all();
+            if !watches.is_deaf() {
+                worker.start_all();
+            }
+            worker.metrics.queued(&O::kind(&()), worker.permits.waiting(), worker.running.len());
         }
         while let Some(done) = worker.running.join_next().await {
             if let Ok(done) = done {
@@ -200,6 +211,16 @@ where
             (slot.timer, slot.since) = (None, Instant::now());
             let priority = slot.priority;
             self.wake(name, priority);
+        }
+    }
+
+    /// Has whatever failed run again without the pause that it was to make, all within a second.
+    fn retry_soon(&mut self) {
+        for slot in self.slots.values_mut().filter(|slot| slot.pauses.is_some()) {
+            slot.pauses = Some(retry_pauses());
+            if let Some(timer) = &slot.timer {
+                self.timers.reset(timer, rand::random_range(Duration::ZERO..RETRY_WITHIN));
+            }
         }
     }
 

@@ -8,6 +8,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::lenient::Lenient;
+
 /// Why a status was not written. `object` is kind and name.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StatusError {
@@ -22,7 +24,7 @@ pub(crate) enum StatusError {
 /// Replaces the status of an object, if the object is still the one that was read: one with the same
 /// `resourceVersion`. Gives back the object as it is then.
 pub(crate) async fn write_status<K, S>(
-    api: &Api<K>,
+    api: &Api<Lenient<K>>,
     field_manager: &str,
     read: &K,
     status: &S,
@@ -44,8 +46,12 @@ where
         Err(error) => return Err(StatusError::Request { object, source: Box::new(kube::Error::SerdeError(error)) }),
     };
     let parameters = PatchParams { field_manager: Some(field_manager.to_owned()), ..PatchParams::default() };
-    api.patch_status(&name, &parameters, &request).await.map_err(|error| match error {
-        kube::Error::Api(answer) if answer.is_not_found() || answer.is_conflict() => StatusError::Conflict { object },
-        error => StatusError::Request { object, source: Box::new(error) },
-    })
+    match api.patch_status(&name, &parameters, &request).await {
+        // What cannot be read is not what was read before.
+        Ok(after) => after.readable().map_err(|_| StatusError::Conflict { object }),
+        Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
+            Err(StatusError::Conflict { object })
+        }
+        Err(error) => Err(StatusError::Request { object, source: Box::new(error) }),
+    }
 }

@@ -1,23 +1,36 @@
 //! Keeps a store in step with the API server, and hands on what became different.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::StreamExt;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::reflector::{ObjectRef, store};
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
 use kube::{Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+use super::lenient::{Lenient, Unreadable};
+use super::watch_health::{WATCH_TIMEOUT, WatchHealth};
 
 /// Objects in one page of a list, where the API server cannot stream lists.
 const PAGE: u32 = 250;
 
-/// Annotation that repeats the whole object.
-const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Pauses after failures in a row: short, since the first delivery after an outage waits for one of them. A list that is
+/// out of date (410) is made anew after the first.
+fn retry_pauses() -> ExponentialBackoff {
+    let pauses = ExponentialBuilder::new().with_min_delay(Duration::from_millis(200));
+    pauses.with_max_delay(Duration::from_secs(2)).without_max_times().with_jitter().into()
+}
+
+/// At most one line about a watch that fails in that time.
+const LOG_INTERVAL: Duration = Duration::from_mins(1);
 
 /// An object before and after; one of them is there.
 pub(crate) struct Change<K> {
@@ -25,68 +38,171 @@ pub(crate) struct Change<K> {
     pub(crate) after: Option<Arc<K>>,
 }
 
-/// Watches for ever. `trim` takes from each object what the store need not keep; `handle` is called for each object that is
-/// another one than the store had, once the store has it; `filled` is called when the store has everything.
-pub(crate) async fn watch<K>(
-    api: Api<K>,
-    config: watcher::Config,
-    mut writer: store::Writer<K>,
-    trim: impl Fn(&mut K) + Clone,
-    mut handle: impl FnMut(&Change<K>),
-    filled: impl Fn(),
-) where
+/// What is watched, and what is done with it.
+pub(crate) struct Watching<K: Resource<DynamicType = ()> + Clone + 'static, T, H, F> {
+    pub(crate) api: Api<Lenient<K>>,
+    pub(crate) config: watcher::Config,
+    pub(crate) writer: store::Writer<K>,
+    /// Takes from each object what the store need not keep.
+    pub(crate) trim: T,
+    /// Called for each object that is another one than the store had, once the store has it.
+    pub(crate) handle: H,
+    /// Called when the store has everything.
+    pub(crate) filled: F,
+    pub(crate) health: WatchHealth,
+}
+
+impl<K, T, H, F> Watching<K, T, H, F>
+where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    T: Fn(&mut K),
+    H: FnMut(&Change<K>),
+    F: Fn(),
 {
-    let reader = writer.as_reader();
-    let mut config = config.streaming_lists();
-    loop {
-        let trim = trim.clone();
-        let events = watcher(api.clone(), config.clone()).default_backoff().modify(move |object| {
-            object.managed_fields_mut().clear();
-            object.annotations_mut().remove(LAST_APPLIED);
-            trim(object);
-        });
-        let mut events = pin!(events);
-        while let Some(event) = events.next().await {
-            let event = match event {
-                Ok(event) => event,
-                Err(error)
-                    if config.initial_list_strategy == watcher::InitialListStrategy::StreamingList
-                        && cannot_stream(&error) =>
-                {
-                    tracing::info!(kind = %K::kind(&()), "the API server does not stream lists; listing in pages");
-                    config =
-                        watcher::Config { initial_list_strategy: watcher::InitialListStrategy::ListWatch, ..config }
-                            .page_size(PAGE);
-                    break;
-                }
-                Err(error) => {
-                    tracing::warn!(kind = %K::kind(&()), %error, "a watch broke off; it is tried again");
-                    continue;
-                }
-            };
-            match event {
-                Event::Apply(object) => {
-                    let key = ObjectRef::from_obj(&object);
-                    let before = reader.get(&key);
-                    writer.apply_watcher_event(&Event::Apply(object));
-                    handle(&Change { before, after: reader.get(&key) });
-                }
-                Event::Delete(object) => {
-                    let before = reader.get(&ObjectRef::from_obj(&object)).unwrap_or_else(|| Arc::new(object.clone()));
-                    writer.apply_watcher_event(&Event::Delete(object));
-                    handle(&Change { before: Some(before), after: None });
-                }
-                Event::InitDone => {
-                    let before = reader.state();
-                    writer.apply_watcher_event(&Event::InitDone);
-                    compare(before, reader.state()).for_each(|change| handle(&change));
+    /// Watches for ever.
+    pub(crate) async fn watch(self) {
+        let Self { api, config, writer, trim, handle, filled, health } = self;
+        let resource = K::plural(&()).into_owned();
+        let timeout = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or(u32::MAX);
+        let mut config = config.streaming_lists().timeout(timeout);
+        let mut store = Store { reader: writer.as_reader(), writer, trim, handle, unreadable: HashSet::new() };
+        let mut told: Option<Instant> = None;
+        loop {
+            let mut events = pin!(watcher(api.clone(), config.clone()).backoff(retry_pauses()));
+            while let Some(event) = events.next().await {
+                let event = match event {
+                    Ok(event) => event,
+                    Err(error)
+                        if config.initial_list_strategy == watcher::InitialListStrategy::StreamingList
+                            && cannot_stream(&error) =>
+                    {
+                        tracing::info!(kind = %K::kind(&()), "the API server does not stream lists; listing in pages");
+                        config = watcher::Config {
+                            initial_list_strategy: watcher::InitialListStrategy::ListWatch,
+                            ..config
+                        }
+                        .page_size(PAGE);
+                        break;
+                    }
+                    Err(error) => {
+                        health.failed(&resource);
+                        if told.is_none_or(|told| told.elapsed() > LOG_INTERVAL) {
+                            told = Some(Instant::now());
+                            tracing::warn!(kind = %K::kind(&()), %error, "a watch broke off; it is tried again");
+                        }
+                        continue;
+                    }
+                };
+                let is_filled = matches!(event, Event::InitDone);
+                store.take(event);
+                health.unreadable(&resource, store.unreadable.len());
+                if is_filled {
                     filled();
                 }
-                event => writer.apply_watcher_event(&event),
             }
         }
     }
+}
+
+/// The store, and who hears of what changes in it.
+struct Store<K: Resource<DynamicType = ()> + Clone + 'static, T, H> {
+    reader: kube::runtime::reflector::Store<K>,
+    writer: store::Writer<K>,
+    trim: T,
+    handle: H,
+    /// Objects that are there and cannot be read.
+    unreadable: HashSet<String>,
+}
+
+impl<K, T, H> Store<K, T, H>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    T: Fn(&mut K),
+    H: FnMut(&Change<K>),
+{
+    fn take(&mut self, event: Event<Lenient<K>>) {
+        match event {
+            Event::Apply(object) => match self.read(object) {
+                Ok(object) => {
+                    let key = ObjectRef::from_obj(&object);
+                    let before = self.reader.get(&key);
+                    self.writer.apply_watcher_event(&Event::Apply(object));
+                    (self.handle)(&Change { before, after: self.reader.get(&key) });
+                }
+                // What it was before says nothing about what it is now: it is none of ours until it can be read.
+                Err(key) => self.forget(&key, None),
+            },
+            Event::Delete(object) => {
+                let key = key_of(&object);
+                if let Lenient::Unreadable(unreadable) = &object {
+                    self.unreadable.remove(&unreadable.to_string());
+                }
+                self.forget(&key, object.readable().ok());
+            }
+            Event::Init => {
+                self.unreadable.clear();
+                self.writer.apply_watcher_event(&Event::Init);
+            }
+            Event::InitApply(object) => {
+                if let Ok(object) = self.read(object) {
+                    self.writer.apply_watcher_event(&Event::InitApply(object));
+                }
+            }
+            Event::InitDone => {
+                let before = self.reader.state();
+                self.writer.apply_watcher_event(&Event::InitDone);
+                compare(before, self.reader.state()).for_each(|change| (self.handle)(&change));
+            }
+        }
+    }
+
+    /// The object as it is stored; or only its name, which is told once.
+    fn read(&mut self, object: Lenient<K>) -> Result<K, ObjectRef<K>> {
+        let key = key_of(&object);
+        match object.readable() {
+            Ok(mut object) => {
+                if !self.unreadable.is_empty() {
+                    self.unreadable.remove(&name_of(&object));
+                }
+                (self.trim)(&mut object);
+                Ok(object)
+            }
+            Err(unreadable) => {
+                self.tell(&unreadable);
+                Err(key)
+            }
+        }
+    }
+
+    fn tell(&mut self, unreadable: &Unreadable) {
+        let name = unreadable.to_string();
+        if !self.unreadable.contains(&name) {
+            let (kind, part) = (K::kind(&()), &unreadable.part);
+            tracing::warn!(%kind, object = %name, %part, "an object cannot be read, and is passed over until it can");
+            self.unreadable.insert(name);
+        }
+    }
+
+    fn forget(&mut self, key: &ObjectRef<K>, last: Option<K>) {
+        let before = self.reader.get(key).or_else(|| last.map(Arc::new));
+        if let Some(before) = before {
+            self.writer.apply_watcher_event(&Event::Delete(K::clone(&before)));
+            (self.handle)(&Change { before: Some(before), after: None });
+        }
+    }
+}
+
+fn key_of<K: Resource<DynamicType = ()>>(object: &Lenient<K>) -> ObjectRef<K> {
+    let key = ObjectRef::new(&object.name_any());
+    match object.namespace() {
+        Some(namespace) => key.within(&namespace),
+        None => key,
+    }
+}
+
+/// As an object that cannot be read is called.
+fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> String {
+    object.namespace().map_or_else(|| object.name_any(), |namespace| format!("{namespace}/{}", object.name_any()))
 }
 
 /// What a list that was made anew changed, what vanished unseen included.
@@ -126,6 +242,37 @@ mod tests {
         let metadata =
             ObjectMeta { name: Some(name.into()), resource_version: Some(version.into()), ..ObjectMeta::default() };
         Arc::new(ConfigMap { metadata, ..ConfigMap::default() })
+    }
+
+    #[test]
+    fn an_object_that_cannot_be_read_is_gone_until_it_can_and_no_other_one_is() {
+        let seen = |object: &ConfigMap| Lenient::Readable(object.clone());
+        let unreadable = |name: &str| {
+            let object = serde_json::json!({"metadata": {"name": name, "resourceVersion": "2"}, "data": 7});
+            serde_json::from_value::<Lenient<ConfigMap>>(object).unwrap()
+        };
+        let (reader, writer) = store::store();
+        let told = std::cell::RefCell::new(Vec::new());
+        let handle = |change: &Change<ConfigMap>| {
+            let object = change.after.as_ref().or(change.before.as_ref()).unwrap();
+            told.borrow_mut().push((object.name_any(), change.after.is_some()));
+        };
+        let mut store =
+            Store { reader: reader.clone(), writer, trim: |_: &mut ConfigMap| {}, handle, unreadable: HashSet::new() };
+        store.take(Event::Init);
+        store.take(Event::InitApply(seen(&object("a", "1"))));
+        store.take(Event::InitApply(unreadable("b")));
+        store.take(Event::InitApply(seen(&object("c", "1"))));
+        store.take(Event::InitDone);
+        assert_eq!((reader.len(), store.unreadable.len()), (2, 1));
+        told.borrow_mut().clear();
+        store.take(Event::Apply(unreadable("a")));
+        store.take(Event::Apply(unreadable("a")));
+        assert_eq!((told.take(), store.unreadable.len()), (vec![("a".to_owned(), false)], 2));
+        store.take(Event::Apply(seen(&object("a", "3"))));
+        store.take(Event::Delete(unreadable("b")));
+        assert_eq!((told.take(), store.unreadable.len()), (vec![("a".to_owned(), true)], 0));
+        assert_eq!(reader.len(), 2);
     }
 
     #[test]

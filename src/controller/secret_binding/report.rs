@@ -10,7 +10,7 @@ use super::plan::{ObjectVersion, Outcome, TargetEvent, next_status};
 use crate::api::names::FIELD_MANAGER;
 use crate::api::{ANNOUNCED, ConditionType, SecretBinding, find, is_warning};
 use crate::controller::Context;
-use crate::controller::runtime::{Announced, MutationCache, StatusError, emit_transitions, write_status};
+use crate::controller::runtime::{Announced, Lenient, MutationCache, StatusError, emit_transitions, write_status};
 use crate::core::RegistryTime;
 use crate::telemetry::{Severity, Verb};
 
@@ -43,7 +43,8 @@ pub(super) async fn report(
         context.metrics.synced(latency);
     }
     let Some(status) = next_status(binding, outcome, written, Timestamp::now()) else { return Ok(()) };
-    let api: Api<SecretBinding> = Api::namespaced(context.client.clone(), &binding.namespace().unwrap_or_default());
+    let api: Api<Lenient<SecretBinding>> =
+        Api::namespaced(context.client.clone(), &binding.namespace().unwrap_or_default());
     context.metrics.wrote("secretbindings/status", Verb::Patch);
     let after = write_status(&api, FIELD_MANAGER, &**binding, &status).await?;
     mutations.record(after);

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn what_comes_after_the_applied_migrations_is_missing() {
         assert_eq!(versions(&[]), (1..=SCHEMA_VERSION).collect::<Vec<_>>());
-        assert_eq!(versions(&applied(1..=5)), [6, 7, 8, 9]);
+        assert_eq!(versions(&applied(1..=5)), (6..=SCHEMA_VERSION).collect::<Vec<_>>());
         assert_eq!(versions(&applied(1..=MIGRATIONS.len())), [0; 0]);
     }
 

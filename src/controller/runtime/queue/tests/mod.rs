@@ -1,4 +1,5 @@
 mod permits;
+mod watches;
 
 use std::future::pending;
 use std::sync::Mutex;
@@ -35,6 +36,7 @@ fn queue(names: &[&str]) -> (TestQueue, UnboundedSender<Request<ConfigMap>>, sto
     }
     writer.apply_watcher_event(&Event::InitDone);
     let queue = Queue {
+        watches: WatchHealth::of(&[]),
         requests: receive,
         store: reader,
         limits: PermitLimits::new(24, 8),
