@@ -10,6 +10,7 @@ mod lifecycle;
 mod multiple_operators;
 mod outage;
 mod ownership;
+mod patterns;
 mod removal;
 mod repair;
 mod restored;

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use kube::core::{Selector, SelectorExt};
-use regex::{Regex, RegexBuilder};
 
 use super::Grant;
-
-/// Largest compiled form of a grant's regular expression, in bytes: grants come from people, memory is ours.
-const REGEXP_SIZE: usize = 1 << 20;
+use super::key_pattern::KeyPattern;
 
 /// A grant that cannot be asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidGrant {
-    /// The pattern for keys is not a regular expression, or too large a one.
+    /// The pattern for keys is none of the dialect, or too large a one.
     #[error("spec.grants[{index}].keys.regexp is not a regular expression that can be used: {cause}")]
     Regexp {
         /// Place in `spec.grants`.
@@ -37,21 +34,24 @@ pub enum InvalidGrant {
     },
 }
 
-/// The grants of a source.
+/// The grants of a source. One that cannot be asked takes no other one along.
 #[derive(Debug, Clone)]
-pub struct Grants(Vec<Compiled>);
+pub struct Grants(Vec<Namespaces>);
 
+/// A grant: to whom, and what.
 #[derive(Debug, Clone)]
-struct Compiled {
+struct Namespaces {
     names: Vec<String>,
     selector: Option<Selector>,
-    keys: Keys,
+    /// It may be to anybody: whom it selects cannot be read.
+    is_unknown: bool,
+    keys: Result<Keys, InvalidGrant>,
 }
 
 #[derive(Debug, Clone)]
 enum Keys {
     All,
-    Some { names: Vec<String>, regexp: Option<Regex> },
+    Some { names: Vec<String>, regexp: Option<KeyPattern> },
 }
 
 /// What one namespace was granted.
@@ -59,20 +59,38 @@ enum Keys {
 pub struct Granted<'a>(Vec<&'a Keys>);
 
 impl Grants {
-    /// Makes the grants of a spec ready. An empty selector is refused here, too: the schema may be an older one.
-    pub fn new(grants: &[Grant]) -> Result<Self, InvalidGrant> {
-        grants.iter().enumerate().map(|(index, grant)| compile(index, grant)).collect::<Result<_, _>>().map(Self)
+    /// Makes the grants of a spec ready: patterns are compiled, which is dear. An empty selector is refused here, too: the
+    /// schema may be an older one.
+    #[must_use]
+    pub fn new(grants: &[Grant]) -> Self {
+        Self(grants.iter().enumerate().map(|(index, grant)| compile(index, grant)).collect())
     }
 
     /// What a namespace with that name and those labels was granted; `None` where no grant covers it.
     #[must_use]
     pub fn to_namespace(&self, name: &str, labels: &BTreeMap<String, String>) -> Option<Granted<'_>> {
-        let covers = |grant: &&Compiled| {
-            grant.names.iter().any(|granted| granted == name)
-                || grant.selector.as_ref().is_some_and(|selector| selector.matches(labels))
-        };
-        let granted: Vec<&Keys> = self.0.iter().filter(covers).map(|grant| &grant.keys).collect();
+        let granted: Vec<&Keys> = self.covering(name, labels).filter_map(|grant| grant.keys.as_ref().ok()).collect();
         (!granted.is_empty()).then_some(Granted(granted))
+    }
+
+    /// The first grant that may cover a namespace, and does not say what it grants to it.
+    #[must_use]
+    pub fn invalid_for(&self, name: &str, labels: &BTreeMap<String, String>) -> Option<&InvalidGrant> {
+        self.covering(name, labels).find_map(|grant| grant.keys.as_ref().err())
+    }
+
+    /// The first grant that cannot be asked, whomever it is to.
+    #[must_use]
+    pub fn invalid(&self) -> Option<&InvalidGrant> {
+        self.0.iter().find_map(|grant| grant.keys.as_ref().err())
+    }
+
+    fn covering(&self, name: &str, labels: &BTreeMap<String, String>) -> impl Iterator<Item = &Namespaces> {
+        self.0.iter().filter(move |grant| {
+            grant.is_unknown
+                || grant.names.iter().any(|granted| granted == name)
+                || grant.selector.as_ref().is_some_and(|selector| selector.matches(labels))
+        })
     }
 }
 
@@ -89,31 +107,27 @@ impl Granted<'_> {
     }
 }
 
-fn compile(index: usize, grant: &Grant) -> Result<Compiled, InvalidGrant> {
+fn compile(index: usize, grant: &Grant) -> Namespaces {
     let names = grant.namespaces.names.clone().unwrap_or_default();
-    let selector = grant.namespaces.selector.clone().map(Selector::try_from).transpose();
-    let selector = selector.map_err(|error| InvalidGrant::Selector { index, cause: error.to_string() })?;
+    let unknown = |invalid| Namespaces { names: Vec::new(), selector: None, is_unknown: true, keys: Err(invalid) };
+    let selector = match grant.namespaces.selector.clone().map(Selector::try_from).transpose() {
+        Ok(selector) => selector,
+        Err(error) => return unknown(InvalidGrant::Selector { index, cause: error.to_string() }),
+    };
     if selector.as_ref().map_or(names.is_empty(), Selector::selects_all) {
-        return Err(InvalidGrant::Empty { index });
+        return unknown(InvalidGrant::Empty { index });
     }
     let keys = match &grant.keys {
-        None => Keys::All,
-        Some(keys) => Keys::Some {
-            names: keys.names.clone().unwrap_or_default(),
-            regexp: keys.regexp.as_deref().map(|regexp| whole(index, regexp)).transpose()?,
-        },
+        None => Ok(Keys::All),
+        Some(keys) => {
+            let regexp = keys.regexp.as_deref().map(KeyPattern::new).transpose();
+            let names = keys.names.clone().unwrap_or_default();
+            regexp
+                .map(|regexp| Keys::Some { names, regexp })
+                .map_err(|error| InvalidGrant::Regexp { index, cause: error.to_string() })
+        }
     };
-    Ok(Compiled { names, selector, keys })
-}
-
-/// The expression, to be matched by the whole key: `DB_.*` must not grant `ADMIN_DB_PASSWORD`.
-fn whole(index: usize, regexp: &str) -> Result<Regex, InvalidGrant> {
-    let build = |text: &str| RegexBuilder::new(text).size_limit(REGEXP_SIZE).build();
-    // Alone first: `a)|(b` must not become valid inside the group.
-    build(regexp).and_then(|_| build(&format!(r"\A(?:{regexp})\z"))).map_err(|error| InvalidGrant::Regexp {
-        index,
-        cause: error.to_string().lines().next_back().unwrap_or_default().trim().to_owned(),
-    })
+    Namespaces { names, selector, is_unknown: false, keys }
 }
 
 #[cfg(test)]
@@ -122,7 +136,8 @@ mod tests {
     use serde_json::{Value, json};
 
     fn grants(grants: Value) -> Result<Grants, InvalidGrant> {
-        Grants::new(&serde_json::from_value::<Vec<Grant>>(grants).expect("grants"))
+        let grants = Grants::new(&serde_json::from_value::<Vec<Grant>>(grants).expect("grants"));
+        grants.invalid().cloned().map_or(Ok(grants), Err)
     }
 
     fn labels(name: &str, value: &str) -> BTreeMap<String, String> {
@@ -179,5 +194,20 @@ mod tests {
             let error = grants(json!([{"namespaces": {"names": ["a"]}, "keys": {"regexp": regexp}}])).unwrap_err();
             assert!(error.to_string().starts_with("spec.grants[0].keys.regexp is not"), "{error}");
         }
+    }
+
+    #[test]
+    fn a_grant_that_cannot_be_asked_concerns_those_alone_whom_it_may_be_to() {
+        let parsed = |grants: Value| Grants::new(&serde_json::from_value::<Vec<Grant>>(grants).expect("grants"));
+        let one = parsed(json!([
+            {"namespaces": {"names": ["a"]}, "keys": {"regexp": "("}},
+            {"namespaces": {"names": ["a", "b"]}, "keys": {"names": ["X"]}},
+        ]));
+        let none = BTreeMap::new();
+        assert!(one.invalid_for("a", &none).is_some());
+        assert!(one.invalid_for("b", &none).is_none() && covers(&one, "b", &none, "X"));
+        let selector = json!({"matchExpressions": [{"key": "team", "operator": "Later"}]});
+        let unknown = parsed(json!([{"namespaces": {"selector": selector}}, {"namespaces": {"names": ["b"]}}]));
+        assert!(unknown.invalid_for("a", &none).is_some() && unknown.invalid_for("b", &none).is_some());
     }
 }

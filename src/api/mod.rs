@@ -12,6 +12,7 @@ mod examples;
 #[cfg(test)]
 mod generated;
 mod grants;
+mod key_pattern;
 pub mod names;
 mod project_environment;
 mod reason;

@@ -130,7 +130,8 @@ pub struct KeyGrant {
     )]
     pub names: Option<Vec<String>>,
 
-    /// Keys by a regular expression in RE2 syntax that the whole key must match.
+    /// Keys by a regular expression that the whole key must match: RE2 over ASCII, without classes of Unicode, operators or
+    /// classes within classes, characters by number, and counts above 1000. Keys of other scripts are granted by name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 512),

@@ -99,6 +99,9 @@ impl EventHandlers {
         }
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
             sources.nudge();
+            if change.after.is_none() {
+                sources.forget(object);
+            }
             self.request_environment(ObjectRef::from_obj(&**object));
             self.all_of(&self.index.of_source(&SourceReference::from(&**object)), Cause::of(change));
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::api::{ProjectEnvironment, names};
+use crate::api::{Grants, ProjectEnvironment, names};
 use crate::controller::Context;
 use crate::controller::sources::{SourceReference, SourceState, registry_name};
 
@@ -13,6 +13,8 @@ use crate::controller::sources::{SourceReference, SourceState, registry_name};
 pub(super) struct ObservedEnvironment {
     /// The object, with the status that was written last.
     pub(super) object: Arc<ProjectEnvironment>,
+    /// Its grants, compiled.
+    pub(super) grants: Arc<Grants>,
     /// A request for a poll that was not answered yet; the state is from a poll that began after it was read.
     pub(super) asked: Option<String>,
     pub(super) state: SourceState,
@@ -32,7 +34,8 @@ pub(super) async fn observe(context: &Context, object: Arc<ProjectEnvironment>) 
         state = context.sources.read_again(&source).await;
     }
     let bindings = context.index.count_of_source(&SourceReference::from(&*object));
-    ObservedEnvironment { object, asked, state, bindings, now: Timestamp::now() }
+    let grants = context.sources.grants(&object);
+    ObservedEnvironment { object, grants, asked, state, bindings, now: Timestamp::now() }
 }
 
 /// The project's revision that the status speaks of, if it speaks of this environment.

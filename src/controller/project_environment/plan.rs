@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 
 use super::observe::ObservedEnvironment;
 use crate::api::{
-    ConditionType, ConditionUpdate, Grants, KeyCounts, OUT_OF_SYNC_MAX, OutOfSyncKey, ProjectEnvironmentStatus, Reason,
+    ConditionType, ConditionUpdate, KeyCounts, OUT_OF_SYNC_MAX, OutOfSyncKey, ProjectEnvironmentStatus, Reason,
     conditions,
 };
 use crate::controller::sources::{Fault, Snapshot, SourceState, refusal_in_words, registry_name};
@@ -55,7 +55,7 @@ fn updates(observed: &ObservedEnvironment) -> Option<(ConditionUpdate, Condition
             ConditionUpdate::plain(InSync, Reason::Suspended),
         ));
     }
-    if let Err(invalid) = Grants::new(&spec.grants) {
+    if let Some(invalid) = observed.grants.invalid() {
         let message = invalid.to_string();
         return Some((
             ConditionUpdate::new(Ready, Reason::InvalidSpec, message.clone()),

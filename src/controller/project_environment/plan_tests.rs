@@ -5,7 +5,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::*;
-use crate::api::{ProjectEnvironment, find};
+use crate::api::{Grants, ProjectEnvironment, find};
 use crate::core::{EnvironmentId, ProjectId, SecretId};
 use crate::registry::Refusal;
 use crate::registry::{RegisteredKey, Revision, SecretRow, SnapshotVersion};
@@ -63,6 +63,7 @@ fn object(spec: &serde_json::Value) -> ProjectEnvironment {
 
 fn observed(object: ProjectEnvironment, state: SourceState) -> ObservedEnvironment {
     ObservedEnvironment {
+        grants: Arc::new(Grants::new(&object.spec.grants)),
         object: Arc::new(object),
         asked: None,
         state,

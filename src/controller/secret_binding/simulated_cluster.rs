@@ -23,7 +23,7 @@ use super::plan::ownership::{Ownership, ownership};
 use super::plan::target::FullSecret;
 use super::plan::{ObjectVersion, Outcome, Plan, SecretWrite, TargetEvent, WriteFailure, next_status};
 use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
-use crate::api::{ConditionType, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
+use crate::api::{ConditionType, Grants, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
 use crate::controller::runtime::{Requeue, StatusError};
 use crate::controller::sources::{
     Fault, LoggedToken, Refusal, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
@@ -253,7 +253,11 @@ impl SimulatedCluster {
             is_superseded: self.is_superseded,
             namespace: Some(Arc::new(self.namespace.clone().into_response_partial::<Namespace>())),
             reference: SourceReference::from(&self.binding),
-            source: environment.map(|object| Source::ProjectEnvironment { object, state: self.state.clone() }),
+            source: environment.map(|object| Source::ProjectEnvironment {
+                grants: Arc::new(Grants::new(&object.spec.grants)),
+                object,
+                state: self.state.clone(),
+            }),
             sync: self.sync.clone(),
             target,
             orphans,

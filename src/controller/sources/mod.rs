@@ -1,6 +1,8 @@
 //! Where every watched environment stands: one poll and one snapshot for all bindings of a source.
 
+mod compiled_grants;
 mod contents;
+mod deleted_environments;
 #[cfg(test)]
 mod fake_registry;
 mod newest_position;
@@ -21,11 +23,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
+use crate::api::{Grants, ProjectEnvironment};
 use crate::core::{EnvironmentId, ProjectId, ShortDigest};
 use crate::registry::SourceName;
 pub(crate) use crate::registry::{LoggedToken, Refusal, RegistryError, SecretRow, Snapshot, ValueId};
 
+use compiled_grants::CompiledGrants;
 pub(crate) use contents::{Fence, contradicts};
+use deleted_environments::DeletedEnvironments;
 use newest_position::Newest;
 #[cfg(test)]
 use poller::Poller;
@@ -170,9 +175,11 @@ pub(crate) struct Sources {
     states: Arc<SourceStates>,
     revision_tokens: Arc<RevisionTokens>,
     values: Arc<ValueCache>,
-    /// One place for each read of a snapshot or of values, so that a poll never waits for a connection.
+    /// One place for each question but a poll, so that a poll never waits for a connection.
     width: Arc<Semaphore>,
     newest: Arc<Newest>,
+    grants: Arc<CompiledGrants>,
+    deleted: Arc<DeletedEnvironments>,
     registry: Arc<dyn Registry>,
 }
 
@@ -233,7 +240,11 @@ impl Sources {
         rows: &[ShortDigest],
     ) -> Result<Tombstones, RegistryError> {
         let then = self.newest.get();
-        let read = in_time("looking for deleted rows", self.registry.tombstones(project, environment, rows)).await?;
+        let ask = async {
+            let _place = self.width.acquire().await;
+            self.registry.tombstones(project, environment, rows).await
+        };
+        let read = in_time("looking for deleted rows", ask).await?;
         if self.newest.is_behind(read.position, then) {
             return Err(RegistryError::Unavailable {
                 attempt: "looking for deleted rows".to_owned(),
@@ -252,12 +263,28 @@ impl Sources {
 
     /// What the project's log says of a revision as it is now. A token is cached for as long as the log only grows. Two questions at most.
     pub(crate) async fn token_of(&self, project: ProjectId, revision: i64) -> Result<LoggedToken, RegistryError> {
+        let _place = self.width.acquire().await;
         self.revision_tokens.token_of(&*self.registry, project, revision).await
     }
 
-    /// Whether the registry proves that the environment was deleted on purpose. Not cached.
+    /// Whether the registry proves that the environment was deleted on purpose. All who ask within some seconds share one
+    /// question.
     pub(crate) async fn environment_was_deleted(&self, id: EnvironmentId) -> Result<bool, RegistryError> {
-        in_time("asking whether an environment was deleted", self.registry.environment_was_deleted(id)).await
+        let ask = async {
+            let _place = self.width.acquire().await;
+            self.registry.environment_was_deleted(id).await
+        };
+        self.deleted.was_deleted(id, in_time("asking whether an environment was deleted", ask)).await
+    }
+
+    /// The grants of an object, compiled.
+    pub(crate) fn grants(&self, object: &ProjectEnvironment) -> Arc<Grants> {
+        self.grants.of(object)
+    }
+
+    /// Lets go of what is kept for a source whose object is gone.
+    pub(crate) fn forget(&self, object: &ProjectEnvironment) {
+        self.grants.forget(object);
     }
 
     /// Makes the next poll come at once: something else is watched now.

@@ -94,7 +94,8 @@ impl Sources {
             outage: None,
             newest: Arc::clone(&newest),
         };
-        (Self { states, revision_tokens, values: Arc::default(), width, newest, registry }, poller)
+        let (values, grants, deleted) = (Arc::default(), Arc::default(), Arc::default());
+        (Self { states, revision_tokens, values, width, newest, grants, deleted, registry }, poller)
     }
 }
 

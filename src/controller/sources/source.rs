@@ -7,7 +7,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::{SealedValues, SourceReference, SourceState, Sources, Tombstones, refusal};
-use crate::api::{Grants, InvalidGrant, OnRevoke, ProjectEnvironment, SourceKind};
+use crate::api::{Grants, OnRevoke, ProjectEnvironment, SourceKind};
 use crate::core::ShortDigest;
 use crate::registry::{Refusal, RegistryError, SourceName, ValueId};
 
@@ -15,7 +15,7 @@ use crate::registry::{Refusal, RegistryError, SourceName, ValueId};
 #[derive(Debug, Clone)]
 pub(crate) enum Source {
     /// An environment of a project in the registry.
-    ProjectEnvironment { object: Arc<ProjectEnvironment>, state: SourceState },
+    ProjectEnvironment { object: Arc<ProjectEnvironment>, grants: Arc<Grants>, state: SourceState },
 }
 
 impl Source {
@@ -28,8 +28,8 @@ impl Source {
         match reference.kind {
             SourceKind::ProjectEnvironment => {
                 let object = environments.get(&ObjectRef::new(&reference.name))?;
-                let state = sources.state(&registry_name(&object));
-                Some(Self::ProjectEnvironment { object, state })
+                let (grants, state) = (sources.grants(&object), sources.state(&registry_name(&object)));
+                Some(Self::ProjectEnvironment { object, grants, state })
             }
             SourceKind::Unknown => None,
         }
@@ -38,9 +38,9 @@ impl Source {
     /// The same source according to a poll that begins now.
     pub(crate) async fn polled_again(self, sources: &Sources) -> Self {
         match self {
-            Self::ProjectEnvironment { object, .. } => {
+            Self::ProjectEnvironment { object, grants, .. } => {
                 let state = sources.poll_again(&registry_name(&object)).await;
-                Self::ProjectEnvironment { object, state }
+                Self::ProjectEnvironment { object, grants, state }
             }
         }
     }
@@ -48,9 +48,9 @@ impl Source {
     /// The same source, everything of it read anew.
     pub(crate) async fn read_again(self, sources: &Sources) -> Self {
         match self {
-            Self::ProjectEnvironment { object, .. } => {
+            Self::ProjectEnvironment { object, grants, .. } => {
                 let state = sources.read_again(&registry_name(&object)).await;
-                Self::ProjectEnvironment { object, state }
+                Self::ProjectEnvironment { object, grants, state }
             }
         }
     }
@@ -98,9 +98,10 @@ impl Source {
     }
 
     /// To which namespaces it grants which keys.
-    pub(crate) fn grants(&self) -> Result<Grants, InvalidGrant> {
+    #[must_use]
+    pub(crate) fn grants(&self) -> &Grants {
         match self {
-            Self::ProjectEnvironment { object, .. } => Grants::new(&object.spec.grants),
+            Self::ProjectEnvironment { grants, .. } => grants,
         }
     }
 

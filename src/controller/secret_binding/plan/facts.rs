@@ -14,7 +14,7 @@ use super::state::BindingState;
 use super::target::FullSecret;
 use super::{Delivery, Plan};
 use crate::api::names::RELEASE_REMOVAL;
-use crate::api::{ConditionType, ConditionUpdate, Granted, Grants, InvalidGrant, Reason, Selection, WrittenTarget};
+use crate::api::{ConditionType, ConditionUpdate, Granted, InvalidGrant, Reason, Selection, WrittenTarget};
 use crate::api::{SecretBinding, SecretBindingSpec};
 use crate::controller::secret_binding::observed::{Baseline, Observed, ReadLevel, TargetState};
 use crate::controller::sources::{Snapshot, Source, SourceState};
@@ -25,7 +25,6 @@ use crate::crypto::Keyring;
 pub(super) struct Facts<'o> {
     pub(super) observed: &'o Observed,
     pub(super) keyring: &'o Keyring,
-    grants: OnceCell<Option<Result<Grants, InvalidGrant>>>,
     selected: OnceCell<Option<Selected<'o>>>,
     inputs: OnceCell<Option<String>>,
     hold: OnceCell<Option<Hold>>,
@@ -41,8 +40,7 @@ pub(super) enum Base<'o> {
 
 impl<'o> Facts<'o> {
     pub(super) fn new(observed: &'o Observed, keyring: &'o Keyring) -> Self {
-        let (grants, selected) = (OnceCell::new(), OnceCell::new());
-        Self { observed, keyring, grants, selected, inputs: OnceCell::new(), hold: OnceCell::new() }
+        Self { observed, keyring, selected: OnceCell::new(), inputs: OnceCell::new(), hold: OnceCell::new() }
     }
 
     pub(super) fn binding(&self) -> &'o SecretBinding {
@@ -65,14 +63,16 @@ impl<'o> Facts<'o> {
         }
     }
 
-    pub(super) fn grants(&self) -> Option<&Result<Grants, InvalidGrant>> {
-        self.grants.get_or_init(|| self.source().map(Source::grants)).as_ref()
+    /// A grant that may be to the binding's namespace, and does not say what of.
+    pub(super) fn invalid_grant(&self) -> Option<&'o InvalidGrant> {
+        let namespace = self.observed.namespace.as_ref()?;
+        self.source()?.grants().invalid_for(&namespace.name_any(), namespace.labels())
     }
 
     /// What the binding's namespace was granted; `None` where no grant covers it.
-    pub(super) fn granted(&self) -> Option<Granted<'_>> {
+    pub(super) fn granted(&self) -> Option<Granted<'o>> {
         let namespace = self.observed.namespace.as_ref()?;
-        self.grants()?.as_ref().ok()?.to_namespace(&namespace.name_any(), namespace.labels())
+        self.source()?.grants().to_namespace(&namespace.name_any(), namespace.labels())
     }
 
     /// What the binding selects of what it was granted.

@@ -78,7 +78,7 @@ pub(super) fn source_is_not_suspended(facts: &Facts) -> Option<Decision> {
 }
 
 pub(super) fn grants_are_valid(facts: &Facts) -> Option<Decision> {
-    let invalid = facts.grants()?.as_ref().err()?;
+    let invalid = facts.invalid_grant()?;
     Some(not_ready(facts.source()?, &invalid.to_string()))
 }
 
