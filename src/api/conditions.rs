@@ -74,6 +74,22 @@ pub fn is_warning(turned: &Condition) -> bool {
     turned.status != ConditionStatus::True.as_str() && turned.reason != Reason::Suspended.as_str()
 }
 
+/// Whether a binding's condition turned with its source, which says so itself, for all of its bindings at once: a change that
+/// a thousand of them share is one Event and one line. By the reasons before and after.
+#[must_use]
+pub fn is_said_of_source(before: Option<&str>, after: &str) -> bool {
+    let of_source = [
+        Reason::KeysStale,
+        Reason::KeysMissing,
+        Reason::KeysUnregistered,
+        Reason::RowsMayBeHidden,
+        Reason::DatabaseUnavailable,
+        Reason::SourceNotReady,
+    ];
+    let is_of_source = |reason: &str| of_source.iter().any(|of_source| of_source.as_str() == reason);
+    is_of_source(after) || before.is_some_and(is_of_source)
+}
+
 /// The reason of `Ready`, as the closed table has it: what somebody else wrote into a status is no label of a metric.
 #[must_use]
 pub fn ready_reason(conditions: &[Condition]) -> &'static str {

@@ -121,9 +121,8 @@ impl Visitor for Dialect {
 
 fn literal_of_both(literal: &Literal) -> Result<(), InvalidPattern> {
     match literal.kind {
-        LiteralKind::Octal | LiteralKind::HexBrace(_) => Err(InvalidPattern::Numbered),
         LiteralKind::HexFixed(HexLiteralKind::X) => Ok(()),
-        LiteralKind::HexFixed(_) => Err(InvalidPattern::Numbered),
+        LiteralKind::Octal | LiteralKind::HexBrace(_) | LiteralKind::HexFixed(_) => Err(InvalidPattern::Numbered),
         _ => Ok(()),
     }
 }

@@ -22,7 +22,7 @@ mod secret_binding_status;
 
 pub use condition_type::{ConditionStatus, ConditionType, Progress};
 pub use condition_update::{ConditionUpdate, list_keys};
-pub use conditions::{ANNOUNCED, conditions, differs, find, is_warning, ready_reason};
+pub use conditions::{ANNOUNCED, conditions, differs, find, is_said_of_source, is_warning, ready_reason};
 pub use documentation::conditions_page;
 pub use grants::{Granted, Grants, InvalidGrant};
 pub use project_environment::{

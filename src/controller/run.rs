@@ -12,7 +12,7 @@ use kube::runtime::reflector::Store;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, interval, timeout_at};
+use tokio::time::{Instant, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::config::{Config, ControllerError};
@@ -42,6 +42,9 @@ fn reader(config: &Config) -> Result<Reader, RegistryError> {
         None => Ok(reader),
     }
 }
+
+/// How long an answer of the HTTP endpoints may take after that.
+const SERVER_GRACE: Duration = Duration::from_secs(1);
 
 /// Runs the operator until it is asked to stop by SIGTERM or SIGINT; what runs then is finished within 10 s.
 ///
@@ -180,7 +183,8 @@ impl Operator {
         self.essential.shutdown().await;
         self.end.cancel();
         if !self.server.is_finished() {
-            let _ = timeout_at(deadline, &mut self.server).await;
+            // Whoever asks just now is answered; half a request is not waited for.
+            let _ = timeout(SERVER_GRACE, &mut self.server).await;
         }
         self.server.abort();
         let _ = timeout_at(deadline, &mut self.events).await;

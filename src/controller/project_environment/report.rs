@@ -32,8 +32,13 @@ pub(super) async fn report(
     let api = Api::all(context.client.clone());
     let after = write_status(&api, FIELD_MANAGER, object, &status).await?;
     let before = object.status.as_ref().map_or(&[][..], |status| &status.conditions);
-    let announced = Announced { types: ANNOUNCED, is_warning };
-    emit_transitions(&context.events, &object.object_ref(&()), before, &status.conditions, announced);
+    let suffix = match observed.bindings {
+        0 => String::new(),
+        1 => "; 1 SecretBinding reads it".to_owned(),
+        bindings => format!("; {bindings} SecretBindings read it"),
+    };
+    let announced = Announced { types: ANNOUNCED, is_warning, is_said_elsewhere: |_, _| false, suffix };
+    emit_transitions(&context.events, &object.object_ref(&()), before, &status.conditions, &announced);
     mutations.record(after);
     Ok(Requeue::OnChange)
 }

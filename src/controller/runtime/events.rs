@@ -6,13 +6,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::telemetry::{Events, Severity};
 
 /// Which conditions of a kind people are told of.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Announced {
     /// Types of conditions. The first sums the object up: that one is news on a new object, too; the others only where they
     /// are false.
     pub(crate) types: &'static [&'static str],
     /// Whether somebody should have a look.
     pub(crate) is_warning: fn(&Condition) -> bool,
+    /// Whether another object's Event says it already, by the reasons before and after: for all objects at once.
+    pub(crate) is_said_elsewhere: fn(Option<&str>, &str) -> bool,
+    /// What stands behind the message.
+    pub(crate) suffix: String,
 }
 
 /// Emits an Event, and writes a line to the log, for each announced condition that has another status or reason than
@@ -22,16 +26,21 @@ pub(crate) fn emit_transitions(
     about: &ObjectReference,
     before: &[Condition],
     after: &[Condition],
-    announced: Announced,
+    announced: &Announced,
 ) {
     for turned in turned(before, after, announced.types) {
+        let then = before.iter().find(|condition| condition.type_ == turned.type_);
+        if (announced.is_said_elsewhere)(then.map(|condition| condition.reason.as_str()), &turned.reason) {
+            continue;
+        }
+        let message = format!("{}{}", turned.message, announced.suffix);
         let severity = if (announced.is_warning)(turned) { Severity::Warning } else { Severity::Normal };
         let (object, condition) = (path(about), format_args!("{}={}", turned.type_, turned.status));
         match severity {
-            Severity::Normal => tracing::info!(object, %condition, reason = turned.reason, "{}", turned.message),
-            Severity::Warning => tracing::warn!(object, %condition, reason = turned.reason, "{}", turned.message),
+            Severity::Normal => tracing::info!(object, %condition, reason = turned.reason, "{message}"),
+            Severity::Warning => tracing::warn!(object, %condition, reason = turned.reason, "{message}"),
         }
-        events.emit(about.clone(), severity, turned.reason.clone(), "Reconcile", turned.message.clone());
+        events.emit(about.clone(), severity, turned.reason.clone(), "Reconcile", message);
     }
 }
 

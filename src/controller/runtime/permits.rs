@@ -67,6 +67,13 @@ struct OfKey<N> {
     running: usize,
 }
 
+impl<K> Permit<K> {
+    /// By what it is counted.
+    pub(crate) const fn key(&self) -> &K {
+        &self.key
+    }
+}
+
 impl<N, K: Clone + Eq + Hash> Permits<N, K> {
     #[must_use]
     pub(crate) fn new(limits: PermitLimits) -> Self {

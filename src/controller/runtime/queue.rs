@@ -43,6 +43,9 @@ fn retry_pauses() -> ExponentialBackoff {
         .build()
 }
 
+/// At most one line in that time about failures that come together.
+const TELL_AGAIN_AFTER: Duration = Duration::from_mins(1);
+
 /// After an outage of the API server, within which all that failed meanwhile is tried again.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
 
@@ -122,6 +125,13 @@ struct Worker<O: Resource<DynamicType = ()> + 'static, K, F, E: std::error::Erro
     permits: Permits<ObjectRef<O>, K>,
     running: JoinSet<Done<O, K, E>>,
     timers: DelayQueue<ObjectRef<O>>,
+    told: HashMap<K, Told>,
+}
+
+/// When a failure was told of, and how many were not since.
+struct Told {
+    at: Instant,
+    others: usize,
 }
 
 impl<O, K> Queue<O, K>
@@ -145,6 +155,7 @@ where
             permits: Permits::new(limits),
             running: JoinSet::new(),
             timers: DelayQueue::new(),
+            told: HashMap::new(),
         };
         let mut beats = interval(HEARTBEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -283,7 +294,7 @@ where
         }
     }
 
-    fn count(&self, Done { name, result, .. }: &Done<O, K, E>) {
+    fn count(&mut self, Done { name, result, permit }: &Done<O, K, E>) {
         let outcome = match result {
             Ok(_) => ReconcileResult::Ok,
             Err(Failure::Late) => ReconcileResult::Timeout,
@@ -292,7 +303,30 @@ where
         let took = self.slots.get(name).map_or(Duration::ZERO, |slot| slot.since.elapsed());
         self.metrics.reconciled(&O::kind(&()), outcome, took);
         if let Err(error) = result {
-            tracing::warn!(object = %name, %error, "a reconcile failed");
+            match self.tell(permit.key()) {
+                Some(0) => tracing::warn!(object = %name, %error, "a reconcile failed"),
+                Some(others) => {
+                    tracing::warn!(object = %name, %error, others, "a reconcile failed, and others like it");
+                }
+                None => tracing::debug!(object = %name, %error, "a reconcile failed"),
+            }
+        }
+    }
+
+    /// Whether a failure is to be told of: one in a minute of those whose permits are counted together, which fail together.
+    /// How many were not.
+    fn tell(&mut self, key: &K) -> Option<usize> {
+        self.told.retain(|other, told| other == key || told.at.elapsed() < TELL_AGAIN_AFTER);
+        match self.told.get_mut(key) {
+            Some(told) if told.at.elapsed() < TELL_AGAIN_AFTER => {
+                told.others += 1;
+                None
+            }
+            told => {
+                let others = told.map_or(0, |told| told.others);
+                self.told.insert(key.clone(), Told { at: Instant::now(), others: 0 });
+                Some(others)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use kube::{Api, Resource, ResourceExt};
 
 use super::plan::{ObjectVersion, Outcome, TargetEvent, next_status};
 use crate::api::names::FIELD_MANAGER;
-use crate::api::{ANNOUNCED, ConditionType, SecretBinding, find, is_warning};
+use crate::api::{ANNOUNCED, ConditionType, SecretBinding, find, is_said_of_source, is_warning};
 use crate::controller::Context;
 use crate::controller::runtime::{Announced, Lenient, MutationCache, StatusError, emit_transitions, write_status};
 use crate::core::RegistryTime;
@@ -52,8 +52,9 @@ pub(super) async fn report(
     let is_ready = find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True");
     // To become Ready for the first time is no news: a thousand new bindings would be a thousand Events.
     if !(before.is_empty() && is_ready) {
-        let announced = Announced { types: ANNOUNCED, is_warning };
-        emit_transitions(&context.events, &binding.object_ref(&()), before, &status.conditions, announced);
+        let announced =
+            Announced { types: ANNOUNCED, is_warning, is_said_elsewhere: is_said_of_source, suffix: String::new() };
+        emit_transitions(&context.events, &binding.object_ref(&()), before, &status.conditions, &announced);
     }
     Ok(())
 }

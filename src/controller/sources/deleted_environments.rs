@@ -44,12 +44,12 @@ impl DeletedEnvironments {
             let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             // Whoever is asked about just now is held by those who wait.
             answers.retain(|_, place| {
-                Arc::strong_count(place) > 1 || place.try_lock().is_ok_and(|answer| is_good(&answer))
+                Arc::strong_count(place) > 1 || place.try_lock().is_ok_and(|answer| is_good(answer.as_ref()))
             });
             Arc::clone(answers.entry(id).or_default())
         };
         let mut known = place.lock().await;
-        if !is_good(&known) {
+        if !is_good(known.as_ref()) {
             let was_deleted = ask.await.map_err(|error| Failure {
                 attempt: "asking whether an environment was deleted".to_owned(),
                 cause: error.to_string(),
@@ -65,8 +65,8 @@ impl DeletedEnvironments {
     }
 }
 
-fn is_good(answer: &Option<Answer>) -> bool {
-    answer.as_ref().is_some_and(|answer| answer.at.elapsed() < GOOD_FOR)
+fn is_good(answer: Option<&Answer>) -> bool {
+    answer.is_some_and(|answer| answer.at.elapsed() < GOOD_FOR)
 }
 
 impl From<Failure> for RegistryError {
