@@ -6,6 +6,7 @@ mod stage;
 
 mod chart;
 mod command_line;
+mod connection;
 mod control_plane;
 mod operator;
 mod postgres;

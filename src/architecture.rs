@@ -9,7 +9,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("crypto", &["core", "crypto"]),
     ("registry", &["core", "crypto", "registry"]),
     ("api", &["api", "core"]),
-    ("telemetry", &["telemetry"]),
+    ("telemetry", &["core", "telemetry"]),
     ("server.rs", &["telemetry"]),
     ("controller", &["api", "controller", "core", "crypto", "registry", "server", "telemetry"]),
     // Could be a crate: nothing of secrets, sources or conditions.

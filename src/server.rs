@@ -22,6 +22,9 @@ pub(crate) trait HealthSource: Send + Sync + 'static {
     /// What the operator waits for before it can work; empty once it is ready. Neither the database nor being a leader
     /// counts: a roll-out must not hang on either.
     fn waits_for(&self) -> Vec<&'static str>;
+    /// What somebody should know who asks whether it is ready, though it is no reason not to be: that the database has never
+    /// answered, and why.
+    fn remark(&self) -> Option<String>;
     /// The heartbeats of the tasks that must go round.
     fn heartbeats(&self) -> Vec<(&'static str, Heartbeat)>;
     /// All metrics, as text.
@@ -78,7 +81,11 @@ async fn livez<V: HealthSource>(State(health): State<Arc<V>>) -> Response {
 }
 
 async fn readyz<V: HealthSource>(State(health): State<Arc<V>>) -> Response {
-    answer("not yet synced: ", &health.waits_for())
+    let waits_for = health.waits_for();
+    match health.remark().filter(|_| waits_for.is_empty()) {
+        Some(remark) => format!("ok, but {remark}\n").into_response(),
+        None => answer("not yet synced: ", &waits_for),
+    }
 }
 
 async fn metrics<V: HealthSource>(State(health): State<Arc<V>>) -> Response {
@@ -98,11 +105,15 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Fixture(Vec<&'static str>, Heartbeat);
+    struct Fixture(Vec<&'static str>, Heartbeat, Option<String>);
 
     impl HealthSource for Fixture {
         fn waits_for(&self) -> Vec<&'static str> {
             self.0.clone()
+        }
+
+        fn remark(&self) -> Option<String> {
+            self.2.clone()
         }
 
         fn heartbeats(&self) -> Vec<(&'static str, Heartbeat)> {
@@ -116,13 +127,22 @@ mod tests {
 
     #[tokio::test]
     async fn ready_means_that_nothing_is_waited_for() {
-        let ready = |waits: Vec<&'static str>| readyz(State(Arc::new(Fixture(waits, Heartbeat::default()))));
+        let ready = |waits: Vec<&'static str>| readyz(State(Arc::new(Fixture(waits, Heartbeat::default(), None))));
         assert_eq!(ready(vec![]).await.status(), StatusCode::OK);
         assert_eq!(ready(vec!["secretbindings"]).await.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(
-            livez(State(Arc::new(Fixture(vec!["secrets"], Heartbeat::default())))).await.status(),
+            livez(State(Arc::new(Fixture(vec!["secrets"], Heartbeat::default(), None)))).await.status(),
             StatusCode::OK
         );
+    }
+
+    #[tokio::test]
+    async fn a_remark_is_told_to_whoever_asks_and_keeps_nobody_from_being_ready() {
+        let remark = Some("the registry has not answered".to_owned());
+        let ready = readyz(State(Arc::new(Fixture(vec![], Heartbeat::default(), remark)))).await;
+        assert_eq!(ready.status(), StatusCode::OK);
+        let body = axum::body::to_bytes(ready.into_body(), 1_024).await.unwrap();
+        assert_eq!(body, "ok, but the registry has not answered\n");
     }
 
     #[tokio::test(start_paused = true)]

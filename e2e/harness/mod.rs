@@ -24,6 +24,7 @@ pub(crate) mod control_plane;
 mod control_plane_servers;
 pub(crate) mod custom_resources;
 pub(crate) mod database;
+mod freeze;
 pub(crate) mod os;
 pub(crate) mod pooler;
 pub(crate) mod ports;
@@ -31,7 +32,9 @@ pub(crate) mod postgres;
 mod postgres_versions;
 pub(crate) mod processes;
 pub(crate) mod run_dir;
+pub(crate) mod silent_host;
 pub(crate) mod tcp_proxy;
+mod tls_server;
 pub(crate) mod tools;
 pub(crate) mod wait;
 
@@ -40,6 +43,8 @@ pub(crate) use control_plane::ControlPlane;
 pub(crate) use database::TestDatabase;
 pub(crate) use postgres::Postgres;
 pub(crate) use run_dir::RunDir;
+pub(crate) use silent_host::SilentHost;
+pub(crate) use tls_server::Certificates;
 pub(crate) use wait::wait_for;
 
 use std::sync::atomic::{AtomicU32, Ordering};

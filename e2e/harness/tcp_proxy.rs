@@ -3,6 +3,7 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -21,6 +22,7 @@ pub(crate) struct TcpProxy {
     from: u16,
     to: u16,
     state: Arc<watch::Sender<State>>,
+    limit: Arc<AtomicUsize>,
 }
 
 impl TcpProxy {
@@ -30,12 +32,14 @@ impl TcpProxy {
         let from = listener.local_addr().expect("a bound socket has an address").port();
         let state = Arc::new(watch::Sender::new(State::Forwarding));
         let watched = state.clone();
+        let limit = Arc::new(AtomicUsize::new(usize::MAX));
+        let limited = limit.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, port, watched.subscribe()));
+                tokio::spawn(connect(client, port, watched.subscribe(), limited.clone()));
             }
         });
-        Self { from, to: port, state }
+        Self { from, to: port, state, limit }
     }
 
     /// The port of this end.
@@ -60,13 +64,18 @@ impl TcpProxy {
         self.state.send_replace(State::Stalled);
     }
 
+    /// Passes on so many bytes of the server's on each connection, and nothing after that, as a server that freezes then.
+    pub(crate) fn freeze_after(&self, bytes: usize) {
+        self.limit.store(bytes, Ordering::Relaxed);
+    }
+
     /// Passes on what comes, and what came while it was stalled.
     pub(crate) fn restore(&self) {
         self.state.send_replace(State::Forwarding);
     }
 }
 
-async fn connect(client: TcpStream, port: u16, state: watch::Receiver<State>) {
+async fn connect(client: TcpStream, port: u16, state: watch::Receiver<State>, limit: Arc<AtomicUsize>) {
     if *state.borrow() == State::Cut {
         return;
     }
@@ -74,11 +83,21 @@ async fn connect(client: TcpStream, port: u16, state: watch::Receiver<State>) {
     let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else { return };
     let (client_reads, client_writes) = client.into_split();
     let (server_reads, server_writes) = server.into_split();
-    tokio::join!(pass_on(client_reads, server_writes, state.clone()), pass_on(server_reads, client_writes, state));
+    let unlimited = Arc::new(AtomicUsize::new(usize::MAX));
+    tokio::join!(
+        pass_on(client_reads, server_writes, state.clone(), unlimited),
+        pass_on(server_reads, client_writes, state, limit)
+    );
 }
 
 /// Copies until one side closes or the proxy is cut.
-async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: watch::Receiver<State>) {
+async fn pass_on(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+    limit: Arc<AtomicUsize>,
+) {
+    let mut passed = 0;
     let mut buffer = vec![0; 16 * 1024];
     loop {
         let read = tokio::select! {
@@ -90,7 +109,13 @@ async fn pass_on(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut state: wat
             Ok(State::Forwarding) => {}
             _ => return,
         }
-        if to.write_all(&buffer[..count]).await.is_err() {
+        let left = limit.load(Ordering::Relaxed).saturating_sub(passed).min(count);
+        if to.write_all(&buffer[..left]).await.is_err() {
+            return;
+        }
+        passed += left;
+        if left < count {
+            let _ = state.wait_for(|state| *state == State::Cut).await;
             return;
         }
     }

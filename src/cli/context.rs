@@ -52,6 +52,11 @@ impl Context {
         Ok(ConnectSettings { schema: self.options.schema.clone(), ..ConnectSettings::new(url) })
     }
 
+    /// Why a passfile that could have had the password is not used, if one is not.
+    pub(super) fn ignored_passfile(&self) -> Option<String> {
+        self.settings().ok()?.ignored_passfile().ok().flatten()
+    }
+
     pub(super) async fn session(&self) -> Result<Session, CliError> {
         Ok(Session::open(&self.settings()?, self.options.user.as_ref()).await?)
     }

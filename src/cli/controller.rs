@@ -38,6 +38,9 @@ pub(super) struct Controller {
 impl Controller {
     pub(super) async fn run(self, context: &Context) -> Result<Answer, CliError> {
         init_logs().map_err(CliError::failed("cannot set up logging"))?;
+        if let Some(why) = context.ignored_passfile() {
+            tracing::warn!("{why}");
+        }
         // An empty variable, as a chart may set it, is as good as none.
         let named = |name: Option<String>| name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
         let config = Config {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::controller::ControllerError;
-use crate::core::{Hint, InvalidName};
+use crate::core::{Hint, InvalidName, causes};
 use crate::crypto::{KeyringFileError, OpenError};
 use crate::registry::{BackupError, Cause, RegistryError, ValueError};
 
@@ -39,7 +39,7 @@ impl Answer {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum CliError {
     /// Something outside failed.
-    #[error("{attempt}: {source}")]
+    #[error("{attempt}: {}", causes(&**.source))]
     Failed { attempt: String, source: Cause },
     /// The command was not used as it wants to be.
     #[error("{0}")]

@@ -122,7 +122,13 @@ fn perform(cli: Cli, output: &Output) -> Result<Answer, CliError> {
     };
     let runtime =
         runtime.enable_all().build().map_err(CliError::failed("the asynchronous runtime cannot be started"))?;
-    runtime.block_on(dispatch(cli.verb, &Context::new(cli.common)?, output))
+    let context = Context::new(cli.common)?;
+    if !matches!(cli.verb, Verb::Controller(_) | Verb::Crd(_) | Verb::Keyring(_))
+        && let Some(why) = context.ignored_passfile()
+    {
+        output.note(&format!("warning: {why}"));
+    }
+    runtime.block_on(dispatch(cli.verb, &context, output))
 }
 
 async fn dispatch(verb: Verb, context: &Context, output: &Output) -> Result<Answer, CliError> {

@@ -18,7 +18,7 @@ pub(super) enum Format {
 #[derive(Args)]
 #[command(next_help_heading = "Common options")]
 pub(super) struct CommonOptions {
-    /// Where the registry is: postgresql://LOGIN:PASSWORD@HOST/DATABASE
+    /// Where the registry is: postgresql://LOGIN:PASSWORD@HOST/DATABASE, or what else psql takes
     #[arg(long, env = "TIDELOCK_DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
     pub(super) database_url: Option<String>,
 

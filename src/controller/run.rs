@@ -24,7 +24,7 @@ use super::runtime::{
     CacheSync, Clients, HEARTBEAT_INTERVAL, OperatorHealth, PermitLimits, Queue, Request, Requeue, WatchHealth, connect,
 };
 use super::secret_binding;
-use super::sources::{PollerDependencies, SourceChange, SourceReference, Sources, registry_name};
+use super::sources::{PollerDependencies, Reach, SourceChange, SourceReference, Sources, registry_name};
 use super::watches::Watches;
 use crate::api::ProjectEnvironment;
 use crate::crypto::Keyring;
@@ -100,12 +100,13 @@ impl Operator {
         let mut essential = JoinSet::new();
 
         let (changes, turned) = mpsc::unbounded_channel();
-        let polling = Heartbeat::default();
+        let (polling, reach) = (Heartbeat::default(), Reach::default());
         let dependencies = PollerDependencies {
             watched: Box::new(names_of(watches.stores.environments.clone())),
             changes,
             heartbeat: polling.clone(),
             metrics: Arc::clone(&metrics),
+            reach: reach.clone(),
         };
         let (sources, poller) = Sources::new(Arc::new(reader), dependencies);
         essential.spawn(poller.run().map(ControllerError::Login));
@@ -155,6 +156,7 @@ impl Operator {
             heartbeats: queues.heartbeats,
             metrics: Arc::clone(&context.metrics),
             count_gauges: count_gauges(stores, context.sources.clone(), watch_health),
+            remark: Box::new(move || reach.remark()),
         };
         let server = tokio::spawn(server.serve(Arc::new(health), end.clone()));
         Ok(Self { essential, workers: queues.workers, server, events: tokio::spawn(sending), stop, end })

@@ -79,6 +79,7 @@ impl Watches {
             handle: move |change: &Change<SecretBinding>| of_bindings.binding(change),
             filled: filled("secretbindings"),
             health: self.health.clone(),
+            server: clients.server.clone(),
         };
         let environments = Watching {
             api: Api::all(client("projectenvironments")?),
@@ -88,6 +89,7 @@ impl Watches {
             handle: move |change: &Change<ProjectEnvironment>| of_environments.environment(change, &sources),
             filled: filled("projectenvironments"),
             health: self.health.clone(),
+            server: clients.server.clone(),
         };
         // Metadata alone: a value never reaches a cache.
         let secrets = Watching {
@@ -102,6 +104,7 @@ impl Watches {
             handle: move |change: &Change<PartialObjectMeta<Secret>>| of_secrets.secret(change),
             filled: filled("secrets"),
             health: self.health.clone(),
+            server: clients.server.clone(),
         };
         let namespaces = Watching {
             api: Api::all(client("namespaces")?),
@@ -111,6 +114,7 @@ impl Watches {
             handle: move |change: &Change<PartialObjectMeta<Namespace>>| of_namespaces.namespace(change),
             filled: filled("namespaces"),
             health: self.health.clone(),
+            server: clients.server.clone(),
         };
         let (bindings, environments) = (bindings.watch(), environments.watch());
         let (secrets, namespaces) = (secrets.watch(), namespaces.watch());

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or knows PostgreSQL or Kubernetes; everything else builds on it.
 
+mod causes;
 mod diff;
 mod hint;
 mod key_state;
@@ -11,6 +12,7 @@ mod secret_value;
 mod short_digest;
 mod value_hash;
 
+pub(crate) use causes::causes;
 pub(crate) use diff::{Difference, diff};
 pub use hint::Hint;
 pub use key_state::{InvalidKeyState, KeyFacts, KeyState, StateCounts};

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use crate::core::Hint;
+use crate::core::{Hint, causes};
 use crate::crypto::{OpenError, SealError};
 
 /// An error that another one was caused by.
@@ -17,7 +17,7 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
     /// The database cannot be reached, or broke off: the same call may succeed later.
-    #[error("{attempt}: the database is unavailable: {}", chain(&**.cause))]
+    #[error("{attempt}: the database is unavailable: {}", causes(&**.cause))]
     Unavailable {
         /// What was tried.
         attempt: String,
@@ -47,7 +47,7 @@ pub enum RegistryError {
     #[error("{0}")]
     SchemaAltered(Explanation),
     /// What the program was told about the database cannot be used.
-    #[error("{setting}: {cause}")]
+    #[error("{setting}: {}", causes(&**.cause))]
     Settings {
         /// Which setting, and that it cannot be used.
         setting: String,
@@ -58,7 +58,7 @@ pub enum RegistryError {
         cause: Cause,
     },
     /// A row that does not fit the form it should have.
-    #[error("{table} has a row that cannot be read: column {column}, row {row}: {}", chain(&**.cause))]
+    #[error("{table} has a row that cannot be read: column {column}, row {row}: {}", causes(&**.cause))]
     Inconsistent {
         /// The table, view or function that the row came from.
         table: &'static str,
@@ -138,12 +138,6 @@ impl Hint for RegistryError {
         };
         hint.as_deref().map(Cow::from)
     }
-}
-
-/// An error and its causes on one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// A value that could not be brought into the registry, or out of it. Names keys and environments, never a value.

@@ -1,14 +1,13 @@
 //! What the operator's login may be.
 
-use deadpool_postgres::HookError;
 use tokio_postgres::Client;
 use tokio_postgres::types::Type;
 
 use super::row::{FromRow, from_row};
+use super::{Explanation, RegistryError};
 
 /// What to do about a login that may too much.
-pub(super) const OWN_LOGIN: &str =
-    "give the operator a login of its own: tidelock user add NAME --db-role ROLE --service";
+const OWN_LOGIN: &str = "give the operator a login of its own: tidelock user add NAME --db-role ROLE --service";
 
 /// Of each privilege that an operator must not have, a role by which it has it: the login itself, the role that a setting
 /// of the login puts in its place, or one that it may become without a password.
@@ -25,12 +24,10 @@ from_row!(Login, "pg_roles", "name", [name, superuser, bypasses_row_security, ow
 
 /// Refuses the privileges that would lift row-level security off whoever holds them. A database that does not answer, or
 /// breaks off, refuses nobody.
-pub(super) async fn check(client: &Client, schema: &str) -> Result<(), HookError> {
+pub(super) async fn check(client: &Client, schema: &str) -> Result<(), RegistryError> {
+    let failed = |error| RegistryError::from_driver("checking what the login may", error);
     // A search path of the login's own could put other tables in the catalogs' place.
-    client
-        .batch_execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp")
-        .await
-        .map_err(HookError::Backend)?;
+    client.batch_execute("BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp").await.map_err(failed)?;
     let row = client
         .query_typed_one(
             "SELECT session_user::text AS name,
@@ -47,9 +44,9 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), HookError
             &[(&schema, Type::TEXT)],
         )
         .await
-        .map_err(HookError::Backend)?;
-    client.batch_execute("COMMIT").await.map_err(HookError::Backend)?;
-    let login = Login::from_row(&row).map_err(|error| HookError::message(error.to_string()))?;
+        .map_err(failed)?;
+    client.batch_execute("COMMIT").await.map_err(failed)?;
+    let login = Login::from_row(&row)?;
     let too_much = [
         (login.superuser, "is a superuser"),
         (login.bypasses_row_security, "has BYPASSRLS"),
@@ -62,9 +59,8 @@ pub(super) async fn check(client: &Client, schema: &str) -> Result<(), HookError
         Some((role, what)) => {
             let name = login.name;
             let held = if role == name { what.to_owned() } else { format!("is or may become {role}, which {what}") };
-            Err(HookError::message(format!(
-                "the login {name} {held}, so row-level security would not hold the operator"
-            )))
+            let message = format!("the login {name} {held}, so row-level security would not hold the operator");
+            Err(RegistryError::Refused(Explanation::from(message).hint(OWN_LOGIN)))
         }
     }
 }

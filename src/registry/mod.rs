@@ -6,12 +6,11 @@
 
 mod backup;
 mod catalog;
-mod connect;
+mod connection;
 mod environments;
 mod error;
 mod hash_keys;
 mod keys;
-mod libpq;
 mod login;
 mod members;
 mod migrate;
@@ -25,11 +24,12 @@ mod settings;
 mod snapshot;
 mod sqlstate;
 mod subscriber;
+mod transaction;
 mod users;
 
 pub(crate) use backup::{BackupError, BackupPlan, back_up};
 pub use catalog::Difference;
-pub use connect::{ConnectSettings, DEFAULT_SCHEMA};
+pub use connection::{ConnectSettings, DEFAULT_SCHEMA};
 pub use environments::Environment;
 pub(crate) use environments::NewEnvironment;
 pub use error::{Cause, Explanation, RegistryError, ValueError};

@@ -7,6 +7,7 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
+use super::api_error_text;
 use super::metrics::{Metrics, Verb};
 
 /// How many Events may wait to be sent. More are dropped: the object's status says the same.
@@ -77,8 +78,8 @@ async fn send(recorder: Recorder, mut waiting: mpsc::Receiver<(Event, ObjectRefe
         metrics.wrote("events", Verb::Create);
         if let Err(error) = recorder.publish(&event, &about).await {
             metrics.event_dropped();
-            let object = about.name.as_deref().unwrap_or_default();
-            tracing::debug!(reason = event.reason, object, %error, "an Event was not sent");
+            let (object, error) = (about.name.as_deref().unwrap_or_default(), api_error_text(&error));
+            tracing::debug!(reason = event.reason, object, error, "an Event was not sent");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What the operator tells about itself: logs, metrics, Events. None of them ever carries a value.
 
+mod api_error;
 mod events;
 mod heartbeat;
 mod logs;
@@ -7,6 +8,8 @@ mod metrics;
 #[cfg(target_os = "linux")]
 mod process;
 
+pub(crate) use crate::core::causes;
+pub(crate) use api_error::{RequestFailed, api_error_text, watch_error_text};
 pub(crate) use events::Events;
 pub(crate) use events::Severity;
 pub(crate) use heartbeat::Heartbeat;

@@ -16,11 +16,17 @@ pub(crate) struct OperatorHealth {
     pub(crate) heartbeats: Vec<(&'static str, Heartbeat)>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) count_gauges: CountGauges,
+    /// What is worth knowing and keeps nobody from being ready.
+    pub(crate) remark: Box<dyn Fn() -> Option<String> + Send + Sync>,
 }
 
 impl HealthSource for OperatorHealth {
     fn waits_for(&self) -> Vec<&'static str> {
         self.caches.missing()
+    }
+
+    fn remark(&self) -> Option<String> {
+        (self.remark)()
     }
 
     fn heartbeats(&self) -> Vec<(&'static str, Heartbeat)> {

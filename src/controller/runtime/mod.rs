@@ -15,7 +15,7 @@ mod watch;
 mod watch_health;
 
 pub(crate) use cache_sync::CacheSync;
-pub(crate) use client::{ClientError, Clients, api_error_text, connect};
+pub(crate) use client::{ClientError, Clients, connect};
 pub(crate) use events::{Announced, emit_transitions};
 pub(crate) use health::{CountGauges, OperatorHealth};
 pub(crate) use lenient::Lenient;

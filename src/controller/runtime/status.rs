@@ -9,6 +9,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::lenient::Lenient;
+use crate::telemetry::api_error_text;
 
 /// Why a status was not written. `object` is kind and name.
 #[derive(Debug, thiserror::Error)]
@@ -17,7 +18,7 @@ pub(crate) enum StatusError {
     #[error("the status of {object} was not written: the object has changed since it was read")]
     Conflict { object: String },
     /// The API server refused, or could not be reached.
-    #[error("the status of {object} could not be written: {source}")]
+    #[error("the status of {object} could not be written: {}", api_error_text(.source))]
     Request { object: String, source: Box<kube::Error> },
 }
 

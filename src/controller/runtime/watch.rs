@@ -18,6 +18,7 @@ use tokio::time::Instant;
 
 use super::lenient::{Lenient, Unreadable};
 use super::watch_health::{WATCH_TIMEOUT, WatchHealth};
+use crate::telemetry::watch_error_text;
 
 /// Objects in one page of a list, where the API server cannot stream lists.
 const PAGE: u32 = 250;
@@ -50,6 +51,8 @@ pub(crate) struct Watching<K: Resource<DynamicType = ()> + Clone + 'static, T, H
     /// Called when the store has everything.
     pub(crate) filled: F,
     pub(crate) health: WatchHealth,
+    /// What the API server is called in messages.
+    pub(crate) server: String,
 }
 
 impl<K, T, H, F> Watching<K, T, H, F>
@@ -61,7 +64,7 @@ where
 {
     /// Watches for ever.
     pub(crate) async fn watch(self) {
-        let Self { api, config, writer, trim, handle, filled, health } = self;
+        let Self { api, config, writer, trim, handle, filled, health, server } = self;
         let resource = K::plural(&()).into_owned();
         let timeout = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or(u32::MAX);
         let mut config = config.streaming_lists().timeout(timeout);
@@ -88,7 +91,8 @@ where
                         health.failed(&resource);
                         if told.is_none_or(|told| told.elapsed() > LOG_INTERVAL) {
                             told = Some(Instant::now());
-                            tracing::warn!(kind = %K::kind(&()), %error, "a watch broke off; it is tried again");
+                            let error = watch_error_text(&error);
+                            tracing::warn!(kind = %K::kind(&()), server, error, "a watch broke off; it is tried again");
                         }
                         continue;
                     }

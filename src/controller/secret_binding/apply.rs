@@ -9,7 +9,7 @@ use super::plan::ownership::{Ownership, ownership};
 use super::plan::{DeletePreconditions, ObjectVersion, Plan, SecretWrite, WriteFailure, WriteFailureKind};
 use crate::api::SecretBinding;
 use crate::api::names::FIELD_MANAGER;
-use crate::controller::runtime::api_error_text;
+use crate::telemetry::api_error_text;
 use crate::telemetry::{Metrics, Verb};
 
 /// Writes the Secret, and then deletes those under earlier names.

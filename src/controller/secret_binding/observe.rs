@@ -15,10 +15,10 @@ use super::plan::ownership::{Ownership, goes_first, ownership};
 use super::plan::target::FullSecret;
 use crate::api::{ConditionType, Reason, SecretBinding, find, names};
 use crate::controller::Context;
-use crate::controller::runtime::api_error_text;
 use crate::controller::sources::{
     RegistryError, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
 };
+use crate::telemetry::api_error_text;
 
 /// Why something could not be read; `cause` is the API server's answer, or the registry's.
 #[derive(Debug, thiserror::Error)]

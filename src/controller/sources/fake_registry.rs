@@ -9,7 +9,7 @@ use tokio::sync::{Notify, mpsc};
 use uuid::Uuid;
 
 use super::registry::{Answer, Registry};
-use super::{Poller, PollerDependencies, SourceChange, Sources};
+use super::{Poller, PollerDependencies, Reach, SourceChange, Sources};
 use crate::core::{EnvironmentId, ProjectId, ShortDigest};
 use crate::registry::{
     FromServer, LoggedToken, PollResult, Refusal, RegistryError, Revision, SealedValue, ServerPosition, Snapshot,
@@ -108,6 +108,7 @@ impl FakeRegistry {
             changes,
             heartbeat: Heartbeat::default(),
             metrics: Arc::new(Metrics::default()),
+            reach: Reach::default(),
         };
         let (sources, poller) = Sources::new(Arc::clone(self) as Arc<dyn Registry>, dependencies);
         (sources, poller, told)

@@ -8,6 +8,7 @@ mod fake_registry;
 mod newest_position;
 mod poll_state;
 mod poller;
+mod reach;
 mod reference;
 mod refusal;
 mod registry;
@@ -35,6 +36,7 @@ use newest_position::Newest;
 #[cfg(test)]
 use poller::Poller;
 pub(crate) use poller::PollerDependencies;
+pub(crate) use reach::Reach;
 pub(crate) use reference::SourceReference;
 pub(crate) use refusal::in_words as refusal_in_words;
 pub(crate) use registry::Registry;
@@ -192,7 +194,7 @@ impl Sources {
 
     /// Where the environment stands according to a poll that began after this call, so that the answer cannot be an
     /// old one. Callers at the same time share one poll. Waits as long as the registry takes to answer or to time out
-    /// ([`DATABASE_TIMEOUT`] per question); the caller's own deadline bounds the whole.
+    /// ([`Registry::patience`] per question); the caller's own deadline bounds the whole.
     pub(crate) async fn poll_again(&self, source: &SourceName) -> SourceState {
         self.states.poll_again(source, false).await
     }
@@ -215,7 +217,7 @@ impl Sources {
         if wanted.is_empty() {
             return Ok(found);
         }
-        in_time("reading values", async {
+        in_time(&*self.registry, "reading values", async {
             let _place = self.width.acquire().await;
             // Another binding may have asked for the same meanwhile.
             self.values.take_from(&mut wanted, &mut found);
@@ -240,11 +242,11 @@ impl Sources {
         rows: &[ShortDigest],
     ) -> Result<Tombstones, RegistryError> {
         let then = self.newest.get();
-        let ask = async {
+        let question = async {
             let _place = self.width.acquire().await;
             self.registry.tombstones(project, environment, rows).await
         };
-        let read = in_time("looking for deleted rows", ask).await?;
+        let read = in_time(&*self.registry, "looking for deleted rows", question).await?;
         if self.newest.is_behind(read.position, then) {
             return Err(RegistryError::Unavailable {
                 attempt: "looking for deleted rows".to_owned(),
@@ -270,11 +272,12 @@ impl Sources {
     /// Whether the registry proves that the environment was deleted on purpose. All who ask within some seconds share one
     /// question.
     pub(crate) async fn environment_was_deleted(&self, id: EnvironmentId) -> Result<bool, RegistryError> {
-        let ask = async {
+        let question = async {
             let _place = self.width.acquire().await;
             self.registry.environment_was_deleted(id).await
         };
-        self.deleted.was_deleted(id, in_time("asking whether an environment was deleted", ask)).await
+        let question = in_time(&*self.registry, "asking whether an environment was deleted", question);
+        self.deleted.was_deleted(id, question).await
     }
 
     /// The grants of an object, compiled.

@@ -15,7 +15,8 @@ use super::poll_state::{Next, PollState, pauses};
 use super::registry::{Registry, in_time};
 use super::revision_tokens::RevisionTokens;
 use super::states::SourceStates;
-use super::{SourceChange, SourceState, Sources};
+use super::{Reach, SourceChange, SourceState, Sources};
+use crate::core::Hint as _;
 use crate::registry::{FromServer, PollResult, Refusal, RegistryError, Snapshot, SourceName};
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
@@ -44,6 +45,8 @@ pub(crate) struct PollerDependencies {
     pub(crate) heartbeat: Heartbeat,
     /// Counts polls and snapshots.
     pub(crate) metrics: Arc<Metrics>,
+    /// Is told whether the registry has ever answered.
+    pub(crate) reach: Reach,
 }
 
 /// The task that polls.
@@ -153,12 +156,14 @@ impl Poller {
         self.environments.retain(|name, _| names.binary_search(name).is_ok());
         let registry = Arc::clone(&self.registry);
         if !self.login_checked {
-            match in_time("checking the operator's login", registry.check_login()).await {
+            let answer = in_time(&*registry, "checking the operator's login", registry.check_login());
+            match self.dependencies.heartbeat.while_waiting(answer).await {
                 Ok(()) => {
                     if !self.login_was_fit {
                         tracing::info!("the registry answers, and the login is one to operate with");
                     }
                     (self.login_checked, self.login_was_fit) = (true, true);
+                    self.dependencies.reach.answered();
                 }
                 Err(refusal @ RegistryError::Refused { .. }) if !self.login_was_fit => return Err(refusal),
                 Err(error) => {
@@ -175,7 +180,8 @@ impl Poller {
             let width = registry.poll_width().clamp(1, rest.len());
             let (group, later) = rest.split_at(width);
             let then = self.newest.get();
-            match in_time("polling the watched environments", registry.poll(group)).await {
+            let answer = in_time(&*registry, "polling the watched environments", registry.poll(group));
+            match self.dependencies.heartbeat.while_waiting(answer).await {
                 // It knows less than was known already: another answer is waited for.
                 Ok(FromServer { position, .. }) if self.newest.is_behind(position, then) => rest = later,
                 Ok(FromServer { answer: found, .. }) => {
@@ -214,6 +220,7 @@ impl Poller {
     /// The registry is away for everything.
     fn nothing_answered(&mut self, poll: u64, names: Vec<SourceName>, error: &RegistryError) {
         self.dependencies.metrics.polled(ReconcileResult::Error);
+        self.dependencies.reach.failed(&error.with_hint());
         if self.outage.is_none() {
             tracing::warn!(%error, "the registry does not answer; Secrets stay as they are");
         }
@@ -244,7 +251,8 @@ impl Poller {
                 let _ = timeout(delay, hurry.notified()).await;
             }
             let _place = width.acquire_owned().await;
-            let answer = in_time("reading an environment", registry.snapshot(&source, known.as_deref())).await;
+            let question = registry.snapshot(&source, known.as_deref());
+            let answer = in_time(&*registry, "reading an environment", question).await;
             Read { source, poll, whole: known.is_none(), newest, answer }
         });
     }

@@ -13,7 +13,7 @@ use crate::registry::{
     ValueId,
 };
 
-/// Longest that any question to the database may take.
+/// Longest that any question to the database may take, once there is a connection.
 pub(crate) const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A pending answer of the registry.
@@ -25,6 +25,10 @@ pub(crate) trait Registry: Send + Sync + 'static {
     fn check_login(&self) -> Answer<'_, ()>;
     /// Where the environments stand; one round trip, answers in the order of the question.
     fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, FromServer<Vec<PollResult>>>;
+    /// How long an answer may take in all, with the connection that it may need first.
+    fn patience(&self) -> Duration {
+        DATABASE_TIMEOUT
+    }
     /// How many environments one poll may ask about.
     fn poll_width(&self) -> usize;
     /// Everything about one environment but its values; by what changed since `known`, where that is possible.
@@ -62,6 +66,10 @@ impl Registry for Reader {
 
     fn poll<'a>(&'a self, sources: &'a [SourceName]) -> Answer<'a, FromServer<Vec<PollResult>>> {
         self.poll(sources).boxed()
+    }
+
+    fn patience(&self) -> Duration {
+        self.longest_connecting() + DATABASE_TIMEOUT
     }
 
     fn poll_width(&self) -> usize {
@@ -107,15 +115,17 @@ impl Registry for Reader {
     }
 }
 
-/// The answer, or that there was none within [`DATABASE_TIMEOUT`].
+/// The answer, or that there was none within the registry's [`patience`](Registry::patience).
 pub(super) async fn in_time<T>(
+    registry: &dyn Registry,
     attempt: &str,
     answer: impl Future<Output = Result<T, RegistryError>>,
 ) -> Result<T, RegistryError> {
-    tokio::time::timeout(DATABASE_TIMEOUT, answer).await.unwrap_or_else(|_| {
+    let patience = registry.patience();
+    tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
         Err(RegistryError::Unavailable {
             attempt: attempt.to_owned(),
-            cause: format!("no answer within {} s", DATABASE_TIMEOUT.as_secs()).into(),
+            cause: format!("no answer within {} s", patience.as_secs()).into(),
         })
     })
 }

@@ -56,8 +56,8 @@ impl RevisionTokens {
         if let Some(token) = self.remembered(project, revision) {
             return Ok(LoggedToken::Token(token));
         }
-        let _turn = in_time("waiting to poll a revision up", async { Ok(self.asking.lock().await) }).await?;
-        let ask = |revision| in_time("polling a revision up", registry.token_of(project, revision));
+        let _turn = in_time(registry, "waiting to poll a revision up", async { Ok(self.asking.lock().await) }).await?;
+        let ask = |revision| in_time(registry, "polling a revision up", registry.token_of(project, revision));
         let (head, seen) = self.lock().get(&project).map_or((None, None), |known| (known.head, known.seen));
         if let (Some(head), Some(seen)) = (head, seen) {
             match ask(head.number).await? {

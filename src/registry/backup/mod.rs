@@ -14,9 +14,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use tokio_postgres::types::Type;
-use tokio_postgres::{IsolationLevel, Transaction};
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 
-use crate::core::Hint;
+use crate::core::{Hint, causes};
 
 use super::error::Cause;
 use super::row::{decode, from_row, value};
@@ -54,7 +54,7 @@ pub(crate) enum BackupError {
     Incomplete { table: String, expected: u64, found: u64 },
     #[error("{program} {problem}")]
     Program { program: String, problem: String, hint: String },
-    #[error("{attempt}: {source}")]
+    #[error("{attempt}: {}", causes(&**.source))]
     File { attempt: String, source: Cause },
 }
 
@@ -92,12 +92,34 @@ from_row!(Table, "pg_class", "name", [name, readable, whole]);
 /// [`BackupError`]; the file is there only where none is answered.
 pub(crate) async fn back_up(settings: &ConnectSettings, plan: &BackupPlan) -> Result<Backup, BackupError> {
     let programs = Programs::find(plan.programs.as_deref()).await?;
-    let dump = Unfinished::create(&plan.file)?;
+    let dump_file = Unfinished::create(&plan.file)?;
     let roles = Unfinished::create(&beside(&plan.file))?;
 
+    let mut link = settings.connect(None).await?;
+    let (host, ended) = (link.host(), link.ended());
+    let counted = dump(&mut link, settings, host, &programs, &dump_file, &roles).await;
+    let counted = counted.map_err(|error| match error {
+        BackupError::Registry(error) => BackupError::Registry(ended.add_to(error)),
+        other => other,
+    })?;
+    link.close().await;
+
+    compare(&counted, &programs.rows_in(dump_file.path()).await?)?;
+    let roles = roles.finish()?;
+    dump_file.finish()?;
+    Ok(Backup { roles, tables: counted })
+}
+
+/// Writes both files from one snapshot; answers how many rows of each table it has.
+async fn dump(
+    client: &mut Client,
+    settings: &ConnectSettings,
+    host: usize,
+    programs: &Programs,
+    dump: &Unfinished,
+    roles: &Unfinished,
+) -> Result<BTreeMap<String, u64>, BackupError> {
     let failed = |error| RegistryError::from_driver("backing up the registry", error);
-    let (mut client, connection) = settings.connect().await?;
-    tokio::spawn(connection);
     let transaction = client
         .build_transaction()
         .isolation_level(IsolationLevel::RepeatableRead)
@@ -115,13 +137,9 @@ pub(crate) async fn back_up(settings: &ConnectSettings, plan: &BackupPlan) -> Re
     let snapshot: String =
         value(&transaction.query_typed_one(snapshot, &[]).await.map_err(failed)?, "pg_export_snapshot")?;
     roles.write(&roles::sql(&transaction, settings).await?)?;
-    programs.dump(settings, &schemas, &snapshot, dump.path()).await?;
+    programs.dump(settings.for_libpq(host)?, &schemas, &snapshot, dump.path()).await?;
     transaction.rollback().await.map_err(failed)?;
-
-    compare(&counted, &programs.rows_in(dump.path()).await?)?;
-    let roles = roles.finish()?;
-    dump.finish()?;
-    Ok(Backup { roles, tables: counted })
+    Ok(counted)
 }
 
 /// `FILE.roles.sql`.

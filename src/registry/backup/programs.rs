@@ -1,14 +1,13 @@
 //! `pg_dump` and `pg_restore`: where they are, and how they are run.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use tokio::io::BufReader;
 use tokio::process::Command;
 
-use super::super::ConnectSettings;
 use super::{BackupError, copied_rows};
 
 const WHERE_TO_FIND: &str =
@@ -47,7 +46,7 @@ impl Programs {
     /// Writes the schemas, as the snapshot shows them, in `pg_dump`'s own format.
     pub(super) async fn dump(
         &self,
-        settings: &ConnectSettings,
+        connection: Vec<(&'static str, Option<OsString>)>,
         schemas: &[String],
         snapshot: &str,
         file: &Path,
@@ -60,8 +59,11 @@ impl Programs {
             command.arg(format!("--schema=\"{}\"", schema.replace('"', "\"\"")));
         }
         command.arg("--file").arg(file);
-        for (name, value) in settings.for_libpq()? {
-            command.env(name, value);
+        for (name, value) in connection {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
         }
         let ended = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
         let ended = ended.map_err(|error| failed(&self.dump, format!("could not be run: {error}")))?;

@@ -63,9 +63,11 @@ pub async fn pending(settings: &ConnectSettings) -> Result<Migrated, RegistryErr
 /// # Errors
 /// Where the database does not answer.
 pub async fn differences(settings: &ConnectSettings) -> Result<Vec<Difference>, RegistryError> {
+    settings.with_connection(async |client| differences_in(client, settings).await).await
+}
+
+async fn differences_in(client: &mut Client, settings: &ConnectSettings) -> Result<Vec<Difference>, RegistryError> {
     let failed = |error| RegistryError::from_driver("comparing the schema with its migrations", error);
-    let (mut client, connection) = settings.connect().await?;
-    let connection = tokio::spawn(connection);
     let query = format!("SELECT version FROM {}.schema_floor", settings.quoted_interface());
     // What keeps it from being read is one of the differences, if it is not the whole schema that is missing.
     let rows = client.query_typed(&query, &[]).await.unwrap_or_default();
@@ -78,8 +80,6 @@ pub async fn differences(settings: &ConnectSettings) -> Result<Vec<Difference>, 
             catalog::differences(&transaction, settings, &ROLES, false).await?
         };
     transaction.rollback().await.map_err(failed)?;
-    drop(client);
-    let _ = connection.await;
     Ok(differences)
 }
 
@@ -90,23 +90,24 @@ pub async fn differences(settings: &ConnectSettings) -> Result<Vec<Difference>, 
 /// As [`migrate`].
 pub async fn described(settings: &ConnectSettings) -> Result<String, RegistryError> {
     let failed = |error| RegistryError::from_driver("describing the schema", error);
-    let (mut client, connection) = settings.connect().await?;
-    let connection = tokio::spawn(connection);
-    let transaction = writing(&mut client).await?;
-    apply_missing(&transaction, settings).await?;
-    let facts = catalog::described(&transaction, settings, &ROLES).await?;
-    transaction.rollback().await.map_err(failed)?;
-    drop(client);
-    let _ = connection.await;
-    Ok(facts.to_string())
+    let describe = async |client: &mut Client| {
+        let transaction = writing(client).await?;
+        apply_missing(&transaction, settings).await?;
+        let facts = catalog::described(&transaction, settings, &ROLES).await?;
+        transaction.rollback().await.map_err(failed)?;
+        Ok(facts.to_string())
+    };
+    settings.with_connection(describe).await
 }
 
 async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, RegistryError> {
+    settings.with_connection(async |client| run_on(client, settings, apply).await).await
+}
+
+async fn run_on(client: &mut Client, settings: &ConnectSettings, apply: bool) -> Result<Migrated, RegistryError> {
     let failed = |error| RegistryError::from_driver("migrating the registry", error);
-    let (mut client, connection) = settings.connect().await?;
-    let connection = tokio::spawn(connection);
     let schema = settings.quoted_schema();
-    let transaction = writing(&mut client).await?;
+    let transaction = writing(client).await?;
     let applied = match looked_up(&transaction, &schema).await {
         Ok(applied) => applied,
         // What is different may be why.
@@ -133,9 +134,6 @@ async fn run(settings: &ConnectSettings, apply: bool) -> Result<Migrated, Regist
         }
         transaction.rollback().await.map_err(failed)?;
     }
-    drop(client);
-    // Ends by itself once the client is gone; its error, if any, has reached the client's calls already.
-    let _ = connection.await;
     Ok(done)
 }
 

@@ -82,9 +82,8 @@ fn for_an_administrator(error: tokio_postgres::Error) -> RegistryError {
 /// What an administrator runs for a login that may not make what is needed. Nothing of it is needed for a later run that
 /// finds nothing to do.
 pub(super) async fn lent_by_an_administrator(settings: &ConnectSettings, refused: Explanation) -> RegistryError {
-    let login = match settings.connect().await {
-        Ok((client, connection)) => {
-            tokio::spawn(connection);
+    let login = match settings.connect(None).await {
+        Ok(client) => {
             let query = "SELECT quote_ident(current_user) AS login";
             let rows = client.query_typed(query, &[]).await.unwrap_or_default();
             rows.first().and_then(|row| value::<String>(row, "pg_roles").ok())

@@ -43,14 +43,15 @@ impl Reader {
         query: &str,
         parameters: &[Parameter<'_>],
     ) -> Result<Vec<Row>, RegistryError> {
-        let client = self.client(attempt).await?;
+        let mut client = self.client(attempt).await?;
         let (configuring, timeout) = (self.configuring(), statement_timeout());
         let bound: [Parameter<'_>; 1] = [(&timeout, Type::TEXT)];
         let question = in_order(client.query_typed(query, parameters), client.batch_execute("COMMIT"));
         let configured = in_order(client.query_typed(&configuring, &bound), question);
         let begin = client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY");
         let answers = in_order(begin, configured).await;
-        let ((), (_, (rows, ()))) = answers.map_err(|error| RegistryError::from_driver(attempt, error))?;
+        client.settle();
+        let ((), (_, (rows, ()))) = answers.map_err(|error| client.explain(attempt, error))?;
         Ok(rows)
     }
 }

@@ -1,43 +1,35 @@
 //! Notifications, which only make a poll come earlier.
 
-use futures::StreamExt;
+use std::time::Duration;
+
 use tokio::sync::mpsc;
-use tokio_postgres::AsyncMessage;
 
 use super::Reader;
 use crate::registry::RegistryError;
+
+/// How often the server is asked for a sign of life: one that owes nothing could be silent for ever.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 
 impl Reader {
     /// Sends a hint for every notification, and one as soon as it listens, for those that were missed before. A full
     /// channel drops hints: one that waits says enough.
     ///
     /// # Errors
-    /// Returns only when the connection breaks or cannot be made, with why.
+    /// Returns only when the connection breaks, cannot be made or gives no sign of life any more, with why.
     pub async fn listen(&self, hints: &mpsc::Sender<()>) -> RegistryError {
-        let failed = |error| RegistryError::from_driver("listening for notifications", error);
-        let (client, mut connection) = match self.listen.connect().await {
-            Ok(connected) => connected,
+        let attempt = "listening for notifications";
+        let link = match self.listen.connect_to_listen(hints.clone()).await {
+            Ok(link) => link,
             Err(error) => return error,
         };
-        let mut messages = futures::stream::poll_fn(move |context| connection.poll_message(context));
-        let listening = client.batch_execute("LISTEN tidelock");
-        tokio::pin!(listening);
-        let mut asked = false;
+        if let Err(error) = link.batch_execute("LISTEN tidelock").await {
+            return link.explain(attempt, error);
+        }
+        let _ = hints.try_send(());
         loop {
-            tokio::select! {
-                answer = &mut listening, if !asked => match answer {
-                    Ok(()) => { asked = true; let _ = hints.try_send(()); }
-                    Err(error) => return failed(error),
-                },
-                message = messages.next() => match message {
-                    Some(Ok(AsyncMessage::Notification(_))) => { let _ = hints.try_send(()); }
-                    Some(Ok(_)) => {}
-                    Some(Err(error)) => return failed(error),
-                    None => return RegistryError::Unavailable {
-                        attempt: "listening for notifications".to_owned(),
-                        cause: "the connection was closed".into(),
-                    },
-                },
+            tokio::time::sleep(SIGN_OF_LIFE).await;
+            if let Err(error) = link.batch_execute("").await {
+                return link.explain(attempt, error);
             }
         }
     }

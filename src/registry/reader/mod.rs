@@ -10,25 +10,24 @@ mod native;
 mod reading;
 mod rows;
 mod schema;
+mod snapshots;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use deadpool_postgres::{Object, Pool};
 use tokio::sync::OnceCell;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{IsolationLevel, Row};
 use uuid::Uuid;
 
-use self::ask::{STATEMENT_TIMEOUT, despite_replay, in_order, statement_timeout};
-use self::reading::Reading;
-use super::connect::from_pool;
+use self::ask::STATEMENT_TIMEOUT;
+use super::connection::{Borrowed, Pool};
 use super::row::{FromRow as _, decode, from_row};
 use super::{
     ConnectSettings, FromServer, LoggedToken, PollResult, Refusal, RegistryError, SealedValue, ServerPosition,
-    Snapshot, SourceName, Tombstone, ValueId,
+    SourceName, Tombstone, ValueId,
 };
 use crate::core::{EnvironmentId, ProjectId, SHORT_DIGEST_LEN, ShortDigest};
 
@@ -119,7 +118,7 @@ impl Reader {
     /// is held by row-level security; [`RegistryError::Schema`] where the tables are missing or too new.
     pub async fn check_login(&self) -> Result<(), RegistryError> {
         // Making the connection has checked it.
-        drop(self.client("checking the operator's login").await?);
+        self.client("checking the operator's login").await?.settle();
         self.schema_kind().await.map(|_| ())
     }
 
@@ -159,6 +158,13 @@ impl Reader {
         Ok(FromServer { answer, position })
     }
 
+    /// How long it may take until there is a connection, where every host of the list is tried.
+    #[must_use]
+    pub fn longest_connecting(&self) -> Duration {
+        let of_primary = self.primary.as_ref().map_or(Duration::ZERO, |primary| primary.pool.longest());
+        self.pool.longest() + of_primary
+    }
+
     /// How many environments may be asked about at once, so that the answer comes in time. Each poll of someone else's tables
     /// goes through all rows of every environment.
     #[must_use]
@@ -167,51 +173,6 @@ impl Reader {
             Some(SchemaKind::External) => self.external_width.load(Ordering::Relaxed),
             Some(SchemaKind::Native) | None => usize::MAX,
         }
-    }
-
-    /// Everything about one environment but its values, from one database snapshot. Of our own tables, where `known` is an
-    /// earlier answer and part of the same history, only what has changed since is read.
-    ///
-    /// # Errors
-    /// As [`poll`](Self::poll); [`RegistryError::Inconsistent`] for a row that is not what it should be.
-    pub async fn snapshot(
-        &self,
-        source: &SourceName,
-        known: Option<&Snapshot>,
-    ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
-        let kind = self.schema_kind().await?;
-        // A large future, and who waits for it holds it.
-        despite_replay("reading the environment", || Box::pin(self.snapshot_once(kind, source, known))).await
-    }
-
-    async fn snapshot_once(
-        &self,
-        kind: SchemaKind,
-        source: &SourceName,
-        known: Option<&Snapshot>,
-    ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
-        let mut client = self.client("reading the environment").await?;
-        let failed = |error| RegistryError::from_driver(format!("reading {source}"), error);
-        let transaction = client
-            .build_transaction()
-            .isolation_level(IsolationLevel::RepeatableRead)
-            .read_only(true)
-            .start()
-            .await
-            .map_err(failed)?;
-        let reading = Reading { transaction: &transaction, reader: self, source };
-        let (timeout, snapshot) = (statement_timeout(), async {
-            match kind {
-                SchemaKind::Native => native::snapshot(&reading, known).await,
-                SchemaKind::External => external::snapshot(&reading).await,
-            }
-        });
-        let (configuring, bound): (_, [Parameter<'_>; 1]) = (self.configuring(), [(&timeout, Type::TEXT)]);
-        // Sent before the first question, and not waited for.
-        let limit = async { transaction.query_typed(&configuring, &bound).await.map_err(failed) };
-        let (_, snapshot) = in_order(limit, snapshot).await?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(snapshot)
     }
 
     /// What values of an environment are sealed as. A value that is not in its row any more is left out.
@@ -300,8 +261,10 @@ impl Reader {
     async fn schema_kind(&self) -> Result<SchemaKind, RegistryError> {
         self.kind
             .get_or_try_init(|| async {
-                let client = self.client("looking for the registry's tables").await?;
-                schema::schema_kind(&client, &self.settings).await
+                let mut client = self.client("looking for the registry's tables").await?;
+                let kind = schema::schema_kind(&client, &self.settings).await;
+                client.settle();
+                kind.map_err(|error| client.ended().add_to(error))
             })
             .await
             .copied()
@@ -315,7 +278,7 @@ impl Reader {
             .replace("@position@", POSITION)
     }
 
-    async fn client(&self, attempt: &str) -> Result<Object, RegistryError> {
-        self.pool.get().await.map_err(|error| from_pool(attempt, error))
+    async fn client(&self, attempt: &str) -> Result<Borrowed, RegistryError> {
+        self.pool.get(attempt).await
     }
 }

@@ -9,7 +9,7 @@ mod verify;
 
 use std::collections::BTreeMap;
 
-use tokio_postgres::Transaction;
+use tokio_postgres::{Client, Transaction};
 
 use super::migrate::pending;
 use super::row::{decode, from_row, value};
@@ -130,18 +130,19 @@ async fn in_one_transaction<T>(
     work: impl AsyncFnOnce(&Transaction<'_>) -> Result<T, RegistryError>,
 ) -> Result<T, RegistryError> {
     let failed = |error| RegistryError::from_driver(attempt, error);
-    let (mut client, connection) = settings.connect().await?;
-    tokio::spawn(connection);
-    let transaction = client.transaction().await.map_err(failed)?;
-    let settle = format!(
-        "SET LOCAL search_path = {}, pg_catalog, pg_temp; SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s';
+    let whole = async |client: &mut Client| {
+        let transaction = client.transaction().await.map_err(failed)?;
+        let settle = format!(
+            "SET LOCAL search_path = {}, pg_catalog, pg_temp; SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s';
          SET LOCAL client_min_messages = warning; SET LOCAL row_security = on",
-        settings.quoted_schema()
-    );
-    transaction.batch_execute(&settle).await.map_err(failed)?;
-    let done = work(&transaction).await.map_err(owners_matter)?;
-    transaction.commit().await.map_err(failed)?;
-    Ok(done)
+            settings.quoted_schema()
+        );
+        transaction.batch_execute(&settle).await.map_err(failed)?;
+        let done = work(&transaction).await.map_err(owners_matter)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(done)
+    };
+    settings.with_connection(whole).await
 }
 
 fn owners_matter(error: RegistryError) -> RegistryError {
