@@ -1,5 +1,7 @@
 //! `tidelock key`.
 
+mod purge_name;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -46,6 +48,11 @@ pub(super) enum KeyVerb {
         #[command(flatten)]
         reason: RequiredReason,
     },
+    /// Take a name out of the registry and its audit log, such as a secret that became one; the key ends everywhere, for good
+    #[command(
+        after_help = "Example: tidelock key purge-name -p shop --reason 'a password was pasted as a name' < name.txt"
+    )]
+    PurgeName(purge_name::PurgeName),
     /// Declare that an environment does not need keys
     #[command(after_help = "Example: tidelock key exempt STRIPE_KEY -e dev --reason 'payments are stubbed'")]
     Exempt {
@@ -90,6 +97,7 @@ impl KeyVerb {
                 output.note(&format!("retired {key}; every secret of that name is deleted"));
                 tell(&mut session, &key, context, output).await?;
             }
+            Self::PurgeName(verb) => return verb.run(context, output).await,
             Self::Exempt { keys, undo, reason } => {
                 let keys = keys.keys()?;
                 let mut session = context.session().await?;

@@ -16,6 +16,7 @@ mod login;
 mod members;
 mod migrate;
 mod projects;
+mod purged_names;
 mod reader;
 mod row;
 mod secrets;
