@@ -7,6 +7,7 @@ mod stage;
 mod chart;
 mod command_line;
 mod control_plane;
+mod dotenv;
 mod operator;
 mod postgres;
 mod processes;

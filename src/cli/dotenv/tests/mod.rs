@@ -1,5 +1,7 @@
 //! What is read, and what is refused.
 
+mod forms;
+
 use super::*;
 
 fn found(text: &str) -> Result<Vec<Assignment>, DotenvError> {
