@@ -22,6 +22,8 @@ pub(super) fn before_equals(line: &[u8], allowed: &BTreeSet<String>) -> Result<B
     let trimmed = written.trim_matches([' ', '\t']);
     let name = match trimmed.strip_prefix("export") {
         Some(after) if after.starts_with([' ', '\t']) => after.trim_start_matches([' ', '\t']),
+        // `export =`: the word, and no name behind it.
+        Some("") if trimmed.len() < written.len() => "",
         _ => trimmed,
     };
     let plain = name.len() == written.len();

@@ -36,20 +36,21 @@ impl<'t> Reader<'t> {
         let here = self.rest_of_line();
         let Before { key, length, plain } = name::before_equals(here, self.allowed).map_err(|why| error(line, why))?;
         self.rest = &self.rest[length..];
-        let behind_blanks = self.skip_blanks();
+        let before = self.skip_blanks();
         let (value, expandable, cut_by_comment) = match self.rest {
             [b'\'', ..] => (self.single_quoted()?, false, false),
             [b'"', ..] => {
                 let (value, expandable) = self.double_quoted()?;
                 (value, expandable, false)
             }
-            _ => self.unquoted(behind_blanks, plain)?,
+            _ => self.unquoted(before, plain)?,
         };
         Ok(Assignment { key, value: SecretValue::from(value), expandable, cut_by_comment, line })
     }
 
     /// Answers the value, whether it has a reference in it, and whether a comment ends it.
-    fn unquoted(&mut self, behind_blanks: bool, plain: bool) -> Result<(Vec<u8>, bool, bool), DotenvError> {
+    fn unquoted(&mut self, before: &[u8], plain: bool) -> Result<(Vec<u8>, bool, bool), DotenvError> {
+        let behind_blanks = !before.is_empty();
         let here = self.rest_of_line();
         let is_blank = |i: usize| matches!(here[i], b' ' | b'\t');
         let comment =
@@ -57,7 +58,8 @@ impl<'t> Reader<'t> {
         let written = &here[..comment.unwrap_or(here.len())];
         let value = written.trim_ascii_end();
         let exact = plain && !behind_blanks && comment.is_none() && value.len() == written.len();
-        if let Some(problem) = ambiguity(value, exact) {
+        let between_tabs = before.contains(&b'\t') || written[value.len()..].contains(&b'\t');
+        if let Some(problem) = ambiguity(value, exact, between_tabs) {
             return Err(error(self.line, format!("{problem}: put the value in single quotes, which take it as it is")));
         }
         if value.ends_with(b"\\") {
@@ -142,11 +144,12 @@ impl<'t> Reader<'t> {
         &self.rest[..self.rest.iter().position(|&byte| byte == b'\n').unwrap_or(self.rest.len())]
     }
 
-    /// Answers whether there were any.
-    fn skip_blanks(&mut self) -> bool {
+    /// Answers what they were.
+    fn skip_blanks(&mut self) -> &'t [u8] {
         let count = self.rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        self.rest = &self.rest[count..];
-        count > 0
+        let (blanks, rest) = self.rest.split_at(count);
+        self.rest = rest;
+        blanks
     }
 
     fn skip_to_line_end(&mut self) {
@@ -159,8 +162,9 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// Why programs would read a value without quotes differently. `exact` is one that the whole line after its name and `=` is.
-fn ambiguity(value: &[u8], exact: bool) -> Option<&'static str> {
+/// Why programs would read a value without quotes differently. `exact` is one that the whole line after its name and `=` is;
+/// `between_tabs` one that had a tab beside it, which Node.js takes for part of it.
+fn ambiguity(value: &[u8], exact: bool, between_tabs: bool) -> Option<&'static str> {
     let text = std::str::from_utf8(value).unwrap_or_default();
     if text.starts_with('`') {
         return Some("a ` opens a quote for some programs and not for others");
@@ -176,6 +180,10 @@ fn ambiguity(value: &[u8], exact: bool) -> Option<&'static str> {
     }
     if text == "#" || text.starts_with("# ") || text.starts_with("#\t") || (text.contains('#') && !exact) {
         return Some("programs disagree whether a comment begins at the #");
+    }
+    // Where one expands, the others have to agree.
+    if text.contains("${") && (text.contains('#') || between_tabs) {
+        return Some("programs disagree whether ${ is expanded, and what else belongs to the value");
     }
     None
 }

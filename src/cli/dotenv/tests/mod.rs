@@ -108,6 +108,7 @@ fn what_is_no_name_is_refused_by_its_line_with_what_to_write_instead() {
         ("1hunter2=x", "--allow-name"),
         ("my-hunter2=x", "--allow-name"),
         ("=hunter2", "no name stands before"),
+        ("export =hunter2", "no name stands before"),
         ("hunter2", "put all of that value in quotes"),
         ("  -Dhunter2=x", "--allow-name"),
     ] {
@@ -139,6 +140,9 @@ fn forms_that_programs_read_differently_are_refused_by_their_line() {
         ("A=hunter2\u{200b}", 1),
         ("A=hunter2\u{2028}B=1", 1),
         ("A=hunter2 \\\nB=1", 1),
+        ("A=hunter2#${X}", 1),
+        ("A=\thunter2${X}", 1),
+        ("A=hunter2${X}\t", 1),
         ("A='hunter2\\'", 1),
         ("A='it\\'hunter2'", 1),
         ("A=\"x\n\\\"hunter2\"", 2),
