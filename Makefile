@@ -96,6 +96,12 @@ $(CARGO_DENY):
 crds: ## writes crds/ and what else is generated from the types
 	UPDATE_GENERATED=1 cargo test --locked --lib checked_in
 
+# What other programs read in the dotenv files that the import is compared with. Where pip, npm or Node.js is missing it fails: the
+# tests need none of them, as they use what is written down.
+.PHONY: dotenv-readings
+dotenv-readings: ## writes e2e/dotenv/readings/ anew, after a file was added to e2e/dotenv/corpus/
+	@e2e/tools/dotenv-readings e2e/dotenv/readings --all
+
 # What a database says of itself that has just been migrated: `migrate` holds others against it.
 .PHONY: catalog
 catalog: tools ## writes migrations/catalog.tsv anew, after a migration was written

@@ -8,6 +8,7 @@ mod chart;
 mod command_line;
 mod connection;
 mod control_plane;
+mod dotenv;
 mod operator;
 mod postgres;
 mod processes;

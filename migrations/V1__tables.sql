@@ -19,16 +19,21 @@ LANGUAGE sql IMMUTABLE AS $$ SELECT hash ~ '^(h1:[-_a-zA-Z0-9]{1,64}:)?[0-9a-f]{
 -- Backslashes are written in E'': a session may read others otherwise (standard_conforming_strings), and the bodies of functions
 -- are read anew in each.
 --
--- A key's name fits on one line, has at most 253 bytes and no character that cannot be seen, but spaces inside; whether
--- Kubernetes takes it is a binding's matter.
+-- A key's name is what a Secret takes as one. Anything else that somebody writes there may be a secret in the wrong column, whose
+-- text would then stand in the registry, in the audit log and in what operators say.
 CREATE FUNCTION is_key_name(name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT name ~ '^[-._a-zA-Z0-9]{1,253}$' AND name <> '.' AND name !~ '^[.][.]' $$;
+
+-- What else can be one, for a key that somebody allows by that name (allow_key_names): it fits on one line, has at most 253 bytes and
+-- no character that cannot be seen, but spaces inside.
+CREATE FUNCTION is_allowable_name(name text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
     SELECT octet_length(name) BETWEEN 1 AND 253 AND name !~ '^ | $' AND name !~ (E'[\\u0001-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c'
         || E'\\u115f\\u1160\\u1680\\u17b4\\u17b5\\u180b-\\u180f\\u2000-\\u200f\\u2028-\\u202f\\u205f-\\u206f\\u2800\\u3000\\u3164'
         || E'\\ufe00-\\ufe0f\\ufeff\\uffa0\\ufff0-\\uffff\\U000e0000-\\U000e0fff]')
 $$;
 
--- Whether a text says nothing: no character in it can be seen. The characters are those of is_key_name.
+-- Whether a text says nothing: no character in it can be seen. The characters are those of is_allowable_name.
 CREATE FUNCTION is_blank(said text) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
     SELECT coalesce(said, '') !~ (E'[^ \\u0001-\\u001f\\u007f-\\u00a0\\u00ad\\u034f\\u061c'
@@ -126,20 +131,24 @@ CREATE INDEX project_members_user_idx ON project_members (user_id);
 
 CREATE TABLE project_secret_registry (
     project_id      uuid NOT NULL REFERENCES projects,
-    key_name        text NOT NULL CHECK (is_key_name(key_name)),
+    key_name        text NOT NULL,
+    name_allowed    boolean NOT NULL DEFAULT false,
     last_updated_at timestamptz NOT NULL,
     tracking        key_tracking NOT NULL DEFAULT 'tracked',
     description     text NOT NULL DEFAULT '',
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     retired_at      timestamptz,
-    PRIMARY KEY (project_id, key_name)
+    PRIMARY KEY (project_id, key_name),
+    CONSTRAINT project_secret_registry_key_name_check
+        CHECK (is_key_name(key_name) OR (name_allowed AND is_allowable_name(key_name)))
 );
+COMMENT ON COLUMN project_secret_registry.name_allowed IS 'Whether somebody allowed the name, which no Secret takes, for this very key.';
 
 CREATE TABLE secrets (
     id              uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     project_id      uuid NOT NULL,
     environment_id  uuid NOT NULL,
-    key             text NOT NULL CHECK (is_key_name(key)),
+    key             text NOT NULL CHECK (is_allowable_name(key)),
     encrypted_value text NOT NULL,
     value_hash      text NOT NULL CHECK (is_value_hash(value_hash)),
     version         bigint NOT NULL DEFAULT 1 CHECK (version > 0),
@@ -154,6 +163,7 @@ CREATE INDEX secrets_deleted_key_idx ON secrets (environment_id, key) WHERE dele
 CREATE INDEX secrets_project_key_idx ON secrets (project_id, key);
 -- By what Secrets in clusters say of the rows that they were made from (src/core/short_digest.rs).
 CREATE INDEX secrets_tombstone_idx ON secrets (environment_id, substring(sha256(uuid_send(id)), 1, 8)) WHERE deleted_at IS NOT NULL;
+COMMENT ON COLUMN secrets.key IS 'As the registry has it: the trigger takes no other name than one that it would take or has.';
 COMMENT ON COLUMN secrets.answers IS 'Set by a writer that follows or confirms: the registry time that it answers. Taken off by the trigger.';
 COMMENT ON COLUMN secrets.version IS 'Counts the values of this row from 1; bound into the ciphertext.';
 
@@ -216,7 +226,7 @@ CREATE TABLE audit_logs (
     PRIMARY KEY (chain, position)
 );
 COMMENT ON COLUMN audit_logs.chain IS 'The project''s id; all zeros for the system chain.';
-COMMENT ON COLUMN audit_logs.subject IS 'What it was done to: a key, a user, an environment.';
+COMMENT ON COLUMN audit_logs.subject IS 'What it was done to: a key, a user, an environment. Of a key whose name was purged, what stands for it.';
 
 CREATE TABLE audit_seals (
     chain      uuid NOT NULL,

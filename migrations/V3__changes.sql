@@ -5,7 +5,8 @@ CREATE FUNCTION require_writer(project uuid, name text) RETURNS void
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
     IF project IS NULL OR NOT is_member(project) THEN
-        RAISE EXCEPTION 'project % not found, or you are not a member', name USING ERRCODE = 'TL404';
+        RAISE EXCEPTION 'project % not found, or you are not a member', CASE WHEN is_label(name) THEN name ELSE '(no name of one)' END
+            USING ERRCODE = 'TL404';
     END IF;
     IF NOT is_writer(project) THEN
         RAISE EXCEPTION 'your membership of project % is read-only', name
@@ -138,6 +139,17 @@ BEGIN
         AND is_administrator(new.project_id);
 END $$;
 
+-- What stands for the name of a key that was purged (purge_key_name), in every row that had it.
+CREATE FUNCTION is_purged_name(name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE AS $$ SELECT name ~ '^purged-[0-9a-f]{32}$' $$;
+
+-- Whether a row's change of name is that of a purge. The setting is a claim that any login can make; none has the right to change a
+-- name at all, but by that function.
+CREATE FUNCTION is_being_purged(new_name text) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT is_purged_name(new_name) AND current_setting('tidelock.purging', true) IS NOT DISTINCT FROM new_name
+$$;
+
 -- Decides what the write of one row is, and gives it its time.
 --
 -- A change gets a new time, after every time the key has had. A follow or confirm gets the registry time that it
@@ -156,6 +168,12 @@ DECLARE
     answered timestamptz := NEW.answers;
     behind boolean;
 BEGIN
+    IF TG_OP = 'UPDATE' AND NEW.key <> OLD.key AND is_being_purged(NEW.key) THEN
+        OLD.key := NEW.key;
+        RETURN OLD;
+    ELSIF NEW.deleted_at IS NULL AND is_purged_name(NEW.key) THEN
+        RAISE EXCEPTION 'the name of this key was purged' USING ERRCODE = 'TL403', HINT = 'Write the value under another name.';
+    END IF;
     IF TG_OP = 'UPDATE' AND (NEW.id, NEW.project_id, NEW.environment_id, NEW.key, NEW.created_at)
             IS DISTINCT FROM (OLD.id, OLD.project_id, OLD.environment_id, OLD.key, OLD.created_at) THEN
         RAISE EXCEPTION 'a secret keeps its id, project, environment and key' USING ERRCODE = 'TL422';
@@ -179,6 +197,11 @@ BEGIN
 
     SELECT * INTO known FROM project_secret_registry WHERE project_id = NEW.project_id AND key_name = NEW.key;
     registered := FOUND AND known.retired_at IS NULL;
+    -- Not told by which name: it may be a secret in the wrong column.
+    IF TG_OP = 'INSERT' AND NOT is_key_name(NEW.key) AND known.name_allowed IS NOT TRUE THEN
+        RAISE EXCEPTION 'what a key is to be named is no name that a Secret takes' USING ERRCODE = 'TL422',
+            HINT = 'Use letters, digits, ''-'', ''_'' or ''.''. Another name is allowed first: SELECT allow_key_names(project, environment, ARRAY[name])';
+    END IF;
     change_time := greatest(step_time, known.last_updated_at + interval '1 microsecond');
     NEW.answers := NULL;
     IF answered > known.last_updated_at OR NOT isfinite(answered) OR (answered IS NOT NULL AND NOT registered) THEN
@@ -339,7 +362,8 @@ BEGIN
           AND (r.tracking = 'tracked' OR r.retired_at IS NOT NULL)
     $anew$ USING project, writes;
     INSERT INTO project_secret_registry (project_id, key_name, last_updated_at)
-        SELECT project, w.key, max(w.updated_at) FROM unnest(writes) w GROUP BY w.key
+        -- Another name is there already, as it was allowed: stamp_secret takes no other.
+        SELECT project, w.key, max(w.updated_at) FROM unnest(writes) w WHERE is_key_name(w.key) GROUP BY w.key
         ON CONFLICT DO NOTHING;
 
     UPDATE environments e
@@ -368,7 +392,9 @@ BEGIN
         ELSE
             SELECT array_agg((n.environment_id, n.key, sealed_under(n.encrypted_value), n.updated_at,
                     n.deleted_at IS NULL, n.value_hash, o.deleted_at IS NULL, o.value_hash, n.version > o.version)::secret_write)
-                INTO writes FROM new_rows n JOIN old_rows o USING (id) WHERE n.project_id = project;
+                INTO writes FROM new_rows n JOIN old_rows o USING (id) WHERE n.project_id = project AND n.key = o.key;
+            -- A name that is purged is no write of a value.
+            CONTINUE WHEN writes IS NULL;
             INSERT INTO secret_versions (secret_id, version, environment_id, encrypted_value, value_hash, replaced_at)
                 SELECT o.id, o.version, o.environment_id, o.encrypted_value, o.value_hash, n.updated_at
                 FROM new_rows n JOIN old_rows o USING (id) WHERE n.project_id = project AND n.version > o.version;
@@ -389,6 +415,9 @@ CREATE TRIGGER settle_updates AFTER UPDATE ON secrets REFERENCING OLD TABLE AS o
 CREATE FUNCTION stamp_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
 BEGIN
+    IF NEW.key_name <> OLD.key_name AND is_being_purged(NEW.key_name) THEN
+        RETURN NEW;
+    END IF;
     -- Written by settle_writes, which has stamped it already.
     IF pg_trigger_depth() > 1 AND NEW.last_updated_at > OLD.last_updated_at THEN
         RETURN NEW;

@@ -61,14 +61,45 @@ END $$;
 CREATE TRIGGER chain BEFORE INSERT ON audit_logs FOR EACH ROW EXECUTE FUNCTION chain_audit_row();
 ALTER TABLE audit_logs ENABLE ALWAYS TRIGGER chain;
 
+-- What is left of the rows whose subject was purged, in one digest, as 64 hexadecimal digits: SHA-256 over what audit_link makes of
+-- each of them, in order, with its own link in place of the one before. The row of the purge has it, so that nobody changes anything else
+-- in them, and the chain goes on over their links, which stay.
+CREATE FUNCTION audit_digest_of_purged(in_chain uuid, purged text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, @schema@, pg_temp AS $$
+    SELECT encode(sha256(string_agg(audit_link(l.link, l), E'\\x'::bytea ORDER BY l.position)), 'hex')
+    FROM audit_logs l WHERE l.chain = in_chain AND l.subject = purged AND l.action <> 'key.purge-name'
+$$;
+
 CREATE FUNCTION refuse_rewriting() RETURNS trigger LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     RAISE EXCEPTION 'rows of % are not changed', TG_TABLE_NAME USING ERRCODE = 'TL403';
 END $$;
-CREATE TRIGGER refuse_rewriting BEFORE UPDATE ON audit_logs FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
+
+-- But for the name of a key that is purged, and nothing beside it.
+CREATE FUNCTION refuse_rewriting_audit() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    otherwise audit_logs := OLD;
+BEGIN
+    IF TG_LEVEL = 'STATEMENT' THEN
+        -- Also where it would come to no row.
+        IF is_being_purged(current_setting('tidelock.purging', true)) THEN
+            RETURN NULL;
+        END IF;
+    ELSE
+        otherwise.subject := NEW.subject;
+        IF NEW IS NOT DISTINCT FROM otherwise AND OLD.action ~ '^(secret|key)[.]' AND is_being_purged(NEW.subject) THEN
+            RETURN NEW;
+        END IF;
+    END IF;
+    RAISE EXCEPTION 'rows of % are not changed', TG_TABLE_NAME USING ERRCODE = 'TL403';
+END $$;
+CREATE TRIGGER refuse_rewriting BEFORE UPDATE ON audit_logs FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting_audit();
+CREATE TRIGGER refuse_rewriting_row BEFORE UPDATE ON audit_logs FOR EACH ROW EXECUTE FUNCTION refuse_rewriting_audit();
 CREATE TRIGGER refuse_rewriting BEFORE UPDATE ON audit_seals FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 CREATE TRIGGER refuse_rewriting BEFORE UPDATE ON revision_log FOR EACH STATEMENT EXECUTE FUNCTION refuse_rewriting();
 ALTER TABLE audit_logs ENABLE ALWAYS TRIGGER refuse_rewriting;
+ALTER TABLE audit_logs ENABLE ALWAYS TRIGGER refuse_rewriting_row;
 ALTER TABLE audit_seals ENABLE ALWAYS TRIGGER refuse_rewriting;
 ALTER TABLE revision_log ENABLE ALWAYS TRIGGER refuse_rewriting;
 

@@ -30,6 +30,26 @@ BEGIN
     END IF;
 END $$;
 
+-- Lets keys have names that no Secret takes, one by one, by whoever may set them: these join the registry, in the transaction that
+-- sets them. Names that need no word are left out.
+CREATE FUNCTION @api@.allow_key_names(project uuid, environment uuid, keys text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+BEGIN
+    PERFORM require_writable(project, environment);
+    IF EXISTS (SELECT FROM unnest(keys) k WHERE NOT is_allowable_name(k)) THEN
+        RAISE EXCEPTION 'what is to be allowed can be no name of a key' USING ERRCODE = 'TL422',
+            HINT = 'Use 1 to 253 bytes, without spaces at either end and without characters that cannot be seen.';
+    END IF;
+    WITH allowed AS (
+        INSERT INTO project_secret_registry (project_id, key_name, name_allowed, last_updated_at)
+        SELECT project, k.name, true, step_revision(project) FROM (SELECT DISTINCT unnest(keys) AS name) k
+        WHERE NOT is_key_name(k.name) AND NOT EXISTS (
+            SELECT FROM project_secret_registry r WHERE r.project_id = project AND r.key_name = k.name)
+        ORDER BY k.name RETURNING key_name)
+    INSERT INTO audit_logs (project_id, environment_id, action, subject)
+        SELECT project, environment, 'key.allow', a.key_name FROM allowed a ORDER BY a.key_name;
+END $$;
+
 CREATE FUNCTION @api@.insert_secrets(
     project uuid, environment uuid, ids uuid[], keys text[], sealed text[], hashes text[], answers timestamptz[]) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
@@ -136,6 +156,45 @@ BEGIN
     PERFORM require_member(project, true);
     RETURN QUERY UPDATE project_secret_registry r SET retired_at = clock_timestamp()
         WHERE r.project_id = project AND r.key_name = ANY (keys) AND r.retired_at IS NULL RETURNING r.key_name;
+END $$;
+
+-- Takes a name out of the registry that should never have been one: the key is retired, and what stands for its name is put into every
+-- row that has it, those of the audit log too. The row that tells of it has `name_hash`, a keyed hash that whoever holds the
+-- project's hashing key can make of the name, and the digest of what is left. Answers what stands for the name; NULL where the project
+-- has no such key.
+--
+-- Rows stay, as tombstones have to. Sealed values are bound to the name that they were sealed for, so that nothing opens them any more.
+CREATE FUNCTION @api@.purge_key_name(project uuid, key text, name_hash text) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    reason text := current_setting('tidelock.reason', true);
+    purged text := 'purged-' || replace(gen_random_uuid()::text, '-', '');
+BEGIN
+    PERFORM require_member(project, true);
+    PERFORM require_reason(reason, 'to purge the name of a key');
+    IF name_hash IS NULL OR NOT is_value_hash(name_hash) OR name_hash !~ '^h1:' THEN
+        RAISE EXCEPTION 'the hash of the name is no keyed hash (h1:...)' USING ERRCODE = 'TL422',
+            HINT = 'A plain hash could be tried with guesses. tidelock key purge-name makes it.';
+    ELSIF strpos(reason, key) > 0 THEN
+        RAISE EXCEPTION 'the reason has the name in it that is to be purged' USING ERRCODE = 'TL422',
+            HINT = 'Give a reason without it: reasons stay in the audit log, in clear.';
+    ELSIF is_purged_name(key) OR NOT EXISTS (
+            SELECT FROM project_secret_registry r WHERE r.project_id = project AND r.key_name = key) THEN
+        RETURN NULL;
+    END IF;
+    PERFORM step_revision(project);
+    DELETE FROM key_exemptions x WHERE x.project_id = project AND x.key_name = key;
+    UPDATE project_secret_registry r SET retired_at = clock_timestamp()
+        WHERE r.project_id = project AND r.key_name = key AND r.retired_at IS NULL;
+    PERFORM set_config('tidelock.purging', purged, true);
+    UPDATE secrets s SET key = purged WHERE s.project_id = project AND s.key = purge_key_name.key;
+    UPDATE project_secret_registry r SET key_name = purged, description = '', name_allowed = false
+        WHERE r.project_id = project AND r.key_name = key;
+    UPDATE audit_logs l SET subject = purged WHERE l.chain = project AND l.subject = key AND l.action ~ '^(secret|key)[.]';
+    PERFORM set_config('tidelock.purging', '', true);
+    INSERT INTO audit_logs (project_id, action, subject, old_value_hash, new_value_hash)
+        VALUES (project, 'key.purge-name', purged, name_hash, audit_digest_of_purged(project, purged));
+    RETURN purged;
 END $$;
 
 -- Declares that an environment does not need keys. One that is exempt already stays so.

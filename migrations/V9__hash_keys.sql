@@ -2,7 +2,8 @@
 -- anew from its value, by the program that can open it.
 --
 -- The rows of one key are rewritten together, so that the hashes of a key stay comparable all the time: until its turn comes,
--- whoever writes the key hashes under the older one, too. Versions follow; nothing compares them as it writes.
+-- whoever writes the key hashes under the older one, too. Versions follow; nothing compares them as it writes. Values whose key
+-- was purged open for nobody, and keep their hashes.
 
 -- The rows of the next keys, in their order, whose hash is not under the newest hashing key.
 CREATE FUNCTION @api@.hashes_behind(project uuid, after text, keys integer)
@@ -21,6 +22,7 @@ BEGIN
     WITH next AS MATERIALIZED (
         SELECT DISTINCT s.key FROM secrets s
         WHERE s.project_id = hashes_behind.project AND s.key > hashes_behind.after AND hash_key_of(s.value_hash) IS DISTINCT FROM newest
+          AND NOT is_purged_name(s.key)
         ORDER BY s.key LIMIT hashes_behind.keys)
     SELECT s.environment_id, e.name, s.id, s.key, s.version, s.encrypted_value, s.value_hash
     FROM next n CROSS JOIN LATERAL (
@@ -46,7 +48,7 @@ BEGIN
     FROM secrets s JOIN secret_versions v ON v.secret_id = s.id JOIN environments e ON e.id = v.environment_id
     WHERE s.project_id = version_hashes_behind.project AND s.key >= after_key
       AND (s.key, v.secret_id, v.version) > (after_key, after_id, after_version)
-      AND hash_key_of(v.value_hash) IS DISTINCT FROM newest
+      AND hash_key_of(v.value_hash) IS DISTINCT FROM newest AND NOT is_purged_name(s.key)
     ORDER BY s.key, v.secret_id, v.version LIMIT versions;
 END $$;
 
@@ -62,9 +64,10 @@ BEGIN
     older := ARRAY(SELECT k.hash_key_id FROM project_hash_keys k
                    WHERE k.project_id = project AND k.hash_key_id <> newest_hash_key(project));
     RETURN older <> '{}' AND (
-        EXISTS (SELECT FROM secrets s WHERE s.project_id = project AND hash_key_of(s.value_hash) = ANY (older))
+        EXISTS (SELECT FROM secrets s WHERE s.project_id = project AND hash_key_of(s.value_hash) = ANY (older)
+                AND NOT is_purged_name(s.key))
         OR EXISTS (SELECT FROM secrets s JOIN secret_versions v ON v.secret_id = s.id
-                   WHERE s.project_id = project AND hash_key_of(v.value_hash) = ANY (older)));
+                   WHERE s.project_id = project AND hash_key_of(v.value_hash) = ANY (older) AND NOT is_purged_name(s.key)));
 END $$;
 
 -- Under which hashing key keys are hashed just now, for those of them that are live anywhere.

@@ -66,8 +66,13 @@ pub(crate) async fn of_changes(stage: &Stage, project: &str, environment: &str, 
     for round in 0..count {
         let value = format!("value-{round}");
         let values = [(key.clone(), SecretValue::from(value.clone().into_bytes()))];
-        let options =
-            WriteOptions { follow: false, observed: &ObservedTimes::default(), dry_run: false, reason: "benchmark" };
+        let options = WriteOptions {
+            follow: false,
+            observed: &ObservedTimes::default(),
+            dry_run: false,
+            allow_empty: false,
+            reason: "benchmark",
+        };
         session.write_values(&keyring, &environment, &values, options).await.unwrap_or_else(|why| panic!("{why}"));
         let committed = Instant::now();
         loop {

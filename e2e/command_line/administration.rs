@@ -43,11 +43,13 @@ async fn names_that_need_quoting_work() {
     team.run(&team.database.owner, &["user", "add", "o.hara+x@example.com", "--db-role", &ohara.role]).await.expect(0);
     team.run(&team.ana, &["member", "add", "o.hara+x@example.com", "--role", "DEVELOPER"]).await.expect(0);
     for key in ["it's \"odd\"", "$1; DROP TABLE secrets --", "ключ", "a/b\\c", "-x"] {
-        let arguments = ["secret", "set", "-e", "dev", "--", key];
+        let allowed = format!("--allow-name={key}");
+        let arguments = ["secret", "set", "-e", "dev", &allowed, "--", key];
         team.run_with(&ohara, &arguments, key.as_bytes()).await.expect(0);
-        assert_eq!(team.run(&ohara, &["secret", "get", "-e", "dev", "--", key]).await.expect(0).stdout, key);
+        assert_eq!(team.run(&ohara, &["secret", "get", "-e", "dev", &allowed, "--", key]).await.expect(0).stdout, key);
     }
-    let said = team.run_with(&ohara, &["secret", "set", "-e", "dev", "it's \"odd\""], b"two").await.expect(0);
+    let arguments = ["secret", "set", "-e", "dev", "it's \"odd\"", "--allow-name=it's \"odd\""];
+    let said = team.run_with(&ohara, &arguments, b"two").await.expect(0);
     assert_reads!("note-quotes-a-key", said.stderr);
 }
 

@@ -92,7 +92,13 @@ async fn a_thousand_rounds_of_eight_writers_have_no_deadlock_and_each_is_one_rev
                     .into();
                 let keys: Vec<KeyName> = values.iter().map(|(key, _)| key.clone()).collect();
                 let observed = session.observed_times(&environment, &keys).await.unwrap();
-                let options = WriteOptions { follow: false, observed: &observed, dry_run: false, reason: "a round" };
+                let options = WriteOptions {
+                    follow: false,
+                    observed: &observed,
+                    dry_run: false,
+                    allow_empty: false,
+                    reason: "a round",
+                };
                 if let Err(why) = session.write_values(&keyring, &environment, &values, options).await {
                     panic!("writer {writer}, round {round}: {why}");
                 }

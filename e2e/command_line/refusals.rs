@@ -132,6 +132,28 @@ async fn what_is_not_said_is_asked_for() {
         let said = Running::start(command).end(b"").await.expect(2);
         assert_reads!(snapshot, said.stderr);
     }
+    // As where they are empty.
+    for (variable, arguments, snapshot) in [
+        ("TIDELOCK_DATABASE_URL", &["status"][..], "no-database-url"),
+        ("TIDELOCK_PROJECT", &["status"], "no-project"),
+        ("TIDELOCK_ENVIRONMENT", &["secret", "list"], "no-environment"),
+    ] {
+        let mut command = team.command(&team.ana, arguments);
+        command.env(variable, "");
+        let said = Running::start(command).end(b"").await.expect(2);
+        assert_reads!(snapshot, said.stderr);
+    }
+    let mut command = team.command(&team.ana, &["status"]);
+    command
+        .env("TIDELOCK_USER", "")
+        .env("TIDELOCK_SCHEMA", "")
+        .env("TIDELOCK_ENVIRONMENT", "")
+        .env("TIDELOCK_PG_BIN", "");
+    Running::start(command).end(b"").await.expect(0);
+    let mut command = team.command(&team.ana, &["keyring", "list"]);
+    command.env("TIDELOCK_KEYRING", "");
+    let said = Running::start(command).end(b"").await.expect(1);
+    assert!(said.stderr.contains("/.config/tidelock/keyring"), "{}", said.stderr);
     let said = team.run(&team.ana, &["statsu"]).await.expect(2);
     assert_reads!("verb-mistyped", said.stderr);
     std::fs::remove_file(team.keyring()).unwrap();

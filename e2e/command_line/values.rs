@@ -1,5 +1,7 @@
 //! Values on their way in and out.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -15,15 +17,19 @@ async fn a_value_comes_back_byte_for_byte() {
 
     team.run(&team.ana, &["secret", "set", "FILE", "-e", "dev", "--from-file", "value"]).await.expect(0);
     assert!(team.get_as(&team.ana, "FILE", "dev").await.expect(0).bytes == odd, "a file is taken as it is");
+    let said = team.run_with(&team.ana, &["secret", "set", "KEY", "-e", "dev"], b"\0\xff\n").await.expect(2);
+    assert_reads!("value-that-is-no-text", said.stderr);
 
     for (flags, given, kept) in [
         (&[][..], &b"line\n"[..], &b"line"[..]),
         (&[], b"two\n\n", b"two\n"),
-        (&[], b"\n", b""),
+        (&[], b"token\r\n", b"token"),
+        (&[], b"-----BEGIN\r\nEND-----\r\n\r\n", b"-----BEGIN\nEND-----\n"),
         (&["--raw"], b"", b""),
         (&["--from-file", "/dev/null"], b"", b""),
-        (&[], b"\0\xff\n", b"\0\xff"),
+        (&["--raw"], b"\0\xff\r\n", b"\0\xff\r\n"),
         (&["--raw"], b"line\n", b"line\n"),
+        (&["--raw"], b"line\r\n", b"line\r\n"),
     ] {
         let arguments = [&["secret", "set", "KEY", "-e", "dev"], flags].concat();
         team.run_with(&team.ana, &arguments, given).await.expect(0);
@@ -48,6 +54,10 @@ async fn a_pipe_that_brought_nothing_empties_no_secret() {
     team.set_as(&team.ana, "KEY", "dev", "one").await.expect(0);
     let said = team.run_with(&team.ana, &["secret", "set", "KEY", "-e", "dev"], b"").await.expect(2);
     assert_reads!("pipe-with-nothing", said.stderr);
+    for nothing in [&b"\n"[..], b"\r\n"] {
+        let said = team.run_with(&team.ana, &["secret", "set", "KEY", "-e", "dev"], nothing).await.expect(2);
+        assert_reads!("pipe-with-nothing", said.stderr);
+    }
     assert_eq!(team.get_as(&team.ana, "KEY", "dev").await.expect(0).stdout, "one");
 }
 
@@ -59,6 +69,38 @@ async fn a_value_is_not_taken_from_arguments_and_not_repeated() {
         assert_reads!(format!("value-in-arguments-{}", arguments.len()), said.stderr);
         assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
     }
+    // Wherever a name is asked for, and where nothing is.
+    let url = "KEY: postgres://u:hunter2@h/d?sslmode=require";
+    let mut heard = String::new();
+    for arguments in [
+        &["secret", "set", url, "-e", "dev"][..],
+        &["secret", "get", url, "-e", "dev"],
+        &["secret", "rm", url, "-e", "dev"],
+        &["secret", "restore", url, "-e", "dev"],
+        &["secret", "confirm", url, "-e", "dev"],
+        &["key", "define", url, "--description", "x", "--reason", "x"],
+        &["key", "retire", url, "--reason", "x"],
+        &["key", "exempt", url, "-e", "dev", "--reason", "x"],
+        &["status", url],
+        &["secret", "get", "KEY", "-e", url],
+        &["secret", "get", "KEY", "-e", "dev", "-p", url],
+        &["secret", "get", "KEY", "-e", "dev", "--user", url],
+        &["environment", "create", url],
+        &["project", "create", url],
+        &["member", "add", url, "--role", "viewer"],
+        &["diff", url, "dev"],
+        &["secret", "get", "KEY", url],
+        &["key", "list", url],
+    ] {
+        let said = team.run(&team.ana, arguments).await.expect(2);
+        assert!(!said.stderr.contains("hunter2") && said.stdout.is_empty(), "{arguments:?}: {}", said.stderr);
+        let _ = write!(heard, "$ tidelock {}\n{}", arguments.join(" ").replace(url, "(url)"), said.stderr);
+    }
+    assert_reads!("url-in-arguments", heard);
+    let mut by_variable = team.command(&team.ana, &["status"]);
+    by_variable.env("TIDELOCK_ENVIRONMENT", url);
+    let said = Running::start(by_variable).end(b"").await.expect(2);
+    assert!(!said.stderr.contains("hunter2"), "{}", said.stderr);
 }
 
 #[tokio::test(flavor = "multi_thread")]

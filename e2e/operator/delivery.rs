@@ -207,7 +207,7 @@ async fn five_thousand_keys_arrive_in_one_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_no_secret_can_have_is_named_and_blocks_only_who_selects_it() {
+async fn a_key_that_no_secret_can_have_blocks_only_who_selects_it_and_its_name_is_nowhere() {
     let stage = Stage::with_shop("key-names").await;
     stage.team.set("dev", "with space", "v").await;
     stage.team.set("dev", "GOOD", "g").await;
@@ -218,9 +218,11 @@ async fn a_key_that_no_secret_can_have_is_named_and_blocks_only_who_selects_it()
         {"secretKey": "GOOD", "remoteRef": {"key": "GOOD"}},
     ]);
     stage.binding("named", "dev", json!({"data": named})).await;
-    let _operator = stage.operator().await;
+    let operator = stage.operator().await;
 
     stage.secret_has("named", &[("GOOD", "g"), ("spaced", "v")]).await;
     let every = stage.binding_is("every", &["Delivered=False(KeyNameInvalid)"]).await;
-    assert!(format!("{:?}", every.status.map(|status| status.conditions)).contains("with space"));
+    let said = format!("{:?}", every.status.map(|status| status.conditions));
+    assert!(said.contains("1 whose name no Secret takes and is not shown") && !said.contains("with space"), "{said}");
+    assert!(!operator.log().contains("with space"), "{}", operator.log());
 }

@@ -41,6 +41,16 @@ async fn a_key_that_was_deleted_on_purpose_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_key_whose_name_was_purged_leaves_with_its_value() {
+    let (stage, _operator) = with_keys("purged", 2).await;
+    let purge = ["key", "purge-name", "--reason", "a password became a name"];
+    stage.team.run_with(&stage.team.ana, &purge, b"KEY_0").await.expect(0);
+    has(&stage, 1).await;
+    let binding = stage.binding_is("app", &["Ready=True"]).await;
+    assert!(!format!("{:?}", binding.status).contains("KEY_0"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_row_that_vanished_without_a_tombstone_stays_until_a_person_releases_it() {
     let (stage, _operator) = with_keys("vanished", 2).await;
     let superuser_without_triggers = stage.team.superuser_without_triggers().await;

@@ -34,6 +34,8 @@ const STEPS: &[&str] = &[
     "secret set NEW -e staging < back",
     "key define A --tracking independent --reason why",
     "environment create more",
+    "secret set odd:name --allow-name=odd:name -e dev < x",
+    "key purge-name --reason why < odd:name",
 ];
 
 async fn take(step: &str, team: &Team) {

@@ -165,7 +165,7 @@ pub(super) async fn catalog_is_sound(database: &TestDatabase, schema: &str) {
     none(
         "functions whose search path a session chooses",
         "SELECT proname FROM pg_proc WHERE pronamespace = {here} AND proname NOT IN ('audit_field', 'audit_link', 'sealed_under', 'hash_key_of', 'state_of',
-                 'is_label', 'is_blank', 'is_key_name', 'is_value_hash', 'covers')
+                 'is_label', 'is_blank', 'is_key_name', 'is_allowable_name', 'is_purged_name', 'is_value_hash', 'covers')
              AND NOT EXISTS (SELECT FROM unnest(proconfig) c WHERE c LIKE 'search_path=pg_catalog, %pg_temp')",
     )
     .await;

@@ -23,6 +23,7 @@ const STATEMENTS: &[(&str, &str)] = &[
         "SELECT insert_secrets('{project}', '{dev}', ARRAY[gen_random_uuid()], ARRAY['NEW'], ARRAY['t1:key-of-default:new'],
                                ARRAY['h1:hk:new'], ARRAY[NULL::timestamptz])",
     ),
+    ("allow", "SELECT allow_key_names('{project}', '{dev}', ARRAY['a b'])"),
     ("confirm", "SELECT confirm_secrets('{project}', '{dev}', ARRAY['API_KEY'], ARRAY[NULL::timestamptz])"),
     ("delete", "SELECT delete_secrets('{project}', '{dev}', ARRAY['API_KEY'])"),
     ("restore", "SELECT restore_secrets('{project}', '{dev}', ARRAY['GONE'])"),

@@ -115,6 +115,7 @@ fn text_of(message: &SimpleQueryMessage) -> Option<String> {
 
 /// One question for each function of the interface.
 const CALLS: &[(&str, &str)] = &[
+    ("allow_key_names", "SELECT allow_key_names('{project}', '{environment}', ARRAY['{key}'])"),
     ("archive_project", "SELECT archive_project('{project name}', 'why')"),
     ("audit_after", "SELECT count(*) FROM audit_after('{project}', 0)"),
     ("audit_position", "SELECT audit_position('{project}')"),
@@ -142,6 +143,7 @@ const CALLS: &[(&str, &str)] = &[
     ("keys_of", "SELECT * FROM keys_of('{project}'), keys_of('{project}', ARRAY['{key}'])"),
     ("mutex_holder", "SELECT * FROM mutex_holder('{project name}')"),
     ("poll", "SELECT * FROM poll(ARRAY['{project name}'], ARRAY['dev'])"),
+    ("purge_key_name", "SELECT purge_key_name('{project}', '{key}', 'h1:hk:x')"),
     ("remove_member", "SELECT remove_member('{project}', '{user}')"),
     ("restore_secrets", "SELECT restore_secrets('{project}', '{environment}', ARRAY['{key}'])"),
     ("retire_keys", "SELECT retire_keys('{project}', ARRAY['{key}'])"),

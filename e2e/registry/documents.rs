@@ -1,7 +1,5 @@
 //! Both schema documents, sentence by sentence, against the catalog of a migrated database.
 
-use tidelock::core::KeyName;
-
 use super::*;
 
 /// `name type nullability default` of each column, in order.
@@ -247,24 +245,4 @@ async fn a_value_in_the_place_of_a_hash_or_a_name_is_refused() {
     }
     let why = refusal(&shop.owner, &format!("INSERT INTO users (name) VALUES ('{value}')")).await;
     assert!(why.starts_with("23514"), "{why}");
-}
-
-/// The command and the database refuse the same names, character by character.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_keys_name_has_one_rule() {
-    let shop = Shop::open("names").await;
-    let session = shop.superuser().await;
-    let refused = "SELECT n FROM generate_series(1, 917999 + 4096) n WHERE n NOT BETWEEN 55296 AND 57343
-                       AND (n < 70000 OR n > 917000) AND NOT is_key_name('a' || chr(n) || 'b') ORDER BY n";
-    let by_database: Vec<u32> = rows(&session, refused).await.iter().map(|n| n.parse().unwrap()).collect();
-    let by_command: Vec<u32> = (1..=917_999 + 4096)
-        .filter(|n| *n < 70_000 || *n > 917_000)
-        .filter(|n| char::from_u32(*n).is_some_and(|c| format!("a{c}b").parse::<KeyName>().is_err()))
-        .collect();
-    assert_eq!(by_database, by_command);
-    assert!([0xa0, 0x200b, 0xfeff].iter().all(|invisible| by_command.contains(invisible)), "{by_command:?}");
-    for name in ["", " A", "A ", &"k".repeat(254), "A", "with space", "a/b"] {
-        let kept = cell(&session, &format!("SELECT is_key_name('{name}')")).await;
-        assert_eq!(kept == "t", name.parse::<KeyName>().is_ok(), "{name:?}");
-    }
 }

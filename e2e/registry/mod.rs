@@ -16,6 +16,7 @@ mod load;
 mod locks;
 mod logins;
 mod migrations;
+mod names;
 pub(crate) mod order;
 mod plans;
 mod reasons;

@@ -71,7 +71,7 @@ async fn the_database_and_the_command_call_the_same_characters_invisible() {
     let blank = "SELECT string_agg(n::text, ' ' ORDER BY n) FROM generate_series(1, 1114111) n
         WHERE n NOT BETWEEN 55296 AND 57343 AND is_blank(chr(n))";
     let invisible = "SELECT string_agg(n::text, ' ' ORDER BY n) FROM generate_series(1, 1114111) n
-        WHERE n NOT BETWEEN 55296 AND 57343 AND (n = 32 OR NOT is_key_name(chr(n)))";
+        WHERE n NOT BETWEEN 55296 AND 57343 AND (n = 32 OR NOT is_allowable_name(chr(n)))";
     let known: Vec<String> = (1..=0x10_ffff_u32)
         .filter(|n| char::from_u32(*n).is_some_and(|c| tidelock::core::is_blank(&c.to_string())))
         .map(|n| n.to_string())

@@ -107,7 +107,9 @@ impl Team {
 
     /// Ana sets a value.
     pub(crate) async fn set(&self, environment: &str, key: &str, value: &str) {
-        self.run_with(&self.ana, &["secret", "set", key, "-e", environment, "--raw"], value.as_bytes()).await.expect(0);
+        let allowed = format!("--allow-name={key}");
+        let arguments = ["secret", "set", key, "-e", environment, "--raw", &allowed];
+        self.run_with(&self.ana, &arguments, value.as_bytes()).await.expect(0);
     }
 
     /// Somebody sets a value, a trailing newline aside.
@@ -127,7 +129,8 @@ impl Team {
 
     /// The state of a key in dev, staging and production.
     pub(crate) async fn states(&self, key: &str) -> [String; 3] {
-        let said = self.run(&self.ana, &["status", key, "-o", "json"]).await.json();
+        let allowed = format!("--allow-name={key}");
+        let said = self.run(&self.ana, &["status", key, "-o", "json", &allowed]).await.json();
         ["dev", "staging", "production"].map(|environment| {
             let found = said.as_array().into_iter().flatten().find(|state| state["environment"] == environment);
             found.and_then(|state| state["state"].as_str()).unwrap_or_default().to_owned()

@@ -1,11 +1,9 @@
 //! A condition update is what one reconcile says about one condition; `Ready` is derived from the others, here alone.
 
-use std::fmt::Write;
-
 use super::OutOfSyncPolicy;
 use super::condition_type::{ConditionStatus, ConditionType};
 use super::reason::Reason;
-use crate::core::KeyState;
+use crate::core::{KeyState, is_secret_key};
 
 /// Most keys that a message names.
 const KEYS_NAMED: usize = 10;
@@ -120,15 +118,23 @@ fn degrading(in_sync: &ConditionUpdate, policy: OutOfSyncPolicy) -> Option<&Cond
     (policy == OutOfSyncPolicy::Degrade).then_some(in_sync)
 }
 
-/// Keys for a message: the first 10, and how many more there are.
+/// Keys of a registry for a message: the first 10, and how many more there are. Whoever may look at an object reads it, so a name that
+/// no Secret takes is counted and not told: it may be a secret that became a name.
 #[must_use]
 pub fn list_keys<K: AsRef<str>>(keys: &[K]) -> String {
-    let named: Vec<&str> = keys.iter().take(KEYS_NAMED).map(AsRef::as_ref).collect();
-    let mut list = named.join(", ");
-    if keys.len() > KEYS_NAMED {
-        write!(list, " and {} more", keys.len() - KEYS_NAMED).expect("a string takes all that is written");
-    }
-    list
+    let (shown, odd): (Vec<&str>, Vec<&str>) = keys.iter().map(AsRef::as_ref).partition(|key| is_secret_key(key));
+    let odd = (!odd.is_empty()).then(|| format!("{} whose name no Secret takes and is not shown", odd.len()));
+    let shown = (!shown.is_empty()).then(|| list_names(&shown));
+    shown.into_iter().chain(odd).collect::<Vec<_>>().join(" and ")
+}
+
+/// Names that the API server has checked, as [`list_keys`].
+#[must_use]
+pub(crate) fn list_names<N: AsRef<str>>(names: &[N]) -> String {
+    let shown: Vec<&str> = names.iter().take(KEYS_NAMED).map(AsRef::as_ref).collect();
+    let more = names.len() - shown.len();
+    let counted = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &counted
 }
 
 #[cfg(test)]
@@ -256,5 +262,15 @@ mod tests {
         let keys: Vec<String> = (0..13).map(|n| format!("K{n}")).collect();
         assert_eq!(list_keys(&keys), "K0, K1, K2, K3, K4, K5, K6, K7, K8, K9 and 3 more");
         assert_eq!(list_keys(&keys[..10]), "K0, K1, K2, K3, K4, K5, K6, K7, K8, K9");
+    }
+
+    #[test]
+    fn a_name_that_no_secret_takes_is_counted_and_not_told() {
+        let odd = "DATABASE_URL: postgres://u:hunter2@h/d";
+        assert_eq!(list_keys(&["A", odd, "tls.crt"]), "A, tls.crt and 1 whose name no Secret takes and is not shown");
+        assert_eq!(list_keys(&[odd, "a b"]), "2 whose name no Secret takes and is not shown");
+        let update = ConditionUpdate::in_sync([(odd, KeyState::Stale), ("A", KeyState::Missing)]);
+        assert!(update.message().starts_with("1 stale: 1 whose name"), "{}", update.message());
+        assert!(!update.message().contains("hunter2"), "{}", update.message());
     }
 }

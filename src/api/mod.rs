@@ -21,6 +21,7 @@ mod secret_binding;
 mod secret_binding_status;
 
 pub use condition_type::{ConditionStatus, ConditionType, Progress};
+pub(crate) use condition_update::list_names;
 pub use condition_update::{ConditionUpdate, list_keys};
 pub use conditions::{ANNOUNCED, conditions, differs, find, is_said_of_source, is_warning, ready_reason};
 pub use documentation::conditions_page;

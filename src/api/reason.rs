@@ -144,7 +144,7 @@ reasons! {
         "Choose a new `spec.target.name`, or delete the Secret, so that it is made anew; the operator never deletes to re-create.";
     KeyNameInvalid: Stalled, [DeliveredTo False],
         "A key's name is not valid in a Secret, or two keys would have one name.",
-        "Give it a valid name of its own with `spec.data[].secretKey`.";
+        "Give it a valid name of its own with `spec.data[].secretKey`. A name that no Secret takes is not shown: `tidelock key list` has it.";
     RingNotHeld: Stalled, [DeliveredTo False],
         "The operator's keyring lacks the ring or the encryption key that a value was sealed with.",
         "Put the ring that the message names into the operator's keyring, or bind an environment whose ring it holds.";

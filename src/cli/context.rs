@@ -8,6 +8,7 @@ use crate::registry::{ConnectSettings, Environment, Session};
 
 use super::error::CliError;
 use super::options::CommonOptions;
+use super::variables;
 use super::work_tree::WorkTree;
 
 pub(super) struct Context {
@@ -31,18 +32,17 @@ impl Context {
             Ok(folder) => WorkTree::find(&folder)?,
             Err(_) => WorkTree::default(),
         };
-        let variable = match std::env::var("TIDELOCK_ENVIRONMENT") {
-            Ok(name) => {
-                Some(name.parse().map_err(|source| CliError::Variable { name: "TIDELOCK_ENVIRONMENT", source })?)
-            }
-            Err(_) => None,
-        };
+        // What is no text is no name either.
+        let variable = variables::said("TIDELOCK_ENVIRONMENT")
+            .map(|name| name.to_string_lossy().parse())
+            .transpose()
+            .map_err(|source| CliError::Variable { name: "TIDELOCK_ENVIRONMENT", source })?;
         let environment = choose(options.environment.clone(), variable, work_tree.environment.clone());
         Ok(Self { options, work_tree, environment })
     }
 
     pub(super) fn settings(&self) -> Result<ConnectSettings, CliError> {
-        // An empty variable is as good as none, and a file that a variable came from may have ended in a line break.
+        // A file that a variable came from may have ended in a line break.
         let url =
             self.options.database_url.as_deref().map(str::trim).filter(|url| !url.is_empty()).ok_or_else(|| {
                 CliError::Usage(

@@ -10,10 +10,11 @@ use crate::core::{KeyName, SecretValue};
 use crate::registry::{Environment, Session, WriteOptions, WriteOutcome};
 
 use super::context::Context;
-use super::dotenv;
+use super::dotenv::{self, Assignment};
 use super::error::{Answer, CliError};
+use super::key_arguments::AllowedNames;
 use super::options::Reason;
-use super::output::{Line, Output, enumerate, keys_in_words, plain, undeliverable};
+use super::output::{Line, Output, all_of, keys_in_words, plain, undeliverable};
 use super::secret::behind_elsewhere;
 use super::value_input::{LARGEST_VALUE, read_file, read_stdin};
 
@@ -35,6 +36,11 @@ pub(super) struct Import {
     /// Only say what it would do
     #[arg(long)]
     dry_run: bool,
+    /// Let empty values take the place of values that are there
+    #[arg(long)]
+    allow_empty: bool,
+    #[command(flatten)]
+    allowed: AllowedNames,
     #[command(flatten)]
     reason: Reason,
 }
@@ -56,6 +62,7 @@ impl Import {
             follow: self.follow,
             observed: &observed,
             dry_run: self.dry_run,
+            allow_empty: self.allow_empty,
             reason: &self.reason.reason,
         };
         let written = session.write_values(&keyring, &environment, &values, options).await?;
@@ -77,7 +84,12 @@ impl Import {
         };
         let FileFormat::Dotenv = self.format;
         let name = file.map_or("standard input".to_owned(), |file| file.display().to_string());
-        let found = dotenv::parse(&text).map_err(|source| CliError::Dotenv { file: name.clone(), source })?;
+        let found = dotenv::parse(&text, &self.allowed.names())
+            .map_err(|source| CliError::Dotenv { file: name.clone(), source })?;
+        if found.is_empty() {
+            // A pipe whose first program failed looks like this.
+            return Err(CliError::Usage(format!("{name} has no NAME=value in it, so there is nothing to import")));
+        }
         // As `secret set` has it: no binding could deliver it.
         if let Some(large) = found.iter().find(|found| found.value.len() > LARGEST_VALUE) {
             let (key, bytes) = (&large.key, large.value.len());
@@ -85,16 +97,27 @@ impl Import {
                 "{name}: the value of {key} has {bytes} bytes; a Secret takes {LARGEST_VALUE} in all its values together"
             )));
         }
-        let expandable: Vec<&str> =
-            found.iter().filter(|found| found.expandable).map(|found| found.key.as_str()).collect();
-        if !expandable.is_empty() {
-            output.note(&format!(
-                "taken as written, though some programs would expand the $ in it: {}",
-                enumerate(&expandable)
-            ));
-        }
+        told_of(&found, output);
         Ok(found.into_iter().map(|found| (found.key, found.value)).collect())
     }
+}
+
+/// What somebody may not have meant, before anything is written. Told however many there are: each is a value.
+fn told_of(found: &[Assignment], output: &Output) {
+    let told = |what: &str, is_so: &dyn Fn(&Assignment) -> bool| {
+        let keys: Vec<&str> = found.iter().filter(|found| is_so(found)).map(|found| found.key.as_str()).collect();
+        if !keys.is_empty() {
+            output.note(&format!("{what}: {}", all_of(&keys)));
+        }
+    };
+    told("taken as written, though some programs would expand the $ in it", &|found| found.expandable);
+    told("cut where a comment begins; in quotes a # belongs to the value", &|found| {
+        found.cut_by_comment && !found.value.is_empty()
+    });
+    told("empty, as a comment is all that follows; in quotes a # belongs to the value", &|found| {
+        found.cut_by_comment && found.value.is_empty()
+    });
+    told("empty in the file", &|found| !found.cut_by_comment && found.value.is_empty());
 }
 
 fn report(

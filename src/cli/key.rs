@@ -1,5 +1,7 @@
 //! `tidelock key`.
 
+mod purge_name;
+
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
@@ -8,6 +10,7 @@ use crate::registry::{ListedKey, Session, Tracking};
 
 use super::context::Context;
 use super::error::{Answer, CliError};
+use super::key_arguments::{KeyArgument, KeyArguments};
 use super::options::RequiredReason;
 use super::output::{Line, Output, enumerate, plain, time_cell, time_json};
 
@@ -26,8 +29,8 @@ pub(super) enum KeyVerb {
         after_help = "Example: tidelock key define HOSTNAME --tracking independent --reason 'differs everywhere'"
     )]
     Define {
-        /// The key
-        key: KeyName,
+        #[command(flatten)]
+        key: KeyArgument,
         /// What it is for
         #[arg(long, value_name = "TEXT")]
         description: Option<String>,
@@ -40,17 +43,21 @@ pub(super) enum KeyVerb {
     /// End a key in the whole project: every secret of that name is deleted, and can be restored
     #[command(after_help = "Example: tidelock key retire LEGACY_TOKEN --reason 'no longer read by anything'")]
     Retire {
-        /// The key
-        key: KeyName,
+        #[command(flatten)]
+        key: KeyArgument,
         #[command(flatten)]
         reason: RequiredReason,
     },
+    /// Take a name out of the registry and its audit log, such as a secret that became one; the key ends everywhere, for good
+    #[command(
+        after_help = "Example: tidelock key purge-name -p shop --reason 'a password was pasted as a name' < name.txt"
+    )]
+    PurgeName(purge_name::PurgeName),
     /// Declare that an environment does not need keys
     #[command(after_help = "Example: tidelock key exempt STRIPE_KEY -e dev --reason 'payments are stubbed'")]
     Exempt {
-        /// The keys
-        #[arg(required = true, value_name = "KEY")]
-        keys: Vec<KeyName>,
+        #[command(flatten)]
+        keys: KeyArguments,
         /// Take the declaration back
         #[arg(long)]
         undo: bool,
@@ -73,6 +80,7 @@ impl KeyVerb {
                 if description.is_none() && tracking.is_none() {
                     return Err(CliError::Usage("say --description TEXT, --tracking HOW, or both".to_owned()));
                 }
+                let key = key.key()?;
                 let tracking = tracking.map(|tracking| match tracking {
                     TrackingName::Tracked => Tracking::Tracked,
                     TrackingName::Independent => Tracking::Independent,
@@ -83,12 +91,15 @@ impl KeyVerb {
                 tell(&mut session, &key, context, output).await?;
             }
             Self::Retire { key, reason } => {
+                let key = key.key()?;
                 let mut session = context.session().await?;
                 session.retire_key(context.project()?, &key, &reason.reason).await?;
                 output.note(&format!("retired {key}; every secret of that name is deleted"));
                 tell(&mut session, &key, context, output).await?;
             }
+            Self::PurgeName(verb) => return verb.run(context, output).await,
             Self::Exempt { keys, undo, reason } => {
+                let keys = keys.keys()?;
                 let mut session = context.session().await?;
                 let environment = context.environment_to_write(&mut session).await?;
                 let named: Vec<&str> = keys.iter().map(KeyName::as_str).collect();

@@ -11,7 +11,9 @@ mod environment;
 mod error;
 mod import;
 mod key;
+mod key_arguments;
 mod keyring;
+mod line_breaks;
 mod member;
 mod migrate;
 mod options;
@@ -22,13 +24,14 @@ mod secret;
 mod status;
 mod user;
 mod value_input;
+mod variables;
 mod work_tree;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use context::Context;
 use error::{Answer, CliError};
@@ -81,10 +84,9 @@ enum Verb {
 /// Runs the command with its arguments, the program's name first, and answers the exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match Cli::try_parse_from(&arguments) {
+    let cli = match parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            let error = with_plain_usage(error, &arguments);
             // Help and version are errors to the parser, too; where they cannot be printed, nobody is listening.
             let _ = error.print();
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
@@ -98,6 +100,31 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let parsed = variables::without_empty(Cli::command()).try_get_matches_from(arguments);
+    parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)).map_err(|error| {
+        // The help names every variable, also one that is empty just now.
+        let help = Cli::try_parse_from(arguments).err().filter(|error| error.kind() == ErrorKind::DisplayHelp);
+        help.unwrap_or_else(|| without_values(with_plain_usage(error, arguments)))
+    })
+}
+
+/// What was refused, without what was given: where a name should stand there may be a secret.
+fn without_values(mut error: clap::Error) -> clap::Error {
+    let hidden = |value: &ContextValue| matches!(value, ContextValue::String(value) if !value.starts_with('-'));
+    let given = match error.kind() {
+        ErrorKind::ValueValidation => Some(ContextKind::InvalidValue),
+        ErrorKind::UnknownArgument => Some(ContextKind::InvalidArg),
+        _ => None,
+    };
+    if let Some(given) = given
+        && error.get(given).is_some_and(hidden)
+    {
+        error.insert(given, ContextValue::String("...".to_owned()));
+    }
+    error
 }
 
 /// The usage as the help shows it: the parser's own lists every option that an environment variable gave.

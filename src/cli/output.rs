@@ -130,11 +130,18 @@ pub(super) fn state_cell(state: Option<KeyState>) -> Cell {
 /// `a`, `a and b`, `a, b and c`; of more than ten the first ten and how many there are besides.
 pub(super) fn enumerate(names: &[&str]) -> String {
     const SHOWN: usize = 10;
+    if names.len() <= SHOWN {
+        return all_of(names);
+    }
+    format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN)
+}
+
+/// As [`enumerate`], but every one, where each is to be looked at.
+pub(super) fn all_of(names: &[&str]) -> String {
     match names {
         [] => String::new(),
         [one] => (*one).to_owned(),
-        [first @ .., last] if names.len() <= SHOWN => format!("{} and {last}", first.join(", ")),
-        _ => format!("{} and {} more", names[..SHOWN].join(", "), names.len() - SHOWN),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
     }
 }
 

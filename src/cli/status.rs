@@ -5,26 +5,27 @@ use std::collections::BTreeMap;
 use clap::Args;
 use serde_json::json;
 
-use crate::core::{KeyName, KeyState, StateCounts};
+use crate::core::{KeyState, StateCounts};
 use crate::registry::StateOfKey;
 
 use super::context::Context;
 use super::error::{Answer, CliError};
+use super::key_arguments::OnlyKeys;
 use super::output::{Line, Output, state_cell, time_json};
 
 /// Show every key in every environment: exit code 3 unless all, or those asked for, are in sync
 #[derive(Args)]
 #[command(after_help = "Example: tidelock status -p shop -e staging DATABASE_URL")]
 pub(super) struct Status {
-    /// Only these keys
-    #[arg(value_name = "KEY")]
-    keys: Vec<KeyName>,
+    #[command(flatten)]
+    keys: OnlyKeys,
 }
 
 const SUBSCRIBER: &str = "THIS REGISTRY IS A SUBSCRIBER, and takes no writes: they go to the publisher";
 
 impl Status {
     pub(super) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        let asked: Vec<String> = self.keys.keys()?.into_iter().map(String::from).collect();
         let project = context.project()?;
         let mut session = context.session().await?;
         if session.is_subscriber() {
@@ -39,7 +40,6 @@ impl Status {
             environments.retain(|name| *name == asked.name);
             only_in = Some(asked.id);
         }
-        let asked: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         let states = session.key_states(project, &asked, only_in).await?;
         if let Some(key) = asked.iter().find(|key| states.iter().all(|state| state.key != **key)) {
             return Err(CliError::NotFound(format!("project {project} has no key {key} (see: tidelock key list)")));

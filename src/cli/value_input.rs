@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::core::SecretValue;
 
 use super::error::CliError;
+use super::line_breaks::unify_line_breaks;
 
 /// All values of one Kubernetes Secret together may not be larger.
 pub(super) const LARGEST_VALUE: usize = 1024 * 1024;
@@ -21,7 +22,7 @@ pub(super) struct ValueInput {
     #[arg(long, value_name = "FILE")]
     pub(super) from_file: Option<PathBuf>,
 
-    /// Take standard input as it is: its last line break belongs to the value
+    /// Take standard input as it is: every byte belongs to the value, also its last line break
     #[arg(long, conflicts_with = "from_file")]
     pub(super) raw: bool,
 }
@@ -29,21 +30,25 @@ pub(super) struct ValueInput {
 impl ValueInput {
     /// The value for `what`; on a terminal it is asked for.
     pub(super) fn read(&self, what: &str) -> Result<SecretValue, CliError> {
+        self.ask(&format!("Value for {what}: "))
+    }
+
+    /// Something that may be secret; on a terminal it is asked for by `prompt`.
+    pub(super) fn ask(&self, prompt: &str) -> Result<SecretValue, CliError> {
         if let Some(path) = &self.from_file {
             return Ok(SecretValue::from(read_file(path, LARGEST_VALUE)?));
         }
         if io::stdin().is_terminal() {
-            let value = rpassword::prompt_password(format!("Value for {what}: "))
-                .map_err(CliError::failed("asking for the value"))?;
-            let bytes = Zeroizing::new(value.into_bytes());
+            let value = rpassword::prompt_password(prompt).map_err(CliError::failed("asking for the value"))?;
+            let bytes = as_typed(Zeroizing::new(value.into_bytes()))?;
             refuse_nothing(&bytes, "nothing was typed")?;
             return Ok(SecretValue::from(bytes));
         }
         let mut bytes = read_stdin(LARGEST_VALUE)?;
         if !self.raw {
-            // A pipe whose first program failed looks like this.
+            bytes = as_typed(bytes)?;
+            // A pipe whose first program failed looks like this, and `echo` of a variable that is not set.
             refuse_nothing(&bytes, "standard input had nothing in it")?;
-            strip_line_break(&mut bytes);
         }
         Ok(SecretValue::from(bytes))
     }
@@ -94,11 +99,21 @@ fn read_to_end(from: &mut impl Read, name: &str, limit: usize) -> Result<Zeroizi
     Ok(bytes)
 }
 
-/// One line break at the end, as `echo` and editors put it there.
-fn strip_line_break(bytes: &mut Vec<u8>) {
+/// A text as somebody typed it, whichever line breaks their machine has, without the one at its end that `echo` and editors
+/// put there. In what is no text a CRLF may be two bytes of a key, and so may the last byte.
+fn as_typed(mut bytes: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, CliError> {
+    if bytes.contains(&0) || std::str::from_utf8(&bytes).is_err() {
+        return Err(CliError::Usage(
+            "standard input is no text, so its line breaks may be part of the value: take it as it is with --raw, or a file with \
+             --from-file"
+                .to_owned(),
+        ));
+    }
+    unify_line_breaks(&mut bytes);
     if bytes.last() == Some(&b'\n') {
         bytes.pop();
     }
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -106,11 +121,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_break_at_the_end_goes_and_no_more() {
-        for (given, kept) in [("a\n", "a"), ("a\n\n", "a\n"), ("a\r\n", "a\r"), ("a", "a"), ("\n", ""), ("", "")] {
-            let mut bytes = given.as_bytes().to_vec();
-            strip_line_break(&mut bytes);
-            assert_eq!(bytes, kept.as_bytes(), "{given:?}");
+    fn line_breaks_are_of_one_kind_and_the_last_one_goes_and_no_more() {
+        for (given, kept) in [
+            ("a\n", "a"),
+            ("a\n\n", "a\n"),
+            ("a\r\n", "a"),
+            ("a\r\nb\r\n\r\n", "a\nb\n"),
+            ("a\r", "a\r"),
+            ("a", "a"),
+            ("\r\n", ""),
+            ("", ""),
+        ] {
+            let typed = as_typed(Zeroizing::new(given.as_bytes().to_vec())).unwrap();
+            assert_eq!(typed.as_slice(), kept.as_bytes(), "{given:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_text_is_taken_by_another_option_alone() {
+        for given in [&b"\xff\xfe"[..], b"a\0\r\n", b"\x80\n"] {
+            assert_eq!(as_typed(Zeroizing::new(given.to_vec())).unwrap_err().exit_code(), 2, "{given:?}");
         }
     }
 

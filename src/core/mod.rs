@@ -5,6 +5,7 @@
 mod causes;
 mod diff;
 mod hint;
+mod key_name;
 mod key_state;
 mod names;
 mod registry_time;
@@ -15,11 +16,10 @@ mod value_hash;
 pub(crate) use causes::causes;
 pub(crate) use diff::{Difference, diff};
 pub use hint::Hint;
+pub(crate) use key_name::is_visible;
+pub use key_name::{KeyName, is_blank, is_secret_key, shown_key};
 pub use key_state::{InvalidKeyState, KeyFacts, KeyState, StateCounts};
-pub use names::{
-    EnvironmentId, EnvironmentName, InvalidName, KeyName, ProjectId, ProjectName, RingName, SecretId, UserName,
-    is_blank, is_secret_key,
-};
+pub use names::{EnvironmentId, EnvironmentName, InvalidName, ProjectId, ProjectName, RingName, SecretId, UserName};
 pub use registry_time::RegistryTime;
 pub use secret_value::SecretValue;
 pub(crate) use short_digest::first_bytes;

@@ -6,15 +6,22 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A name that does not follow the rules of its kind.
+/// That something is no name of its kind. What it is instead may be a secret in the wrong place, so it is not kept and nobody
+/// repeats it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{kind} name {name:?} is not valid: {rule}")]
+#[error("that is no name of {kind}: {rule}")]
 pub struct InvalidName {
     kind: &'static str,
-    name: String,
     rule: &'static str,
 }
 
+impl InvalidName {
+    pub(super) const fn new(kind: &'static str, rule: &'static str) -> Self {
+        Self { kind, rule }
+    }
+}
+
+/// A name as a type, which is made of a text that keeps its rule alone.
 macro_rules! name {
     ($(#[$doc:meta])* $type:ident, $kind:literal, $check:expr, $rule:literal) => {
         $(#[$doc])*
@@ -41,7 +48,7 @@ macro_rules! name {
             type Error = InvalidName;
             fn try_from(name: String) -> Result<Self, InvalidName> {
                 let check: fn(&str) -> bool = $check;
-                if check(&name) { Ok(Self(name)) } else { Err(InvalidName { kind: $kind, name, rule: $rule }) }
+                if check(&name) { Ok(Self(name)) } else { Err(InvalidName::new($kind, $rule)) }
             }
         }
 
@@ -58,6 +65,8 @@ macro_rules! name {
         }
     };
 }
+
+pub(super) use name;
 
 macro_rules! id {
     ($(#[$doc:meta])* $type:ident) => {
@@ -81,81 +90,25 @@ fn is_label(name: &str) -> bool {
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-'))
 }
 
-/// Whether a Secret may have a key of this name: `[-._a-zA-Z0-9]+`, at most 253 bytes, neither `.` nor anything that
-/// starts with `..`.
-#[must_use]
-pub fn is_secret_key(name: &str) -> bool {
-    (1..=253).contains(&name.len())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
-        && name != "."
-        && !name.starts_with("..")
-}
-
-/// Anything that can be seen on one line; whether it is also a valid key of a Kubernetes Secret is the binding's matter.
-/// The database has the same rule (`is_key_name` in `migrations/V1__tables.sql`).
-fn is_key(name: &str) -> bool {
-    (1..=253).contains(&name.len()) && !name.starts_with(' ') && !name.ends_with(' ') && !name.chars().any(is_invisible)
-}
-
-/// Control characters, every space but the plain one, and what has no width: format characters, fillers, selectors.
-fn is_invisible(c: char) -> bool {
-    matches!(
-        u32::from(c),
-        0..=0x1f
-            | 0x7f..=0xa0
-            | 0xad
-            | 0x34f
-            | 0x61c
-            | 0x115f
-            | 0x1160
-            | 0x1680
-            | 0x17b4
-            | 0x17b5
-            | 0x180b..=0x180f
-            | 0x2000..=0x200f
-            | 0x2028..=0x202f
-            | 0x205f..=0x206f
-            | 0x2800
-            | 0x3000
-            | 0x3164
-            | 0xfe00..=0xfe0f
-            | 0xfeff
-            | 0xffa0
-            | 0xfff0..=0xffff
-            | 0xe0000..=0xe0fff
-    )
-}
-
-/// Whether a text says nothing: no character in it can be seen. The database has the same rule (`is_blank`).
-#[must_use]
-pub fn is_blank(text: &str) -> bool {
-    text.chars().all(|c| c == ' ' || is_invisible(c))
-}
-
 name!(
     /// A project's name: 1 to 63 of letters, digits, `.`, `_`, `-`, starting with a letter or digit.
-    ProjectName, "project", is_label, "use 1 to 63 letters, digits, '.', '_' or '-', starting with a letter or digit"
+    ProjectName, "a project", is_label, "use 1 to 63 letters, digits, '.', '_' or '-', starting with a letter or digit"
 );
 name!(
     /// An environment's name within its project; same rule as [`ProjectName`].
-    EnvironmentName, "environment", is_label,
+    EnvironmentName, "an environment", is_label,
     "use 1 to 63 letters, digits, '.', '_' or '-', starting with a letter or digit"
 );
 name!(
     /// A ring's name within the keyring; same rule as [`ProjectName`].
-    RingName, "ring", is_label, "use 1 to 63 letters, digits, '.', '_' or '-', starting with a letter or digit"
+    RingName, "a ring", is_label, "use 1 to 63 letters, digits, '.', '_' or '-', starting with a letter or digit"
 );
 name!(
     /// A user's name; same rule as [`ProjectName`], with `@` and `+` too, for mail addresses.
-    UserName, "user",
+    UserName, "a user",
     |name| is_label(&name.replace(['@', '+'], "-")),
     "use 1 to 63 letters, digits, '.', '_', '-', '@' or '+', starting with a letter or digit"
 );
-name!(
-    /// The name of a secret in a project: 1 to 253 bytes, without characters that cannot be seen but spaces inside.
-    KeyName, "key", is_key, "use 1 to 253 bytes, without spaces at either end and without characters that cannot be seen"
-);
-
 id!(
     /// `projects.id`.
     ProjectId
@@ -179,9 +132,6 @@ mod tests {
             assert!(name.parse::<EnvironmentName>().is_ok(), "{name}");
         }
         assert!("ana@example.com".parse::<UserName>().is_ok());
-        for key in ["DATABASE_URL", "tls.crt", "with space", "ключ", "a/b"] {
-            assert!(key.parse::<KeyName>().is_ok(), "{key}");
-        }
     }
 
     #[test]
@@ -189,14 +139,12 @@ mod tests {
         for name in ["", "-dev", "dev env", "dev/x", &"a".repeat(64)] {
             assert!(name.parse::<EnvironmentName>().is_err(), "{name}");
         }
-        for key in ["", " A", "A ", "A\nB", "A\0", &"k".repeat(254)] {
-            assert!(key.parse::<KeyName>().is_err(), "{key:?}");
-        }
     }
 
     #[test]
-    fn the_error_says_which_name_and_which_rule() {
-        let error = "dev env".parse::<EnvironmentName>().unwrap_err().to_string();
-        assert!(error.starts_with("environment name \"dev env\" is not valid: use 1 to 63"), "{error}");
+    fn the_error_says_which_kind_and_which_rule_and_repeats_nothing() {
+        let error = "dev hunter2".parse::<EnvironmentName>().unwrap_err();
+        assert!(error.to_string().starts_with("that is no name of an environment: use 1 to 63"), "{error}");
+        assert!(!format!("{error:?} {error}").contains("hunter2"));
     }
 }

@@ -36,6 +36,12 @@ impl SecretValue {
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
+
+    /// Whether it has no bytes.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl From<Vec<u8>> for SecretValue {

@@ -15,6 +15,7 @@ mod login;
 mod members;
 mod migrate;
 mod projects;
+mod purged_names;
 mod reader;
 mod rehash;
 mod row;

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{FromSql, FromSqlOwned, Type, accepts};
 use uuid::Uuid;
 
-use crate::core::{EnvironmentId, KeyName, KeyState, ProjectId, RegistryTime, RingName, SecretId};
+use crate::core::{EnvironmentId, KeyName, KeyState, ProjectId, RegistryTime, RingName, SecretId, shown_key};
 
 use super::sqlstate::NOT_AS_MADE;
 use super::{Explanation, RegistryError};
@@ -56,7 +56,8 @@ impl<'r> Columns<'r> {
     }
 
     fn name_of_row(&self) -> String {
-        let text = self.row.try_get::<_, String>(self.key);
+        // In someone else's tables a key's name may be anything, a secret too.
+        let text = self.row.try_get::<_, String>(self.key).map(|name| shown_key(&name).to_owned());
         text.or_else(|_| self.row.try_get::<_, Uuid>(self.key).map(|id| id.to_string()))
             .or_else(|_| self.row.try_get::<_, i64>(self.key).map(|number| number.to_string()))
             .unwrap_or_else(|_| "unknown".to_owned())

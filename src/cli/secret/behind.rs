@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::core::{Hint as _, KeyState};
 use crate::registry::{Environment, Session};
 
-use crate::cli::context::{Context, shell};
+use crate::cli::context::Context;
 use crate::cli::error::CliError;
+use crate::cli::key_arguments::suggested;
 use crate::cli::output::{Output, enumerate, keys_in_words};
 
 /// Where some keys stand after a write, and which other environments are behind for them.
@@ -114,7 +115,7 @@ impl Behind {
         let behind = self.behind_for(key);
         let names: Vec<&str> = behind.iter().map(|(environment, _)| *environment).collect();
         let ([first, others @ ..], [(_, state), ..]) = (names.as_slice(), behind.as_slice()) else { return Vec::new() };
-        let argument = shell(key);
+        let argument = suggested([key]);
         let mut lines = vec![
             format!("{} {} now behind for {key}; to follow:", enumerate(&names), are(&names)),
             format!("  tidelock secret set {argument}{project} -e {first} --follow"),

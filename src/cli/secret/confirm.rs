@@ -3,11 +3,12 @@
 use clap::Args;
 use jiff::Timestamp;
 
-use crate::core::{KeyName, KeyState, RegistryTime};
+use crate::core::{KeyState, RegistryTime};
 use crate::registry::ObservedTimes;
 
 use crate::cli::context::Context;
 use crate::cli::error::{Answer, CliError};
+use crate::cli::key_arguments::KeyArguments;
 use crate::cli::options::Reason;
 use crate::cli::output::{Output, enumerate};
 
@@ -19,9 +20,8 @@ use super::behind_elsewhere;
     after_help = "Example: tidelock secret confirm DATABASE_URL -p shop -e staging --reason 'has its own database'"
 )]
 pub(in crate::cli) struct Confirm {
-    /// The keys
-    #[arg(required = true, value_name = "KEY")]
-    keys: Vec<KeyName>,
+    #[command(flatten)]
+    keys: KeyArguments,
     /// What was looked at is the state of this time, as `tidelock status -o json` shows it in lastUpdatedAt, and nothing
     /// later [default: now]
     #[arg(long, value_name = "TIME")]
@@ -32,17 +32,18 @@ pub(in crate::cli) struct Confirm {
 
 impl Confirm {
     pub(in crate::cli) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        let keys = self.keys.keys()?;
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;
         let observed = match self.at {
             Some(at) => {
                 let at = RegistryTime::from_micros(at.as_microsecond());
-                self.keys.iter().map(|key| (key.clone(), at)).collect::<ObservedTimes>()
+                keys.iter().map(|key| (key.clone(), at)).collect::<ObservedTimes>()
             }
-            None => session.observed_times(&environment, &self.keys).await?,
+            None => session.observed_times(&environment, &keys).await?,
         };
-        session.confirm_secrets(&environment, &self.keys, &observed, &self.reason.reason).await?;
-        let names: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
+        session.confirm_secrets(&environment, &keys, &observed, &self.reason.reason).await?;
+        let names: Vec<String> = keys.iter().map(ToString::to_string).collect();
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         output.note(&format!("confirmed {} in {}", enumerate(&borrowed), environment.name));
         let behind = behind_elsewhere(&mut session, context, &environment, &names, output).await;

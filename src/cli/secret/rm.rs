@@ -4,8 +4,9 @@ use clap::Args;
 
 use crate::core::KeyName;
 
-use crate::cli::context::{Context, shell};
+use crate::cli::context::Context;
 use crate::cli::error::{Answer, CliError};
+use crate::cli::key_arguments::{KeyArguments, suggested};
 use crate::cli::options::Reason;
 use crate::cli::output::{Output, enumerate};
 
@@ -15,24 +16,23 @@ use super::behind_elsewhere;
 #[derive(Args)]
 #[command(after_help = "Example: tidelock secret rm OLD_TOKEN -p shop -e dev --reason 'unused since May'")]
 pub(in crate::cli) struct Rm {
-    /// The keys
-    #[arg(required = true, value_name = "KEY")]
-    keys: Vec<KeyName>,
+    #[command(flatten)]
+    keys: KeyArguments,
     #[command(flatten)]
     reason: Reason,
 }
 
 impl Rm {
     pub(in crate::cli) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
+        let keys = self.keys.keys()?;
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;
-        session.delete_secrets(&environment, &self.keys, &self.reason.reason).await?;
-        let names: Vec<&str> = self.keys.iter().map(KeyName::as_str).collect();
+        session.delete_secrets(&environment, &keys, &self.reason.reason).await?;
+        let names: Vec<&str> = keys.iter().map(KeyName::as_str).collect();
         output.note(&format!("deleted {} in {}; to have it back:", enumerate(&names), environment.name));
-        let arguments: Vec<String> = names.iter().map(|name| shell(name)).collect();
         output.note(&format!(
             "  tidelock secret restore {}{} -e {}",
-            arguments.join(" "),
+            suggested(names.iter().copied()),
             context.project_option(),
             environment.name
         ));

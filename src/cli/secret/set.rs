@@ -4,11 +4,12 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use crate::core::{KeyName, KeyState};
+use crate::core::KeyState;
 use crate::registry::{Environment, Session, WriteOptions, WriteOutcome};
 
 use crate::cli::context::Context;
 use crate::cli::error::{Answer, CliError};
+use crate::cli::key_arguments::KeyArgument;
 use crate::cli::options::Reason;
 use crate::cli::output::{Output, undeliverable};
 use crate::cli::value_input::ValueInput;
@@ -19,9 +20,8 @@ use super::behind_elsewhere;
 #[derive(Args)]
 #[command(after_help = "Example: tidelock secret set DATABASE_URL -p shop -e dev < url.txt")]
 pub(in crate::cli) struct Set {
-    /// The key
-    // Not parsed by clap, which would repeat a value that was put here by mistake.
-    key: String,
+    #[command(flatten)]
+    key: KeyArgument,
     #[arg(hide = true)]
     value_in_the_open: Option<OsString>,
     /// Only catch up with what changed elsewhere: no other environment becomes stale
@@ -35,14 +35,14 @@ pub(in crate::cli) struct Set {
 
 impl Set {
     pub(in crate::cli) async fn run(self, context: &Context, output: &Output) -> Result<Answer, CliError> {
-        if self.value_in_the_open.is_some() || self.key.contains('=') {
+        if self.value_in_the_open.is_some() || self.key.has_equals() {
             return Err(CliError::Usage(
                 "a value is never taken from the arguments, which every process of the machine can see: pipe it to \
                  standard input, or leave it out to be asked; a key has no '=' in it"
                     .to_owned(),
             ));
         }
-        let key: KeyName = self.key.parse()?;
+        let key = self.key.key()?;
         let keyring = context.keyring()?;
         let mut session = context.session().await?;
         let environment = context.environment_to_write(&mut session).await?;
@@ -55,8 +55,14 @@ impl Set {
             )));
         }
         let value = self.input.read(&format!("{key} in {}", environment.name))?;
-        let options =
-            WriteOptions { follow: self.follow, observed: &observed, dry_run: false, reason: &self.reason.reason };
+        let options = WriteOptions {
+            follow: self.follow,
+            observed: &observed,
+            dry_run: false,
+            // Who brings an empty value to one key has said so already.
+            allow_empty: true,
+            reason: &self.reason.reason,
+        };
         let values = [(key.clone(), value)];
         let written = session.write_values(&keyring, &environment, &values, options).await?;
         let outcome = written.first().map_or(WriteOutcome::Unchanged, |(_, outcome)| *outcome);

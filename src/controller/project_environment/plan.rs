@@ -8,10 +8,7 @@ use crate::api::{
     conditions,
 };
 use crate::controller::sources::{Fault, Snapshot, SourceState, refusal_in_words, registry_name};
-use crate::core::{KeyState, RegistryTime};
-
-/// Longest key that a status can list, in characters; the schema's limit.
-const KEY_MAX: usize = 253;
+use crate::core::{KeyState, RegistryTime, is_secret_key};
 
 /// The status that the environment should have; `None` while there is nothing to say yet.
 pub(super) fn plan(observed: &ObservedEnvironment) -> Option<ProjectEnvironmentStatus> {
@@ -109,8 +106,8 @@ fn values(snapshot: &Snapshot) -> ProjectEnvironmentStatus {
 fn out_of_sync(snapshot: &Snapshot) -> Vec<OutOfSyncKey> {
     let mut behind: Vec<(KeyState, &str)> = snapshot
         .states()
-        // Someone else's tables may hold names that the schema does not take; they are counted all the same.
-        .filter(|(key, state)| state.is_out_of_sync() && !key.is_empty() && key.chars().count() <= KEY_MAX)
+        // What no Secret takes as a name may be a secret that became one; it is counted all the same.
+        .filter(|(key, state)| state.is_out_of_sync() && is_secret_key(key))
         .map(|(key, state)| (state, key))
         .collect();
     behind.sort_unstable();

@@ -52,6 +52,12 @@ pub(super) fn polled(row: &Row) -> Result<Polled, RegistryError> {
     Ok(Polled { place, result: PollResult::Found { environment, version, production } })
 }
 
+/// What stands for a name that was purged: `is_purged_name` in `migrations/V3__changes.sql`.
+fn is_of_purged_name(row: &Row) -> bool {
+    let key = row.try_get::<_, &str>("key").unwrap_or_default();
+    key.strip_prefix("purged-").is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 struct Header {
     ring: String,
     live_secrets: i64,
@@ -113,7 +119,12 @@ pub(super) async fn snapshot(
             of_environment.as_slice(),
         ),
     };
-    let (key_rows, hash_keys) = in_order(reading.rows(&key_rows, parameters), hash_keys).await?;
+    let (mut key_rows, hash_keys) = in_order(reading.rows(&key_rows, parameters), hash_keys).await?;
+    // The name that left is nowhere any more, so what is known under it can only be found by reading everything.
+    let known = known.filter(|_| !key_rows.iter().any(is_of_purged_name));
+    if known.is_none() && after.is_some() {
+        key_rows = reading.rows(&format!("{KEY_ROWS} @api@.key_rows_of($1, $2)"), &of_environment[..2]).await?;
+    }
     let mut snapshot = Snapshot {
         from_standby: position.is_some_and(|position| position.is_standby),
         ring: Some(header.ring),

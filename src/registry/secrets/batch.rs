@@ -3,7 +3,7 @@
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
-use crate::core::{KeyName, RegistryTime, SecretId};
+use crate::core::{KeyName, RegistryTime, SecretId, is_secret_key};
 
 use crate::registry::environments::Environment;
 use crate::registry::session::{Parameter, Transaction};
@@ -46,6 +46,7 @@ impl Batch {
         if self.ids.is_empty() {
             return Ok(());
         }
+        self.allow_names(transaction, environment).await?;
         let sql = "SELECT insert_secrets($1, $2, $3, $4, $5, $6, ($7::text[])::timestamptz[]) AS written";
         let parameters: [Parameter<'_>; 7] = [
             (&environment.project.0, Type::UUID),
@@ -57,6 +58,17 @@ impl Batch {
             (&self.answers, Type::TEXT_ARRAY),
         ];
         self.require_all(environment, transaction.value("secrets", sql, &parameters).await?)
+    }
+
+    /// Who got here with a name that no Secret takes was told to say so.
+    async fn allow_names(&self, transaction: &Transaction<'_>, environment: &Environment) -> Result<(), RegistryError> {
+        let odd: Vec<&str> = self.keys.iter().map(String::as_str).filter(|key| !is_secret_key(key)).collect();
+        if odd.is_empty() {
+            return Ok(());
+        }
+        let parameters: [Parameter<'_>; 3] =
+            [(&environment.project.0, Type::UUID), (&environment.id.0, Type::UUID), (&odd, Type::TEXT_ARRAY)];
+        transaction.perform("SELECT allow_key_names($1, $2, $3)::text", &parameters).await
     }
 
     /// A row without a new ciphertext is confirmed.

@@ -42,6 +42,8 @@ pub struct WriteOptions<'a> {
     pub observed: &'a ObservedTimes,
     /// Whether to find out only, and roll back.
     pub dry_run: bool,
+    /// Whether an empty value may take the place of another one.
+    pub allow_empty: bool,
     /// Why, for the audit log.
     pub reason: &'a str,
 }
@@ -98,6 +100,7 @@ impl Session {
 
         let (mut inserts, mut updates) = (Batch::default(), Batch::default());
         let mut written: BTreeMap<String, WriteOutcome> = BTreeMap::new();
+        let mut emptied: Vec<&KeyName> = Vec::new();
         for ((key, value), Current { live, registered }) in values.iter().zip(current) {
             let behind = |live: &Live| Some(live.updated_at) < registered;
             let equal = live.as_ref().is_some_and(|live| hash_keys.matches(value, &live.value_hash));
@@ -113,6 +116,9 @@ impl Session {
                 }
                 Some(live) if equal => updates.push(live.id, key, None, live.value_hash, live.version, answers),
                 Some(live) => {
+                    if value.is_empty() && !options.allow_empty {
+                        emptied.push(key);
+                    }
                     let sealed = target.seal(live.id, key, live.version + 1, value)?;
                     updates.push(live.id, key, Some(sealed), hash(key, value), live.version + 1, answers);
                 }
@@ -123,6 +129,7 @@ impl Session {
                 }
             }
         }
+        refuse_emptying(&emptied, environment)?;
         inserts.insert(&transaction, environment).await?;
         updates.update(&transaction, environment).await?;
         written.extend(audited(&transaction, project, environment, audit_position).await?);
@@ -148,6 +155,20 @@ fn refuse_values_in(reason: &str, values: &[(KeyName, SecretValue)]) -> Result<(
                 .hint("give a reason without it: reasons stay in the audit log, in clear"),
         )),
     }
+}
+
+fn refuse_emptying(keys: &[&KeyName], environment: &Environment) -> Result<(), RegistryError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
+    let message = format!(
+        "values are there in {} that would become empty, so none was written: {}",
+        environment.name,
+        names.join(", ")
+    );
+    let hint = "leave these keys out to keep their values, or say --allow-empty";
+    Err(RegistryError::Refused(Explanation::from(message).hint(hint)))
 }
 
 /// The registry time that a write answers, if it does.

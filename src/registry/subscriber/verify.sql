@@ -1,7 +1,12 @@
 -- What is wrong with a registry whose rows came by replication: nothing but the keys of its tables was looked at on the way.
 -- The owner reads it, as long as row-level security is not forced on them.
 
--- Each chain from its first row, without a gap, each link over the one before.
+-- Each chain from its first row, without a gap, each link over the one before. Rows whose key's name was purged do not have the text
+-- any more that their link is over; the row that tells of the purge, which is in the chain, has the digest of what they have.
+WITH purged AS MATERIALIZED (
+    SELECT p.chain, p.subject, p.position FROM audit_logs p
+    WHERE p.action = 'key.purge-name' AND p.new_value_hash = audit_digest_of_purged(p.chain, p.subject)
+)
 SELECT format('the audit chain of %s is broken at position %s',
         coalesce((SELECT 'project ' || p.name FROM projects p WHERE p.id = walked.chain), 'users'), min(walked.position)) AS finding
 FROM (
@@ -9,7 +14,8 @@ FROM (
     FROM audit_logs a WINDOW chain AS (PARTITION BY a.chain ORDER BY a.position)
 ) walked
 WHERE walked.position <> walked.place
-   OR walked.link <> audit_link(coalesce(walked.previous, decode(repeat('00', 32), 'hex')), walked.entry)
+   OR (walked.link <> audit_link(coalesce(walked.previous, decode(repeat('00', 32), 'hex')), walked.entry)
+       AND (walked.chain, (walked.entry).subject) NOT IN (SELECT p.chain, p.subject FROM purged p WHERE p.position > walked.position))
 GROUP BY walked.chain
 
 -- As many rows as the audit log has seen come and go: a publication that leaves a table out leaves it empty.

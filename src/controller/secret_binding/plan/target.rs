@@ -12,7 +12,7 @@ use super::content::Values;
 use super::ownership::controller_reference;
 use super::provenance::Provenance;
 use crate::api::names::{BINDING, MANAGED_BY, MANAGED_BY_LABEL};
-use crate::api::{SecretBinding, TemplateMetadata, list_keys};
+use crate::api::{SecretBinding, TemplateMetadata, list_names};
 
 /// Most bytes that the annotations of an object may have together, names included.
 const ANNOTATIONS_MAX: usize = 262_144;
@@ -104,7 +104,7 @@ impl fmt::Display for Differences {
         let parts: Vec<String> = parts
             .iter()
             .filter(|(_, names)| !names.is_empty())
-            .map(|(what, names)| format!("{what} {}", list_keys(names)))
+            .map(|(what, names)| format!("{what} {}", list_names(names)))
             .collect();
         f.write_str(&parts.join("; "))
     }
