@@ -142,6 +142,12 @@ reasons! {
     TargetImmutable: Stalled, [DeliveredTo False],
         "The Secret is immutable, or its type would have to change, and Kubernetes allows neither.",
         "Choose a new `spec.target.name`, or delete the Secret, so that it is made anew; the operator never deletes to re-create.";
+    TargetAltered: Stalled, [DeliveredTo False],
+        "The API server stored another Secret than was sent: an admission policy or webhook altered it on its way. It is sent again with growing pauses, at least once a minute.",
+        "See the message for what differs, and let the MutatingAdmissionPolicies and mutating webhooks of the cluster leave this Secret alone.";
+    TargetContested: Stalled, [DeliveredTo False],
+        "Somebody changes or deletes the Secret again and again; it is put right with growing pauses, at least once a minute.",
+        "Find out who writes it, from `metadata.managedFields` or the API server's audit log, and have one of the two stop.";
     KeyNameInvalid: Stalled, [DeliveredTo False],
         "A key's name is not valid in a Secret, or two keys would have one name.",
         "Give it a valid name of its own with `spec.data[].secretKey`.";

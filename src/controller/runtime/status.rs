@@ -11,7 +11,10 @@ use serde_json::json;
 /// Why a status was not written. `object` is kind and name.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StatusError {
-    /// The object is another one than was read, or is gone: its next event leads to another reconcile.
+    /// The object is gone: there is nobody left to tell.
+    #[error("the status of {object} was not written: the object is gone")]
+    Gone { object: String },
+    /// The object is another one than was read: its next event leads to another reconcile.
     #[error("the status of {object} was not written: the object has changed since it was read")]
     Conflict { object: String },
     /// The API server refused, or could not be reached.
@@ -45,7 +48,8 @@ where
     };
     let parameters = PatchParams { field_manager: Some(field_manager.to_owned()), ..PatchParams::default() };
     api.patch_status(&name, &parameters, &request).await.map_err(|error| match error {
-        kube::Error::Api(answer) if answer.is_not_found() || answer.is_conflict() => StatusError::Conflict { object },
+        kube::Error::Api(answer) if answer.is_not_found() => StatusError::Gone { object },
+        kube::Error::Api(answer) if answer.is_conflict() => StatusError::Conflict { object },
         error => StatusError::Request { object, source: Box::new(error) },
     })
 }

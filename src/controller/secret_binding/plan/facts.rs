@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
@@ -10,6 +11,7 @@ use super::fingerprint;
 use super::ownership::Ownership;
 use super::provenance::Provenance;
 use super::removal::{self, Delivered, Hold, Question, release_text};
+use super::repeats::Repeats;
 use super::state::BindingState;
 use super::target::FullSecret;
 use super::{Delivery, Plan};
@@ -20,6 +22,9 @@ use crate::controller::secret_binding::observed::{Baseline, Observed, ReadLevel,
 use crate::controller::sources::{Snapshot, Source, SourceState};
 use crate::core::{KeyState, ShortDigest};
 use crate::crypto::Keyring;
+
+/// For how long after its creation a binding that was watched is taken to exist.
+const NEWBORN: SignedDuration = SignedDuration::from_secs(30);
 
 /// What was observed, and what follows from it. What a check asks for is there once the checks before it were silent.
 pub(super) struct Facts<'o> {
@@ -100,6 +105,14 @@ impl<'o> Facts<'o> {
         target.filter(|target| target.name == self.binding().target_name())
     }
 
+    /// Whether it was created a moment ago, by the API server's clock and ours, and has no Secret yet.
+    pub(super) fn is_newborn(&self) -> bool {
+        let status = self.binding().status.as_ref();
+        let was_written = status.is_some_and(|status| status.target.is_some());
+        let created = self.binding().metadata.creation_timestamp.as_ref();
+        !was_written && created.is_some_and(|time| self.observed.now.duration_since(time.0).abs() < NEWBORN)
+    }
+
     /// The fingerprint of what the Secret would be made from.
     pub(super) fn inputs(&self) -> Option<&str> {
         let inputs = || {
@@ -174,6 +187,11 @@ impl<'o> Facts<'o> {
     /// The revision of the source that the Secret holds.
     pub(super) fn delivered_revision(&self) -> Option<i64> {
         self.provenance().and_then(|provenance| provenance.origin.at).map(|at| at.revision)
+    }
+
+    /// Earlier writes of the content that the Secret would have now, where these did not last.
+    pub(super) fn repeats(&self) -> Option<&'o Repeats> {
+        self.observed.repeats.as_ref().filter(|repeats| repeats.is_about(self.inputs(), self.observed.now))
     }
 
     pub(super) fn ownership(&self) -> Option<Ownership> {

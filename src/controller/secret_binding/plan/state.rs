@@ -140,6 +140,8 @@ mod tests {
             Reason::TargetTaken,
             Reason::TargetTooLarge,
             Reason::TargetImmutable,
+            Reason::TargetAltered,
+            Reason::TargetContested,
             Reason::KeyNameInvalid,
             Reason::RingNotHeld,
             Reason::OpenFailed,

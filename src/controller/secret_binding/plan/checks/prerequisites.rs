@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use crate::api::names::{CREDENTIAL_MINTING_TYPES, is_reserved};
 use crate::api::{ConditionType, OnRevoke, Reason, SecretBindingStatus, SourceKind, find};
-use crate::controller::secret_binding::observed::{ReadLevel, TargetState};
+use crate::controller::secret_binding::observed::{Life, Question, ReadLevel, TargetState};
 use crate::controller::secret_binding::plan::facts::Facts;
 use crate::controller::secret_binding::plan::ownership::Ownership;
 use crate::controller::secret_binding::plan::state::BindingState;
@@ -25,8 +25,14 @@ fn do_nothing() -> Decision {
 }
 
 pub(super) fn binding_is_there(facts: &Facts) -> Option<Decision> {
-    let is_gone = facts.observed.is_superseded || facts.binding().metadata.deletion_timestamp.is_some();
+    let is_gone = facts.observed.life == Life::Gone || facts.binding().metadata.deletion_timestamp.is_some();
     is_gone.then(do_nothing)
+}
+
+/// Before anything is done to a Secret of an earlier binding of this name: is it this one that came later?
+pub(super) fn takeover_is_for_the_living(facts: &Facts) -> Option<Decision> {
+    let is_earlier_ones = facts.ownership() == Some(Ownership::PreviousBinding);
+    (is_earlier_ones && facts.observed.life == Life::Unknown).then_some(Decision::Ask(Question::Life))
 }
 
 pub(super) fn namespace_is_there(facts: &Facts) -> Option<Decision> {

@@ -90,7 +90,7 @@ fn a_binding_that_is_made_again_holds_what_the_first_one_would_have_held() {
 fn a_binding_that_was_made_again_meanwhile_takes_nothing_over() {
     let mut cluster = delivered();
     cluster.binding.metadata.uid = Some("another-life".into());
-    cluster.is_superseded = true;
+    cluster.is_gone = true;
     cluster.read(ab().with("A", "new").at_revision(6));
     assert_eq!(cluster.reconcile(), Vec::<String>::new());
 }
@@ -216,7 +216,7 @@ fn a_write_that_is_refused_is_said_by_its_kind_and_keeps_what_was_delivered() {
         let mut cluster = cluster(binding("app")).reading(snapshot().with("A", "one"));
         cluster.reconcile();
         let before = cluster.status().target.clone();
-        cluster.read(snapshot().with("A", "two").stale("A").at_revision(6));
+        cluster.read(snapshot().with("A", "one").with("A", "two").stale("A").at_revision(6));
         cluster.refusal = Some(WriteFailure { kind, message: "no more than ten".to_owned() });
         assert_eq!(cluster.reconcile_answering(Some("n1")), ["status"]);
         assert_eq!(cluster.ready(), ("False", reason));
