@@ -212,8 +212,11 @@ pub(super) fn target_in_cache(binding: &SecretBinding, cached: Option<&ObjectMet
 
 /// Whether somebody else had the target when it was last read.
 fn was_blocked(binding: &SecretBinding) -> bool {
-    let status = binding.status.as_ref();
-    let delivered = status.and_then(|status| find(&status.conditions, ConditionType::Delivered));
+    let said = |condition, reasons: &[Reason]| {
+        let status = binding.status.as_ref();
+        let said = status.and_then(|status| find(&status.conditions, condition));
+        said.is_some_and(|said| reasons.iter().any(|reason| reason.as_str() == said.reason))
+    };
     let blocked = [
         Reason::TargetForeign,
         Reason::TargetTaken,
@@ -221,7 +224,8 @@ fn was_blocked(binding: &SecretBinding) -> bool {
         Reason::TargetAltered,
         Reason::WriteFailed,
     ];
-    delivered.is_some_and(|delivered| blocked.iter().any(|reason| reason.as_str() == delivered.reason))
+    // The other: it was handed over with keys of its own.
+    said(ConditionType::Delivered, &blocked) || said(ConditionType::ResolvedRefs, &[Reason::RemovalUnproven])
 }
 
 async fn read_secret(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<TargetState, ObserveError> {

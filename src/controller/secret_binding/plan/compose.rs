@@ -137,15 +137,17 @@ fn immutable(type_: &str, current: &FullSecret, differences: &Differences) -> Op
 /// Repaired, where the source asks for nothing new and the Secret is different all the same.
 fn event(facts: &Facts, write: &SecretWrite, differences: Option<&Differences>) -> Option<TargetEvent> {
     let (name, written) = (facts.binding().target_name(), facts.written());
+    let changes = || differences.map(Differences::data_changes).unwrap_or_default();
     match (write, facts.ownership()) {
         (SecretWrite::Create(_), _) if written.is_some() => {
             Some(TargetEvent::Repaired { what: format!("Secret {name} was gone") })
         }
         (SecretWrite::Replace(_), Some(Ownership::Adoptable)) => {
-            Some(TargetEvent::Adopted { what: format!("Secret {name}, which was handed over") })
+            Some(TargetEvent::Adopted { what: format!("Secret {name}, which was handed over: {}", changes()) })
         }
         (SecretWrite::Replace(_), Some(Ownership::PreviousBinding)) => {
-            Some(TargetEvent::Adopted { what: format!("Secret {name} of an earlier binding of this name") })
+            let what = format!("Secret {name} of an earlier binding of this name: {}", changes());
+            Some(TargetEvent::Adopted { what })
         }
         (SecretWrite::Replace(_), _) => {
             let same =

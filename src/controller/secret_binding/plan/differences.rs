@@ -45,6 +45,15 @@ impl Differences {
         differences
     }
 
+    /// What becomes of the data where they are put right, as in "overwritten A; added B; removed C".
+    #[must_use]
+    pub(super) fn data_changes(&self) -> String {
+        let parts = [("overwritten", &self.changed), ("added", &self.lacking), ("removed", &self.extra)];
+        let parts = parts.iter().filter(|(_, keys)| !keys.is_empty());
+        let parts: Vec<String> = parts.map(|(what, keys)| format!("{what} {}", list_keys(keys))).collect();
+        if parts.is_empty() { "its keys and values stay".to_owned() } else { format!("keys {}", parts.join("; ")) }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {

@@ -15,7 +15,7 @@ use super::repeats::Repeats;
 use super::state::BindingState;
 use super::target::FullSecret;
 use super::{Delivery, Plan};
-use crate::api::names::RELEASE_REMOVAL;
+use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL, RELEASE_REMOVAL};
 use crate::api::{ConditionType, ConditionUpdate, Granted, Grants, InvalidGrant, Reason, Selection, WrittenTarget};
 use crate::api::{SecretBinding, SecretBindingSpec};
 use crate::controller::secret_binding::observed::{Baseline, Observed, ReadLevel, TargetState};
@@ -149,6 +149,7 @@ impl<'o> Facts<'o> {
                 TargetState::Full(secret) => Some(secret.names().collect()),
                 _ => None,
             },
+            is_handed_over: self.is_handed_over(),
             keys: &selected.keys,
             selection: self.spec().selection(),
             source: &self.observed.reference.to_string(),
@@ -158,6 +159,20 @@ impl<'o> Facts<'o> {
             is_granted: &|key| granted.covers(key),
             on_revoke: source.on_revoke(),
         }))
+    }
+
+    /// Whether the Secret may have keys that nobody delivered: a person hands it over, or an earlier binding left it to
+    /// nobody and it has more keys now than that one wrote. In one that a binding controls, data is the binding's alone.
+    fn is_handed_over(&self) -> bool {
+        match (self.ownership(), &self.observed.target) {
+            (Some(Ownership::Adoptable), _) => true,
+            (Some(Ownership::PreviousBinding), TargetState::Full(secret)) => {
+                let owners = secret.0.metadata.owner_references.iter().flatten();
+                let delivered = self.provenance().map_or(0, |provenance| provenance.rows.len());
+                !owners.clone().any(|owner| owner.controller == Some(true)) && secret.names().count() > delivered
+            }
+            _ => false,
+        }
     }
 
     /// What a person would write to let go of what is held at this point.
@@ -192,6 +207,17 @@ impl<'o> Facts<'o> {
     /// Earlier writes of the content that the Secret would have now, where these did not last.
     pub(super) fn repeats(&self) -> Option<&'o Repeats> {
         self.observed.repeats.as_ref().filter(|repeats| repeats.is_about(self.inputs(), self.observed.now))
+    }
+
+    /// Whether the target is there and lacks the label by which Secrets are watched, so that no event will tell of it.
+    pub(super) fn is_target_unwatched(&self) -> bool {
+        let label = |metadata: &ObjectMeta| {
+            metadata
+                .labels
+                .as_ref()
+                .is_some_and(|labels| labels.get(MANAGED_BY_LABEL).is_some_and(|by| by == MANAGED_BY))
+        };
+        self.observed.target.metadata().is_some_and(|metadata| !label(metadata))
     }
 
     pub(super) fn ownership(&self) -> Option<Ownership> {

@@ -41,7 +41,7 @@ use crate::crypto::Keyring;
 
 pub(crate) use status::next_status;
 
-/// When to reconcile again where the target belongs to somebody else: its owner's end sends no event.
+/// When to reconcile again where the target belongs to somebody else, or lacks our label: its end sends no event.
 pub(crate) const BLOCKED_REQUEUE_AFTER: Duration = Duration::from_secs(5);
 
 /// When to reconcile again where somebody else wrote at the same time.
@@ -201,6 +201,9 @@ pub(crate) fn plan(observed: &Observed, keyring: &Keyring) -> Decision {
     let facts = Facts::new(observed, keyring);
     let decision = checks::first_to_speak(&facts).unwrap_or_else(|| compose::compose(&facts));
     let Decision::Do(mut plan) = decision else { return decision };
+    if matches!(plan.write, SecretWrite::Keep) && facts.is_target_unwatched() {
+        plan.done.requeue.get_or_insert(BLOCKED_REQUEUE_AFTER);
+    }
     match &observed.sync {
         SyncRequest::None => {}
         SyncRequest::Answered(nonce) => plan.done.answered_sync = Some(nonce.clone()),
