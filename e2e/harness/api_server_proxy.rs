@@ -14,7 +14,7 @@ use futures::StreamExt;
 use http::{Method, Request, StatusCode, header};
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::timeout;
 
 use super::Cluster;
@@ -35,6 +35,8 @@ struct Shared {
     /// Without a login of its own: whoever comes through brings one.
     server: Client,
     next_hold: Mutex<Option<Hold>>,
+    /// The path whose watches tell nothing for now.
+    silenced: watch::Sender<Option<String>>,
     exchanges: Mutex<Vec<Exchange>>,
 }
 
@@ -74,7 +76,8 @@ impl ApiServerProxy {
     /// A proxy before a test's cluster.
     pub(crate) async fn before(cluster: &Cluster) -> Self {
         let server = cluster.plane().anonymous().expect("the control plane's certificate is valid");
-        let shared = Arc::new(Shared { server, next_hold: Mutex::default(), exchanges: Mutex::default() });
+        let (next_hold, exchanges) = (Mutex::default(), Mutex::default());
+        let shared = Arc::new(Shared { server, next_hold, silenced: watch::Sender::new(None), exchanges });
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("there is a free port");
         let port = listener.local_addr().expect("a bound socket has an address").port();
         let router = Router::new().fallback(pass_on).with_state(Arc::clone(&shared));
@@ -100,6 +103,16 @@ impl ApiServerProxy {
         HeldRequest { arrived, release }
     }
 
+    /// Holds back what the watches of this path tell, as a network does that lost a connection without a word.
+    pub(crate) fn silence_watches(&self, path: &str) {
+        self.shared.silenced.send_replace(Some(path.to_owned()));
+    }
+
+    /// Lets watches tell what was held back.
+    pub(crate) fn end_silence(&self) {
+        self.shared.silenced.send_replace(None);
+    }
+
     /// What came through so far, in the order in which it came.
     pub(crate) fn exchanges(&self) -> Vec<Exchange> {
         locked(&self.shared.exchanges).clone()
@@ -114,6 +127,8 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request<Body>) -> R
         let _ = hold.release.await;
     }
     let target = request.uri().to_string();
+    let is_watch = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
+    let silenced = shared.silenced.subscribe();
     let place = {
         let mut exchanges = locked(&shared.exchanges);
         exchanges.push(Exchange { method, target, answer: Vec::new() });
@@ -130,7 +145,16 @@ async fn pass_on(State(shared): State<Arc<Shared>>, request: Request<Body>) -> R
                 locked(&shared.exchanges)[place].answer.extend_from_slice(part);
             }
         });
-        Body::from_stream(bytes)
+        let told = bytes.then(move |part| {
+            let (mut silenced, path) = (silenced.clone(), path.clone());
+            async move {
+                if is_watch {
+                    let _ = silenced.wait_for(|silent| silent.as_ref() != Some(&path)).await;
+                }
+                part
+            }
+        });
+        Body::from_stream(told)
     }))
 }
 
