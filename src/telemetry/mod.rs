@@ -1,5 +1,6 @@
 //! What the operator tells about itself: logs, metrics, Events. None of them ever carries a value.
 
+mod event_recorder;
 mod events;
 mod heartbeat;
 mod logs;
