@@ -163,9 +163,22 @@ impl SimulatedCluster {
     }
 
     pub(super) fn lose_the_database(&mut self) {
+        self.lose_the_database_by(Fault::Away);
+    }
+
+    pub(super) fn lose_the_database_by(&mut self, fault: Fault) {
         let last = self.state.snapshot().map(Arc::clone);
         let cause = "connection refused".to_owned();
-        self.state = SourceState::Unavailable { since: self.now(), cause, fault: Fault::Away, last };
+        self.state = SourceState::Unavailable { since: self.now(), cause, fault, last };
+    }
+
+    /// What the source's own status says, since when.
+    pub(super) fn source_says(&mut self, reason: &str, second: i64) {
+        let since = Timestamp::from_second(second).expect("a time");
+        let condition = |type_| json!({"type": type_, "status": "Unknown", "reason": reason, "message": "", "lastTransitionTime": since});
+        let conditions = [condition("Ready"), condition("InSync")];
+        let status = serde_json::from_value(json!({"conditions": conditions})).expect("a status");
+        self.environment.as_mut().expect("a source").status = Some(status);
     }
 
     pub(super) fn log_has(&mut self, revision: i64, logged: LoggedToken) {
