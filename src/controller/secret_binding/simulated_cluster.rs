@@ -62,6 +62,8 @@ pub(super) struct SimulatedCluster {
     pub(super) repeats: Option<Repeats>,
     /// How often the Secret was read, values included.
     pub(super) reads: usize,
+    /// How often a Secret was to be made that was there already.
+    pub(super) vain_creations: usize,
     /// How often it was asked whether the binding still exists.
     pub(super) questions_of_life: usize,
 }
@@ -93,6 +95,7 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
         admission: None,
         repeats: None,
         reads: 0,
+        vain_creations: 0,
         questions_of_life: 0,
     };
     cluster.granting(&json!([{"namespaces": {"names": ["shop"]}}]), "Retain")

@@ -29,7 +29,10 @@ impl SimulatedCluster {
     fn write(&mut self, write: &SecretWrite) -> Result<Option<Result<ObjectVersion, Differences>>, ()> {
         Ok(match write {
             SecretWrite::Keep => None,
-            SecretWrite::Create(secret) if self.secrets.contains_key(&secret.0.name_any()) => return Err(()),
+            SecretWrite::Create(secret) if self.secrets.contains_key(&secret.0.name_any()) => {
+                self.vain_creations += 1;
+                return Err(());
+            }
             SecretWrite::Create(secret) => Some(self.store("create", secret, format!("uid-{}", self.version))),
             SecretWrite::Replace(secret) => {
                 let current = self.secrets.get(&secret.0.name_any()).ok_or(())?;

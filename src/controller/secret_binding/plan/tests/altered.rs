@@ -140,7 +140,8 @@ fn repairs_that_somebody_undoes_each_time_get_growing_pauses_and_say_so() {
 
 #[test]
 fn nothing_is_made_for_a_binding_that_is_gone_while_the_cache_still_has_it() {
-    let mut cluster = cluster(binding("app")).reading(ab());
+    // However young it is: its Secret was made before.
+    let mut cluster = cluster(binding("app").created_at(999)).reading(ab());
     cluster.reconcile();
     cluster.delete_secret("app");
     cluster.is_gone = true;
