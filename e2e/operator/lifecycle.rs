@@ -1,7 +1,8 @@
 //! Bindings that change, pause, and end.
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use tidelock::api::SecretBinding;
 
@@ -54,14 +55,18 @@ async fn the_secret_of_a_deleted_binding_is_collected() {
 async fn a_suspended_binding_is_not_written_until_it_goes_on() {
     let (stage, _operator) = delivered("suspended").await;
     stage.patch_binding("app", json!({"spec": {"suspend": true}})).await;
-    let generation = stage.bindings().get("app").await.unwrap().metadata.generation;
+    let edited = stage.bindings().get("app").await.unwrap().metadata.generation;
     wait_for("the suspension to be seen", SOON, async || {
         let status = stage.bindings().get("app").await.map_err(|why| why.to_string())?.status.unwrap_or_default();
         let suspended =
             status.conditions.iter().any(|c| c.type_ == "Ready" && c.reason == "Suspended" && c.status == "True");
-        if suspended && status.observed_generation == generation { Ok(()) } else { Err(format!("{status:?}")) }
+        if suspended { Ok(()) } else { Err(format!("{status:?}")) }
     })
     .await;
+    // What was true of the generation before is not said of this one: `kubectl wait` would end.
+    let status = stage.bindings().get("app").await.unwrap().status.unwrap();
+    let looked_at = status.conditions.iter().map(|condition| condition.observed_generation);
+    assert!(looked_at.chain([status.observed_generation]).all(|generation| generation < edited), "{status:?}");
     // Another binding shows that the operator has worked on the change.
     stage.team.set("dev", "A", "2").await;
     stage.binding("witness", "dev", json!({})).await;
@@ -127,4 +132,34 @@ async fn an_immutable_target_is_written_once_and_a_later_difference_is_told() {
     stage.team.set("dev", "A", "2").await;
     stage.binding_is("app", &["Ready=False(TargetImmutable)"]).await;
     stage.secret_has("app", &[("A", "1")]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_status_that_somebody_removed_is_said_again() {
+    let (stage, _operator) = delivered("status-removed").await;
+    stage.binding_is("app", &["Ready=True"]).await;
+    let removed = Patch::Json::<()>(serde_json::from_value(json!([{"op": "remove", "path": "/status"}])).unwrap());
+    stage.bindings().patch_status("app", &PatchParams::default(), &removed).await.unwrap();
+    stage.binding_is("app", &["Ready=True"]).await;
+    let source = stage.source_name("dev");
+    stage.source_is("dev", &["Ready=True"]).await;
+    stage.sources().patch_status(&source, &PatchParams::default(), &removed).await.unwrap();
+    stage.source_is("dev", &["Ready=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_told_of_objects_whose_name_is_as_long_as_it_may_be() {
+    let (stage, _operator) = delivered("long-name").await;
+    let name = "n".repeat(250);
+    let spec = json!({"data": [{"secretKey": "ABSENT", "remoteRef": {"key": "ABSENT"}}]});
+    stage.binding(&name, "dev", spec).await;
+    stage.binding_is(&name, &["Ready=False(KeyMissing)"]).await;
+    let told = async || {
+        let events: Api<Event> = stage.cluster.api();
+        let events = events.list(&ListParams::default()).await.map_err(|why| why.to_string())?.items;
+        let about = |event: &Event| event.regarding.as_ref().and_then(|about| about.name.clone());
+        let told = events.iter().any(|event| about(event).as_ref() == Some(&name));
+        if told { Ok(()) } else { Err(format!("{:?}", events.iter().map(about).collect::<Vec<_>>())) }
+    };
+    wait_for("an Event about it", SOON, told).await;
 }

@@ -1,6 +1,7 @@
 //! The operator on a real API server and a real database, with the rights that the chart gives it.
 
 mod access;
+mod admission;
 mod canary;
 mod conditions;
 mod delivery;

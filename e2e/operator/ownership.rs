@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::{DeleteParams, Patch, PatchParams};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use serde_json::json;
 
 use crate::harness::wait_for;
@@ -64,7 +65,7 @@ async fn a_foreign_secret_that_its_look_did_not_show_is_found_by_the_create_that
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_person_hands_a_secret_over_by_annotation() {
+async fn a_person_hands_a_secret_over_by_annotation_and_its_own_keys_go_only_when_released() {
     let stage = Stage::with_shop("adopt").await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
@@ -75,8 +76,23 @@ async fn a_person_hands_a_secret_over_by_annotation() {
 
     let hand_over = json!({"metadata": {"annotations": {"tidelock.dev/adopt": "app"}}});
     stage.secrets().patch("app", &PatchParams::default(), &Patch::Merge(hand_over)).await.unwrap();
+    let held = stage.binding_is("app", &["ResolvedRefs=False(RemovalUnproven)"]).await;
+    let message = &held.status.unwrap().conditions[0].message;
+    assert!(message.contains("would lose: theirs;"), "{message}");
+    untouched(&stage, "app").await;
+    let (_, release) = message.split_once("tidelock.dev/release-removal=").expect("the message spells the release");
+    let release = json!({"metadata": {"annotations": {"tidelock.dev/release-removal": release}}});
+    stage.patch_binding("app", release).await;
     stage.secret_has("app", &[("A", "1")]).await;
     stage.binding_is("app", &["Ready=True"]).await;
+    let adopted = async || {
+        let events: Api<Event> = stage.cluster.api();
+        let events = events.list(&ListParams::default()).await.map_err(|why| why.to_string())?.items;
+        let notes: Vec<String> = events.into_iter().filter_map(|event| event.note).collect();
+        let what = "Secret app, which was handed over: keys added A; removed theirs";
+        if notes.iter().any(|note| note == what) { Ok(()) } else { Err(format!("{notes:?}")) }
+    };
+    wait_for("an Event that says what changed", SOON, adopted).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::harness::api_server_proxy::{ApiServerProxy, Exchange};
-use crate::stage::{Operator, Stage, text};
+use crate::harness::wait_for;
+use crate::stage::{Operator, SOON, Stage, text};
 
 /// A stage with one value in dev, and the proxy that its operators come through.
 async fn proxied(what: &str) -> (Stage, ApiServerProxy) {
@@ -95,6 +96,35 @@ async fn a_foreign_secret_that_takes_the_old_name_of_a_renamed_target_is_not_del
     stage.secret_has("app-v2", &[("A", "1")]).await;
     stage.binding_is("app", &["Ready=True"]).await;
     is_untouched(&stage, "app").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_bindings_secret_is_not_made_again_while_the_watch_does_not_tell_of_the_deletion() {
+    let (stage, proxy, _operator) = delivered("silent-watch").await;
+    proxy.deafen("/apis/tidelock.dev/v1alpha1/secretbindings");
+    let log = stage.cluster.audit_from_now().await;
+    stage.bindings().delete("app", &DeleteParams::default()).await.unwrap();
+    // The garbage collector takes the Secret away, and the operator hears of that.
+    let of_binding = format!("/apis/tidelock.dev/v1alpha1/namespaces/{}/secretbindings/app", stage.cluster.namespace);
+    wait_for("the operator to ask whether the binding exists", SOON, async || {
+        let exchanges = proxy.exchanges();
+        let asked = exchanges.iter().any(|one| one.method == Method::GET && one.target == of_binding);
+        if asked { Ok(()) } else { Err(format!("{} exchanges, and none of {of_binding}", exchanges.len())) }
+    })
+    .await;
+    assert!(stage.secrets().get_opt("app").await.unwrap().is_none());
+    // A change of the source leads to another look, at a binding that is remembered to be gone.
+    stage.team.set("dev", "A", "2").await;
+    stage.source_is("dev", &["Ready=True"]).await;
+    let writes = stage.operator_writes(&log).await;
+    let of_secrets: Vec<&str> =
+        writes.iter().filter(|write| write.object().resource == "secrets").map(|write| write.verb.as_str()).collect();
+    assert_eq!(of_secrets, Vec::<&str>::new());
+    // One that is made again under the same name is another one.
+    stage.binding("app", "dev", json!({})).await;
+    proxy.hear();
+    stage.secret_has("app", &[("A", "2")]).await;
+    stage.binding_is("app", &["Ready=True"]).await;
 }
 
 /// Reads of Secrets: of all of them, by list and watch, and of single ones.

@@ -23,9 +23,13 @@ pub fn conditions(
     let now = Time(now.round(Unit::Second).unwrap_or(now));
     let build = |condition: ConditionType, status: ConditionStatus, update: &ConditionUpdate| {
         let before = previous.iter().find(|before| before.type_ == condition.as_str());
-        let status = match status {
-            ConditionStatus::AsBefore => before.map_or(ConditionStatus::Unknown.as_str(), |before| &before.status),
-            said => said.as_str(),
+        // What was true of one generation is not claimed of the next, at which nobody has looked.
+        let (status, generation) = match status {
+            ConditionStatus::AsBefore => (
+                before.map_or(ConditionStatus::Unknown.as_str(), |before| &before.status),
+                before.and_then(|before| before.observed_generation).unwrap_or(generation),
+            ),
+            said => (said.as_str(), generation),
         };
         let since = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
         Condition {
@@ -178,6 +182,7 @@ mod tests {
             [("True", "Suspended"), ("True", "Suspended")]
         );
         assert_eq!(kept[0].last_transition_time, Time(at(10)));
+        assert_eq!(kept[0].observed_generation, Some(1), "a wait for the second generation does not end");
         assert_eq!(conditions(&[], &suspended, 1, at(20))[0].status, "Unknown");
     }
 

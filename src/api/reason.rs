@@ -68,7 +68,7 @@ reasons! {
         "The operator has not looked yet.",
         "Wait a moment; if it lasts, see whether the operator runs and whether its log says what it waits for.";
     Suspended: OnHold, [IsReady AsBefore, ResolvedRefs AsBefore, DeliveredTo AsBefore, InSync AsBefore],
-        "`spec.suspend` is true, here or on the source: the status is the last one known, and nothing is written.",
+        "`spec.suspend` is true, here or on the source: the status is the last one known, with the generation that it was known of, and nothing is written.",
         "Remove `spec.suspend` to go on.";
 
     ProjectNotVisible: Stalled, [IsReady False],
@@ -92,17 +92,17 @@ reasons! {
     DatabaseUnavailable: Waits, [IsReady False, DeliveredTo Unknown, InSync Unknown],
         "The database could not be reached or did not answer in time; Secrets keep what they have.",
         "See the message for the database's answer; the operator tries again by itself.";
-    DatabaseRefused: Stalled, [IsReady False],
+    DatabaseRefused: Stalled, [IsReady False, DeliveredTo Unknown, InSync Unknown],
         "The database answers, but with a refusal that does not pass by itself: a right, a table or a login is missing.",
         "See the message for the database's answer, and have the owner of the schema grant what is missing.";
-    SchemaNotServed: Stalled, [IsReady False],
+    SchemaNotServed: Stalled, [IsReady False, DeliveredTo Unknown, InSync Unknown],
         "The registry's schema no longer serves operators of this version.",
         "Upgrade the operator.";
 
     SourceNotFound: Waits, [ResolvedRefs False, InSync Unknown],
         "There is no source of that kind and name.",
         "Correct `spec.sourceRef`, or have the source created; the binding goes on as soon as it exists.";
-    SourceNotReady: Waits, [ResolvedRefs False, InSync Unknown],
+    SourceNotReady: Stalled, [ResolvedRefs False, InSync Unknown],
         "The source exists and is not Ready; the Secret keeps what it has.",
         "Look at the source's own condition Ready: it names the cause and what to do.";
     NotGranted: Stalled, [ResolvedRefs False, InSync Unknown],
@@ -142,6 +142,12 @@ reasons! {
     TargetImmutable: Stalled, [DeliveredTo False],
         "The Secret is immutable, or its type would have to change, and Kubernetes allows neither.",
         "Choose a new `spec.target.name`, or delete the Secret, so that it is made anew; the operator never deletes to re-create.";
+    TargetAltered: Stalled, [DeliveredTo False],
+        "The API server stored another Secret than was sent: an admission policy or webhook altered it on its way. It is sent again with growing pauses, at least once a minute.",
+        "See the message for what differs, and let the MutatingAdmissionPolicies and mutating webhooks of the cluster leave this Secret alone.";
+    TargetContested: Stalled, [DeliveredTo False],
+        "Somebody changes or deletes the Secret again and again; it is put right with growing pauses, at least once a minute.",
+        "Find out who writes it, from `metadata.managedFields` or the API server's audit log, and have one of the two stop.";
     KeyNameInvalid: Stalled, [DeliveredTo False],
         "A key's name is not valid in a Secret, or two keys would have one name.",
         "Give it a valid name of its own with `spec.data[].secretKey`. A name that no Secret takes is not shown: `tidelock key list` has it.";

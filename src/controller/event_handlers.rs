@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Resource, ResourceExt};
@@ -12,7 +13,7 @@ use super::index::{BindingIndex, ControlledSecrets};
 use super::runtime::{Change, Priority, Request};
 use super::sources::{ChangeKind, SourceChange, SourceReference, Sources, registry_name};
 use crate::api::names::unanswered_sync;
-use crate::api::{OutOfSyncPolicy, ProjectEnvironment, SecretBinding};
+use crate::api::{ConditionType, OutOfSyncPolicy, ProjectEnvironment, SecretBinding, find};
 
 /// The queues of both kinds, and what is needed to know who goes there. A queue that nobody reads any more belongs to
 /// an operator that stops.
@@ -73,7 +74,7 @@ impl EventHandlers {
             (None, None) => {}
         }
         if let Some(after) = &change.after
-            && is_news(change)
+            && is_news(change, of_binding)
         {
             self.request(after, Cause::of(change));
         }
@@ -94,7 +95,7 @@ impl EventHandlers {
 
     /// A source's object: itself, and its bindings.
     pub(super) fn environment(&self, change: &Change<ProjectEnvironment>, sources: &Sources) {
-        if !is_news(change) {
+        if !is_news(change, of_environment) {
             return;
         }
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
@@ -164,8 +165,8 @@ impl EventHandlers {
     }
 }
 
-/// Whether something other than the status changed: a status is our own doing.
-fn is_news<K: Resource>(change: &Change<K>) -> bool {
+/// Whether something other than the status changed, as a status is our own doing; or the status lost what we always say.
+fn is_news<K: Resource>(change: &Change<K>, conditions: impl Fn(&K) -> &[Condition]) -> bool {
     let relevant = |object: &K| {
         let meta = object.meta();
         (
@@ -177,7 +178,18 @@ fn is_news<K: Resource>(change: &Change<K>) -> bool {
             meta.deletion_timestamp.clone(),
         )
     };
-    change.before.as_deref().map(relevant) != change.after.as_deref().map(relevant)
+    let says_ready =
+        |object: Option<&K>| object.is_some_and(|object| find(conditions(object), ConditionType::Ready).is_some());
+    let (before, after) = (change.before.as_deref(), change.after.as_deref());
+    before.map(relevant) != after.map(relevant) || (says_ready(before) && !says_ready(after))
+}
+
+fn of_binding(binding: &SecretBinding) -> &[Condition] {
+    binding.status.as_ref().map_or(&[], |status| &status.conditions)
+}
+
+fn of_environment(environment: &ProjectEnvironment) -> &[Condition] {
+    environment.status.as_ref().map_or(&[], |status| &status.conditions)
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
 use super::api_error_text;
+use super::event_recorder::EventRecorder;
 use super::metrics::{Metrics, Verb};
 
 /// How many Events may wait to be sent. More are dropped: the object's status says the same.
@@ -24,10 +24,30 @@ pub(crate) enum Severity {
     Warning,
 }
 
+impl Severity {
+    /// The name, as an Event's `type` has it.
+    #[must_use]
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "Normal",
+            Self::Warning => "Warning",
+        }
+    }
+}
+
+/// What an Event says.
+#[derive(Debug)]
+pub(super) struct Note {
+    pub(super) severity: Severity,
+    pub(super) reason: String,
+    pub(super) action: &'static str,
+    pub(super) text: String,
+}
+
 /// Sends Events one after the other, in a task of its own, so that no reconcile waits for one. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Events {
-    queue: mpsc::Sender<(Event, ObjectReference)>,
+    queue: mpsc::Sender<(Note, ObjectReference)>,
     metrics: Arc<Metrics>,
 }
 
@@ -35,7 +55,7 @@ impl Events {
     /// Gives the sender, and the task that sends. The task ends when every sender is dropped and the queue is empty.
     pub(crate) fn new(client: Client, metrics: Arc<Metrics>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (queue, waiting) = mpsc::channel(WAITING_MAX);
-        let recorder = Recorder::new(client, Reporter::from("tidelock"));
+        let recorder = EventRecorder::new(client);
         (Self { queue, metrics: Arc::clone(&metrics) }, send(recorder, waiting, metrics))
     }
 
@@ -57,26 +77,21 @@ impl Events {
             note.truncate(note.floor_char_boundary(NOTE_MAX - '…'.len_utf8()));
             note.push('…');
         }
-        let event = Event {
-            type_: match severity {
-                Severity::Normal => EventType::Normal,
-                Severity::Warning => EventType::Warning,
-            },
-            reason: reason.into(),
-            note: Some(note),
-            action: action.to_owned(),
-            secondary: None,
-        };
+        let event = Note { severity, reason: reason.into(), action, text: note };
         if self.queue.try_send((event, about)).is_err() {
             self.metrics.event_dropped();
         }
     }
 }
 
-async fn send(recorder: Recorder, mut waiting: mpsc::Receiver<(Event, ObjectReference)>, metrics: Arc<Metrics>) {
+async fn send(
+    mut recorder: EventRecorder,
+    mut waiting: mpsc::Receiver<(Note, ObjectReference)>,
+    metrics: Arc<Metrics>,
+) {
     while let Some((event, about)) = waiting.recv().await {
         metrics.wrote("events", Verb::Create);
-        if let Err(error) = recorder.publish(&event, &about).await {
+        if let Err(error) = recorder.publish(&about, &event).await {
             metrics.event_dropped();
             let (object, error) = (about.name.as_deref().unwrap_or_default(), api_error_text(&error));
             tracing::debug!(reason = event.reason, object, error, "an Event was not sent");

@@ -1,6 +1,7 @@
 //! What the operator tells about itself: logs, metrics, Events. None of them ever carries a value.
 
 mod api_error;
+mod event_recorder;
 mod events;
 mod heartbeat;
 mod logs;

@@ -87,6 +87,29 @@ fn a_new_binding_is_looked_at_and_counted_and_its_status_is_no_news() {
 }
 
 #[test]
+fn a_status_that_somebody_took_away_is_news_of_a_binding_and_of_a_source() {
+    let mut fixture = Fixture::new();
+    let ready = json!({"conditions": [{
+        "type": "Ready", "status": "True", "reason": "Ready", "message": "", "lastTransitionTime": "2026-11-23T10:00:00Z",
+    }]});
+    let mut said = (*binding("a", "app", 1, true)).clone();
+    said.status = Some(serde_json::from_value(ready.clone()).expect("a status"));
+    let (said, taken) = (Arc::new(said), binding("a", "app", 1, true));
+    fixture.binding(None, Some(&said));
+    fixture.triggered();
+    fixture.binding(Some(&said), Some(&taken));
+    assert_eq!(fixture.triggered(), (words(&["a"]), words(&[])));
+    fixture.binding(Some(&taken), Some(&said));
+    assert_eq!(fixture.triggered(), (words(&[]), words(&[])), "what it says again is its own doing");
+
+    let spec = json!({"project": "shop", "environment": "dev", "grants": []});
+    let taken = ProjectEnvironment::new("dev", serde_json::from_value(spec).expect("a spec"));
+    let mut said = taken.clone();
+    said.status = Some(serde_json::from_value(ready).expect("a status"));
+    assert!(is_news(&Change { before: Some(Arc::new(said)), after: Some(Arc::new(taken)) }, of_environment));
+}
+
+#[test]
 fn a_source_that_changes_while_a_status_comes_in_passes_no_binding_by() {
     let mut fixture = Fixture::new();
     let [before, after] = [false, true].map(|ready| binding("a", "app", 1, ready));

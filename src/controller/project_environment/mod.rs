@@ -41,6 +41,9 @@ impl Reconciler {
         }
         let observed = observe::observe(&self.context, self.mutations.latest(object)).await;
         let Some(status) = plan::plan(&observed) else { return Ok(Requeue::OnChange) };
-        Ok(report::report(&self.context, &self.mutations, &observed, status).await?)
+        match report::report(&self.context, &self.mutations, &observed, status).await {
+            Err(StatusError::Gone { .. }) => Ok(Requeue::OnChange),
+            reported => Ok(reported?),
+        }
     }
 }

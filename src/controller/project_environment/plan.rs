@@ -27,7 +27,9 @@ pub(super) fn plan(observed: &ObservedEnvironment) -> Option<ProjectEnvironmentS
     }
     status.last_handled_sync = answered(observed).or(before.last_handled_sync);
     let generation = observed.object.metadata.generation.unwrap_or_default();
-    status.observed_generation = Some(generation);
+    // While it is suspended, nobody has looked at a newer one.
+    let looked_at = before.observed_generation.filter(|looked_at| suspended && *looked_at >= 0);
+    status.observed_generation = looked_at.or(Some(generation));
     let ready = ConditionUpdate::source_ready(&availability, &in_sync, spec.out_of_sync_policy());
     status.conditions = conditions(&before.conditions, &[ready, in_sync], generation, observed.now);
     Some(status)

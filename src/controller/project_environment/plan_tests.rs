@@ -109,6 +109,18 @@ fn each_state_of_the_source_has_its_conditions() {
 }
 
 #[test]
+fn a_suspended_environment_does_not_claim_of_an_edited_spec_what_was_true_of_the_one_before() {
+    let looked_at = plan(&observed(object(&json!({})), ready(&[]))).unwrap();
+    let mut edited = object(&json!({"suspend": true, "project": "another"}));
+    edited.metadata.generation = Some(4);
+    edited.status = Some(looked_at);
+    let status = plan(&observed(edited, ready(&[]))).unwrap();
+    assert_eq!(condition(&status, ConditionType::Ready), "True Suspended");
+    let generations = status.conditions.iter().map(|condition| condition.observed_generation);
+    assert!(generations.chain([status.observed_generation]).all(|generation| generation == Some(3)), "{status:?}");
+}
+
+#[test]
 fn nothing_is_said_before_the_first_look() {
     assert!(plan(&observed(object(&json!({})), SourceState::Pending)).is_none());
 }

@@ -167,6 +167,11 @@ impl<K: Resource<DynamicType = ()>> Resource for Lenient<K> {
         K::plural(&())
     }
 
+    /// Of a type that is metadata alone, nothing else is asked for.
+    fn metadata_api() -> bool {
+        K::metadata_api()
+    }
+
     fn meta(&self) -> &ObjectMeta {
         match self {
             Self::Readable(object) => object.meta(),

@@ -14,7 +14,10 @@ use crate::telemetry::api_error_text;
 /// Why a status was not written. `object` is kind and name.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StatusError {
-    /// The object is another one than was read, or is gone: its next event leads to another reconcile.
+    /// The object is gone: there is nobody left to tell.
+    #[error("the status of {object} was not written: the object is gone")]
+    Gone { object: String },
+    /// The object is another one than was read: its next event leads to another reconcile.
     #[error("the status of {object} was not written: the object has changed since it was read")]
     Conflict { object: String },
     /// The API server refused, or could not be reached.
@@ -50,9 +53,8 @@ where
     match api.patch_status(&name, &parameters, &request).await {
         // What cannot be read is not what was read before.
         Ok(after) => after.readable().map_err(|_| StatusError::Conflict { object }),
-        Err(kube::Error::Api(answer)) if answer.is_not_found() || answer.is_conflict() => {
-            Err(StatusError::Conflict { object })
-        }
+        Err(kube::Error::Api(answer)) if answer.is_not_found() => Err(StatusError::Gone { object }),
+        Err(kube::Error::Api(answer)) if answer.is_conflict() => Err(StatusError::Conflict { object }),
         Err(error) => Err(StatusError::Request { object, source: Box::new(error) }),
     }
 }

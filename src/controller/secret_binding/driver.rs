@@ -3,6 +3,7 @@
 
 use super::observe::ObserveError;
 use super::observed::{Observed, Question, ReadLevel};
+use super::plan::differences::Differences;
 use super::plan::{
     CONFLICT_REQUEUE_AFTER, Decision, ObjectVersion, Outcome, Plan, WriteFailure, WriteFailureKind, plan,
 };
@@ -17,7 +18,7 @@ const MAX_CONFLICT_RETRIES: usize = 4;
 pub(super) trait Cluster {
     /// Reads everything that a plan is made from, but for what plans ask for.
     fn observe(&mut self, level: ReadLevel) -> impl Future<Output = Result<Observed, ObserveError>> + Send;
-    /// Asks the source what a plan has to know, and adds it to what was observed.
+    /// Asks what a plan has to know, and adds it to what was observed.
     fn ask(
         &mut self,
         observed: &mut Observed,
@@ -49,6 +50,8 @@ pub(super) enum Applied {
     Done(Option<ObjectVersion>),
     /// A Secret was not, or no longer, as it was read.
     Conflict,
+    /// The API server took the write and stored another Secret than was sent, with these differences.
+    Altered(Differences),
     /// The namespace is being deleted: there is nothing left to do.
     NamespaceTerminating,
     Failed(WriteFailure),
@@ -87,6 +90,7 @@ pub(super) async fn drive(cluster: &mut impl Cluster, keyring: &Keyring) -> Resu
         };
         let (outcome, written, failed) = match cluster.apply(&plan).await {
             Applied::Done(written) => (plan.done, written, None),
+            Applied::Altered(differences) => (plan.after_alteration(&differences), None, None),
             Applied::Conflict => {
                 level = ReadLevel::Secret;
                 continue;
@@ -95,6 +99,8 @@ pub(super) async fn drive(cluster: &mut impl Cluster, keyring: &Keyring) -> Resu
             Applied::Failed(failure) => (plan.after_failure(&failure), None, Some(failure)),
         };
         match cluster.report(&outcome, written.as_ref()).await {
+            // There is nobody left to tell.
+            Err(StatusError::Gone { .. }) => return Ok(Requeue::OnChange),
             // Its own next event leads to another reconcile.
             Err(StatusError::Conflict { .. }) => return Ok(Requeue::After(CONFLICT_REQUEUE_AFTER)),
             reported => reported?,

@@ -7,6 +7,7 @@ mod apply;
 mod driver;
 #[cfg(test)]
 mod fixtures;
+mod memory;
 mod observe;
 mod observed;
 mod plan;
@@ -16,9 +17,12 @@ mod simulated_cluster;
 
 use std::sync::Arc;
 
+use kube::ResourceExt;
+
 use self::driver::{Applied, Asked, BindingError, Cluster};
+use self::memory::BindingMemory;
 use self::observe::ObserveError;
-use self::observed::{Observed, Question, ReadLevel, SyncRequest};
+use self::observed::{Life, Observed, Question, ReadLevel, SyncRequest};
 use self::plan::{ObjectVersion, Outcome, Plan};
 use super::Context;
 use super::runtime::{MutationCache, Requeue, StatusError};
@@ -29,19 +33,25 @@ pub(crate) struct Reconciler {
     context: Arc<Context>,
     /// What each status was written to, until the cache knows.
     mutations: MutationCache<SecretBinding>,
+    memory: BindingMemory,
 }
 
 impl Reconciler {
     /// One for the whole operator.
     #[must_use]
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, mutations: MutationCache::default() }
+        Self { context, mutations: MutationCache::default(), memory: BindingMemory::default() }
     }
 
     /// Brings one binding's Secret and status up to date.
     pub(crate) async fn reconcile(self: Arc<Self>, binding: Arc<SecretBinding>) -> Result<Requeue, BindingError> {
         let binding = self.mutations.latest(binding);
-        let mut cluster = RealCluster { context: &self.context, mutations: &self.mutations, binding, sync: None };
+        let uid = binding.metadata.uid.clone().unwrap_or_default();
+        if self.memory.is_gone(&uid) {
+            return Ok(Requeue::OnChange);
+        }
+        let (context, mutations, memory) = (&self.context, &self.mutations, &self.memory);
+        let mut cluster = RealCluster { context, mutations, memory, binding, uid, sync: None };
         driver::drive(&mut cluster, &self.context.keyring).await
     }
 }
@@ -50,20 +60,27 @@ impl Reconciler {
 struct RealCluster<'c> {
     context: &'c Context,
     mutations: &'c MutationCache<SecretBinding>,
+    memory: &'c BindingMemory,
     binding: Arc<SecretBinding>,
+    uid: String,
     /// What became of a request for a sync, once this reconcile has seen to it.
     sync: Option<SyncRequest>,
 }
 
 impl Cluster for RealCluster<'_> {
     async fn observe(&mut self, level: ReadLevel) -> Result<Observed, ObserveError> {
-        let observed = observe::observe(&self.binding, self.context, level, self.sync.as_ref()).await?;
+        let mut observed = observe::observe(&self.binding, self.context, level, self.sync.as_ref()).await?;
         self.sync = Some(observed.sync.clone());
+        observed.repeats = self.memory.repeats(&self.uid);
         Ok(observed)
     }
 
     async fn ask(&mut self, observed: &mut Observed, question: Question) -> Result<Asked, ObserveError> {
-        observe::ask(observed, question, self.context).await
+        let asked = observe::ask(observed, question, self.context).await?;
+        if observed.life == Life::Gone {
+            self.memory.remember_gone(&self.uid);
+        }
+        Ok(asked)
     }
 
     async fn apply(&mut self, plan: &Plan) -> Applied {
@@ -71,6 +88,23 @@ impl Cluster for RealCluster<'_> {
     }
 
     async fn report(&mut self, outcome: &Outcome, written: Option<&ObjectVersion>) -> Result<(), StatusError> {
-        report::report(&self.binding, self.context, self.mutations, outcome, written).await
+        if let Some(repeats) = &outcome.repeats {
+            self.memory.remember_repeats(&self.uid, repeats.clone());
+        }
+        let reported = report::report(&self.binding, self.context, self.mutations, outcome, written).await;
+        let is_gone = match &reported {
+            Err(StatusError::Gone { .. }) => true,
+            // Changed meanwhile, or another one of the same name: the watch may be behind on either.
+            Err(StatusError::Conflict { .. }) => {
+                matches!(observe::life(&self.binding, self.context).await, Ok(Life::Gone))
+            }
+            _ => false,
+        };
+        if is_gone {
+            self.memory.remember_gone(&self.uid);
+            let object = format!("SecretBinding {}", self.binding.name_any());
+            return Err(StatusError::Gone { object });
+        }
+        reported
     }
 }

@@ -9,7 +9,7 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Api, ResourceExt};
 
 use super::driver::Asked;
-use super::observed::{Baseline, Observed, Question, ReadLevel, SyncRequest, TargetState};
+use super::observed::{Baseline, Life, Observed, Question, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, goes_first, ownership};
 use super::plan::target::FullSecret;
@@ -50,8 +50,6 @@ pub(super) async fn observe(
         ReadLevel::Metadata => read_metadata(binding, context, &namespace).await?,
         ReadLevel::Secret => read_secret(binding, context, &namespace).await?,
     };
-    let is_superseded = target.ownership(binding) == Some(Ownership::PreviousBinding)
-        && is_superseded(binding, context, &namespace).await?;
     let orphans = orphans(binding, context, &namespace);
     let baseline = Baseline::of(binding, &target, &orphans);
     let reference = SourceReference::from(&**binding);
@@ -62,7 +60,8 @@ pub(super) async fn observe(
     };
     Ok(Observed {
         now: Timestamp::now(),
-        is_superseded,
+        life: Life::Unknown,
+        repeats: None,
         namespace: context.stores.namespaces.get(&ObjectRef::new(&namespace)),
         reference,
         source,
@@ -79,11 +78,16 @@ pub(super) async fn observe(
     })
 }
 
-/// Asks the source what a plan has to know. Where the answer does not fit what was observed, that is outdated.
+/// Asks what a plan has to know. Where the answer does not fit what was observed, that is outdated.
 pub(super) async fn ask(observed: &mut Observed, question: Question, context: &Context) -> Result<Asked, ObserveError> {
+    if question == Question::Life {
+        observed.life = life(&observed.binding, context).await?;
+        return Ok(Asked::Answered);
+    }
     let Some(source) = &observed.source else { return Ok(Asked::Outdated) };
     let failed = |cause| ObserveError::Source { source_name: source.store_name(), cause };
     match question {
+        Question::Life => {}
         Question::Values(values) => {
             let read = source.sealed_values(values.clone(), &context.sources).await.map_err(failed)?;
             if values.iter().any(|value| read.get(value).is_none()) {
@@ -208,10 +212,20 @@ pub(super) fn target_in_cache(binding: &SecretBinding, cached: Option<&ObjectMet
 
 /// Whether somebody else had the target when it was last read.
 fn was_blocked(binding: &SecretBinding) -> bool {
-    let status = binding.status.as_ref();
-    let delivered = status.and_then(|status| find(&status.conditions, ConditionType::Delivered));
-    let blocked = [Reason::TargetForeign, Reason::TargetTaken, Reason::TargetImmutable, Reason::WriteFailed];
-    delivered.is_some_and(|delivered| blocked.iter().any(|reason| reason.as_str() == delivered.reason))
+    let said = |condition, reasons: &[Reason]| {
+        let status = binding.status.as_ref();
+        let said = status.and_then(|status| find(&status.conditions, condition));
+        said.is_some_and(|said| reasons.iter().any(|reason| reason.as_str() == said.reason))
+    };
+    let blocked = [
+        Reason::TargetForeign,
+        Reason::TargetTaken,
+        Reason::TargetImmutable,
+        Reason::TargetAltered,
+        Reason::WriteFailed,
+    ];
+    // The other: it was handed over with keys of its own.
+    said(ConditionType::Delivered, &blocked) || said(ConditionType::ResolvedRefs, &[Reason::RemovalUnproven])
 }
 
 async fn read_secret(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<TargetState, ObserveError> {
@@ -226,16 +240,15 @@ async fn read_secret(binding: &SecretBinding, context: &Context, namespace: &str
     }
 }
 
-/// Before a Secret of an earlier binding of this name is taken over: is it this one that came later? The cache may be
-/// behind, and a Secret given to a binding that is gone would be collected with it.
-async fn is_superseded(binding: &SecretBinding, context: &Context, namespace: &str) -> Result<bool, ObserveError> {
-    let bindings: Api<SecretBinding> = Api::namespaced(context.client.clone(), namespace);
-    let name = binding.name_any();
+/// Whether the binding still exists, by the API server's newest word: the cache may be behind. A Secret that is made for one
+/// that is gone would be collected with it, and made again.
+pub(super) async fn life(binding: &SecretBinding, context: &Context) -> Result<Life, ObserveError> {
+    let (namespace, name) = (binding.namespace().unwrap_or_default(), binding.name_any());
+    let bindings: Api<SecretBinding> = Api::namespaced(context.client.clone(), &namespace);
     match bindings.get_metadata_opt(&name).await {
-        Ok(found) => Ok(found.is_none_or(|found| found.metadata.uid != binding.metadata.uid)),
-        Err(error) => {
-            Err(ObserveError::Binding { namespace: namespace.to_owned(), name, cause: api_error_text(&error) })
-        }
+        Ok(Some(found)) if found.metadata.uid == binding.metadata.uid => Ok(Life::Lives),
+        Ok(_) => Ok(Life::Gone),
+        Err(error) => Err(ObserveError::Binding { namespace, name, cause: api_error_text(&error) }),
     }
 }
 

@@ -10,6 +10,7 @@ use kube::core::PartialObjectMeta;
 use super::plan::history::History;
 use super::plan::ownership::{Ownership, ownership};
 use super::plan::provenance::Provenance;
+use super::plan::repeats::Repeats;
 use super::plan::target::FullSecret;
 use crate::api::SecretBinding;
 use crate::controller::sources::{SealedValues, Source, SourceReference, Tombstones, ValueId};
@@ -31,8 +32,10 @@ pub(crate) enum ReadLevel {
 pub(crate) struct Observed {
     pub(crate) now: Timestamp,
     pub(crate) binding: Arc<SecretBinding>,
-    /// Whether another binding of that name exists by now: this one is gone.
-    pub(crate) is_superseded: bool,
+    /// Whether it still exists, as far as it was asked.
+    pub(crate) life: Life,
+    /// Writes of its Secret that did not last, where there were some lately.
+    pub(crate) repeats: Option<Repeats>,
     /// Its namespace, where the cache has it already.
     pub(crate) namespace: Option<Arc<PartialObjectMeta<Namespace>>>,
     /// What its spec names as the source.
@@ -58,9 +61,22 @@ pub(crate) struct Observed {
     pub(crate) tombstones: Tombstones,
 }
 
-/// What a plan cannot be made without, and the source has to be asked for.
+/// Whether the binding that the cache has is still the one of its name.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// The API server was not asked: the watch may be behind.
+    #[default]
+    Unknown,
+    Lives,
+    /// It was deleted, and there may be another one of its name.
+    Gone,
+}
+
+/// What a plan cannot be made without, and the API server or the source has to be asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Question {
+    /// Whether the binding still exists.
+    Life,
     /// What these values are sealed as.
     Values(Vec<ValueId>),
     /// Which rows, by the digests of their ids, were deleted on purpose.

@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use super::driver::{Applied, Asked, Cluster, drive};
 use super::fixtures::{BindingFixture, SnapshotFixture, keyring, token};
 use super::observe::{ObserveError, target_by_metadata, target_in_cache};
-use super::observed::{Baseline, Observed, Question, ReadLevel, SyncRequest, TargetState};
+use super::observed::{Baseline, Life, Observed, Question, ReadLevel, SyncRequest, TargetState};
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, ownership};
+use super::plan::repeats::Repeats;
 use super::plan::target::FullSecret;
 use super::plan::{ObjectVersion, Outcome, Plan, SecretWrite, TargetEvent, WriteFailure, next_status};
 use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
@@ -34,7 +35,8 @@ pub(super) struct SimulatedCluster {
     pub(super) environment: Option<ProjectEnvironment>,
     pub(super) namespace: ObjectMeta,
     pub(super) earlier_claimant: Option<String>,
-    pub(super) is_superseded: bool,
+    /// Whether it was deleted, and the cache does not know.
+    pub(super) is_gone: bool,
     pub(super) environment_was_deleted: bool,
     state: SourceState,
     /// What the state was read from.
@@ -54,8 +56,16 @@ pub(super) struct SimulatedCluster {
     pub(super) requeue: Option<std::time::Duration>,
     /// How the API server answers the next write, instead of taking it.
     pub(super) refusal: Option<WriteFailure>,
+    /// What admission does to a Secret on its way into the store.
+    pub(super) admission: Option<fn(&mut Secret)>,
+    /// What is remembered from one reconcile to the next.
+    pub(super) repeats: Option<Repeats>,
     /// How often the Secret was read, values included.
     pub(super) reads: usize,
+    /// How often a Secret was to be made that was there already.
+    pub(super) vain_creations: usize,
+    /// How often it was asked whether the binding still exists.
+    pub(super) questions_of_life: usize,
 }
 
 /// A cluster with that binding in the namespace `shop`, to which the ProjectEnvironment `shop-dev` grants everything, and
@@ -67,7 +77,7 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
         environment: None,
         namespace,
         earlier_claimant: None,
-        is_superseded: false,
+        is_gone: false,
         environment_was_deleted: false,
         state: SourceState::Pending,
         registry: None,
@@ -82,7 +92,11 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
         event: None,
         requeue: None,
         refusal: None,
+        admission: None,
+        repeats: None,
         reads: 0,
+        vain_creations: 0,
+        questions_of_life: 0,
     };
     cluster.granting(&json!([{"namespaces": {"names": ["shop"]}}]), "Retain")
 }
@@ -93,10 +107,14 @@ impl Cluster for SimulatedCluster {
     }
 
     async fn ask(&mut self, observed: &mut Observed, question: Question) -> Result<Asked, ObserveError> {
-        let registry = self.registry.as_ref().expect("what was read came from somewhere");
+        let registry = || self.registry.as_ref().expect("what was read came from somewhere");
         match question {
-            Question::Values(values) => observed.values = registry.sealed_values(&values),
-            Question::Tombstones(rows) => observed.tombstones = registry.tombstones(&rows),
+            Question::Life => {
+                self.questions_of_life += 1;
+                observed.life = if self.is_gone { Life::Gone } else { Life::Lives };
+            }
+            Question::Values(values) => observed.values = registry().sealed_values(&values),
+            Question::Tombstones(rows) => observed.tombstones = registry().tombstones(&rows),
         }
         Ok(Asked::Answered)
     }
@@ -107,7 +125,7 @@ impl Cluster for SimulatedCluster {
         {
             return Applied::Failed(refusal);
         }
-        self.write_all(plan).map_or(Applied::Conflict, Applied::Done)
+        self.write_all(plan)
     }
 
     async fn report(&mut self, outcome: &Outcome, written: Option<&ObjectVersion>) -> Result<(), StatusError> {
@@ -115,6 +133,7 @@ impl Cluster for SimulatedCluster {
             self.binding.status = Some(status);
             self.writes.push("status".into());
         }
+        self.repeats = outcome.repeats.clone().or(self.repeats.take());
         self.reported = Some(outcome.clone());
         Ok(())
     }
@@ -147,9 +166,22 @@ impl SimulatedCluster {
     }
 
     pub(super) fn lose_the_database(&mut self) {
+        self.lose_the_database_by(Fault::Away);
+    }
+
+    pub(super) fn lose_the_database_by(&mut self, fault: Fault) {
         let last = self.state.snapshot().map(Arc::clone);
         let cause = "connection refused".to_owned();
-        self.state = SourceState::Unavailable { since: self.now(), cause, fault: Fault::Away, last };
+        self.state = SourceState::Unavailable { since: self.now(), cause, fault, last };
+    }
+
+    /// What the source's own status says, since when.
+    pub(super) fn source_says(&mut self, reason: &str, second: i64) {
+        let since = Timestamp::from_second(second).expect("a time");
+        let condition = |type_| json!({"type": type_, "status": "Unknown", "reason": reason, "message": "", "lastTransitionTime": since});
+        let conditions = [condition("Ready"), condition("InSync")];
+        let status = serde_json::from_value(json!({"conditions": conditions})).expect("a status");
+        self.environment.as_mut().expect("a source").status = Some(status);
     }
 
     pub(super) fn log_has(&mut self, revision: i64, logged: LoggedToken) {
@@ -250,7 +282,8 @@ impl SimulatedCluster {
         Observed {
             now: self.now(),
             binding: Arc::new(self.binding.clone()),
-            is_superseded: self.is_superseded,
+            life: Life::Unknown,
+            repeats: self.repeats.clone(),
             namespace: Some(Arc::new(self.namespace.clone().into_response_partial::<Namespace>())),
             reference: SourceReference::from(&self.binding),
             source: environment.map(|object| Source::ProjectEnvironment {

@@ -65,6 +65,13 @@ impl DeletedEnvironments {
     }
 }
 
+impl DeletedEnvironments {
+    /// Something was committed: what was not deleted a moment ago may be now.
+    pub(super) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
 fn is_good(answer: Option<&Answer>) -> bool {
     answer.is_some_and(|answer| answer.at.elapsed() < GOOD_FOR)
 }
@@ -112,6 +119,16 @@ mod tests {
         advance(GOOD_FOR).await;
         all(5, 3).await;
         assert_eq!((asked.load(Ordering::Relaxed), answers.0.lock().unwrap().len()), (3, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_change_it_is_asked_anew() {
+        let answers = DeletedEnvironments::default();
+        let id = EnvironmentId(Uuid::from_u128(1));
+        assert!(!answers.was_deleted(id, async { Ok(false) }).await.unwrap());
+        assert!(!answers.was_deleted(id, async { Ok(true) }).await.unwrap(), "a moment later it is not asked again");
+        answers.forget();
+        assert!(answers.was_deleted(id, async { Ok(true) }).await.unwrap());
     }
 
     #[tokio::test(start_paused = true)]

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::deleted_environments::DeletedEnvironments;
 use super::newest_position::{Newest, NewestPosition};
 use super::poll_state::{Next, PollState, pauses};
 use super::registry::{Registry, in_time};
@@ -51,6 +52,7 @@ pub(crate) struct PollerDependencies {
 
 /// The task that polls.
 pub(crate) struct Poller {
+    deleted: Arc<DeletedEnvironments>,
     registry: Arc<dyn Registry>,
     states: Arc<SourceStates>,
     revision_tokens: Arc<RevisionTokens>,
@@ -84,7 +86,9 @@ impl Sources {
     pub(crate) fn new(registry: Arc<dyn Registry>, dependencies: PollerDependencies) -> (Self, Poller) {
         let (states, revision_tokens) = (Arc::new(SourceStates::default()), Arc::new(RevisionTokens::default()));
         let (width, newest) = (Arc::new(Semaphore::new(READS)), Arc::new(Newest::default()));
+        let (values, grants, deleted) = (Arc::default(), Arc::default(), Arc::<DeletedEnvironments>::default());
         let poller = Poller {
+            deleted: Arc::clone(&deleted),
             registry: Arc::clone(&registry),
             states: Arc::clone(&states),
             revision_tokens: Arc::clone(&revision_tokens),
@@ -97,7 +101,6 @@ impl Sources {
             outage: None,
             newest: Arc::clone(&newest),
         };
-        let (values, grants, deleted) = (Arc::default(), Arc::default(), Arc::default());
         (Self { states, revision_tokens, values, width, newest, grants, deleted, registry }, poller)
     }
 }
@@ -313,6 +316,7 @@ impl Poller {
 
     fn publish(&self, source: &SourceName, poll: u64, state: SourceState) {
         if let Some(change) = self.states.publish(source, poll, state) {
+            self.deleted.forget();
             // Nobody listens any more only while the operator stops.
             let _ = self.dependencies.changes.send(change);
         }

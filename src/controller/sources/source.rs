@@ -3,11 +3,12 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::reflector::{ObjectRef, Store};
 
 use super::{SealedValues, SourceReference, SourceState, Sources, Tombstones, refusal};
-use crate::api::{Grants, OnRevoke, ProjectEnvironment, SourceKind};
+use crate::api::{ConditionType, Grants, OnRevoke, ProjectEnvironment, Reason, SourceKind, find};
 use crate::core::ShortDigest;
 use crate::registry::{Refusal, RegistryError, SourceName, ValueId};
 
@@ -87,6 +88,20 @@ impl Source {
         match self {
             Self::ProjectEnvironment { state, .. } => state,
         }
+    }
+
+    /// Since when its own status has said that the registry cannot be read, without a break: it outlives the operator that
+    /// saw it begin. `None` where it says otherwise.
+    #[must_use]
+    pub(crate) fn said_away_since(&self) -> Option<Timestamp> {
+        let Self::ProjectEnvironment { object, .. } = self;
+        let conditions = &object.status.as_ref()?.conditions;
+        let away = [Reason::DatabaseUnavailable, Reason::DatabaseRefused, Reason::SchemaNotServed];
+        let ready = find(conditions, ConditionType::Ready)?;
+        let in_sync = find(conditions, ConditionType::InSync)?;
+        let is_away = away.iter().any(|reason| reason.as_str() == ready.reason) && in_sync.status != "True";
+        // Each alone may have been false or unknown before, for another reason.
+        is_away.then(|| ready.last_transition_time.0.max(in_sync.last_transition_time.0))
     }
 
     /// Whether a person asked to leave it alone.

@@ -5,12 +5,13 @@ mod content;
 mod prerequisites;
 
 use self::content::{
-    base_is_known, history_continues, named_keys_are_granted, named_keys_exist, names_are_valid, removals_are_known,
-    removals_are_proven, something_changed, target_is_known, target_is_ours, values_are_known,
+    base_is_known, creation_is_for_the_living, history_continues, named_keys_are_granted, named_keys_exist,
+    names_are_valid, removals_are_known, removals_are_proven, something_changed, target_is_known, target_is_ours,
+    values_are_known,
 };
 use self::prerequisites::{
     binding_is_there, grants_are_valid, namespace_is_granted, namespace_is_there, not_suspended, source_exists,
-    source_is_not_suspended, source_is_read, spec_is_valid,
+    source_is_not_suspended, source_is_read, spec_is_valid, takeover_is_for_the_living,
 };
 use super::Decision;
 use super::facts::Facts;
@@ -24,6 +25,7 @@ type Check = fn(&Facts) -> Option<Decision>;
 const CHECKS: &[Check] = &[
     binding_is_there,
     namespace_is_there,
+    takeover_is_for_the_living,
     not_suspended,
     spec_is_valid,
     source_exists,
@@ -41,6 +43,7 @@ const CHECKS: &[Check] = &[
     names_are_valid,
     target_is_ours,
     base_is_known,
+    creation_is_for_the_living,
     values_are_known,
 ];
 

@@ -1,14 +1,17 @@
 //! Where every check was silent: opens the values, and says what is to be written, if anything.
 
 use super::content::{self, ContentError, SelectedKey};
+use super::differences::Differences;
 use super::facts::{Base, Facts};
 use super::ownership::Ownership;
 use super::provenance::Provenance;
+use super::repeats::{Repeats, Undoing};
 use super::state::BindingState;
-use super::target::{Desired, Differences, FullSecret, TooLarge};
+use super::target::{Desired, FullSecret, TooLarge};
 use super::{BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, SecretWrite};
-use super::{TargetEvent, checks};
-use crate::api::Reason;
+use super::{RepeatsBefore, TargetEvent, checks};
+use crate::api::{ConditionUpdate, Reason};
+use crate::controller::secret_binding::observed::SyncRequest;
 
 pub(super) fn compose(facts: &Facts) -> Decision {
     // The checks would have spoken without them.
@@ -59,7 +62,11 @@ fn compose_from(facts: &Facts) -> Option<Plan> {
             _ => None,
         },
     };
+    if let Some(waiting) = wait_to_repeat(facts, &write, differences.as_ref(), &in_sync) {
+        return Some(waiting);
+    }
     let event = event(facts, &write, differences.as_ref());
+    let is_repeat = facts.repeats().is_some() || matches!(event, Some(TargetEvent::Repaired { .. }));
     let state = checks::ungranted(facts).unwrap_or_else(|| facts.delivered(&delivery, in_sync.clone()));
     let mut plan = facts.say(state);
     plan.write = write;
@@ -67,6 +74,11 @@ fn compose_from(facts: &Facts) -> Option<Plan> {
     plan.done.delivery = Some(delivery);
     plan.done.newest_value = selected.keys.iter().map(|key| key.row.updated_at).max();
     plan.done.event = event;
+    if !is_kept {
+        let (before, inputs, now) = (facts.repeats(), facts.inputs(), facts.observed.now);
+        plan.done.repeats = is_repeat.then(|| Repeats::after(before, inputs, Undoing::Afterwards, now));
+        plan.repeats = Some(RepeatsBefore { before: before.cloned(), inputs: inputs.map(str::to_owned), now });
+    }
     Some(plan)
 }
 
@@ -84,6 +96,35 @@ fn write(desired: &Desired, base: &Base, differences: Option<&Differences>) -> R
     }
 }
 
+/// What to say where the same content was written before and did not last, and the next write has to wait. A person who asks
+/// for a sync is not kept waiting.
+fn wait_to_repeat(
+    facts: &Facts,
+    write: &SecretWrite,
+    differences: Option<&Differences>,
+    in_sync: &ConditionUpdate,
+) -> Option<Plan> {
+    if matches!(write, SecretWrite::Keep) || matches!(facts.observed.sync, SyncRequest::Answered(_)) {
+        return None;
+    }
+    let repeats = facts.repeats()?;
+    let left = repeats.pause_left(facts.observed.now)?;
+    let (reason, message) = match &repeats.undoing {
+        Undoing::Admission { message } => (Reason::TargetAltered, message.clone()),
+        Undoing::Afterwards => {
+            let what = differences.map_or_else(|| "it is gone".to_owned(), ToString::to_string);
+            let name = facts.binding().target_name();
+            let message = format!(
+                "Secret {name} was put right several times, and somebody undoes that each time: {what}; its \
+                 metadata.managedFields or the audit log say who; it is put right again with growing pauses"
+            );
+            (Reason::TargetContested, message)
+        }
+    };
+    let state = BindingState::Undelivered { reason, message, in_sync: in_sync.clone() };
+    Some(facts.say(state).requeue_after(left))
+}
+
 /// Why Kubernetes would not let the Secret become what it is to be.
 fn immutable(type_: &str, current: &FullSecret, differences: &Differences) -> Option<String> {
     if current.type_() != type_ {
@@ -96,15 +137,17 @@ fn immutable(type_: &str, current: &FullSecret, differences: &Differences) -> Op
 /// Repaired, where the source asks for nothing new and the Secret is different all the same.
 fn event(facts: &Facts, write: &SecretWrite, differences: Option<&Differences>) -> Option<TargetEvent> {
     let (name, written) = (facts.binding().target_name(), facts.written());
+    let changes = || differences.map(Differences::data_changes).unwrap_or_default();
     match (write, facts.ownership()) {
         (SecretWrite::Create(_), _) if written.is_some() => {
             Some(TargetEvent::Repaired { what: format!("Secret {name} was gone") })
         }
         (SecretWrite::Replace(_), Some(Ownership::Adoptable)) => {
-            Some(TargetEvent::Adopted { what: format!("Secret {name}, which was handed over") })
+            Some(TargetEvent::Adopted { what: format!("Secret {name}, which was handed over: {}", changes()) })
         }
         (SecretWrite::Replace(_), Some(Ownership::PreviousBinding)) => {
-            Some(TargetEvent::Adopted { what: format!("Secret {name} of an earlier binding of this name") })
+            let what = format!("Secret {name} of an earlier binding of this name: {}", changes());
+            Some(TargetEvent::Adopted { what })
         }
         (SecretWrite::Replace(_), _) => {
             let same =

@@ -114,7 +114,7 @@ impl Values {
     }
 
     /// The value of that name.
-    #[must_use]
+    #[cfg(test)]
     pub(crate) fn get(&self, name: &str) -> Option<&SecretValue> {
         self.0.get(name)
     }

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
@@ -10,16 +11,20 @@ use super::fingerprint;
 use super::ownership::Ownership;
 use super::provenance::Provenance;
 use super::removal::{self, Delivered, Hold, Question, release_text};
+use super::repeats::Repeats;
 use super::state::BindingState;
 use super::target::FullSecret;
 use super::{Delivery, Plan};
-use crate::api::names::RELEASE_REMOVAL;
+use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL, RELEASE_REMOVAL};
 use crate::api::{ConditionType, ConditionUpdate, Granted, InvalidGrant, Reason, Selection, WrittenTarget};
 use crate::api::{SecretBinding, SecretBindingSpec};
 use crate::controller::secret_binding::observed::{Baseline, Observed, ReadLevel, TargetState};
 use crate::controller::sources::{Snapshot, Source, SourceState};
 use crate::core::{KeyState, ShortDigest};
 use crate::crypto::Keyring;
+
+/// For how long after its creation a binding that was watched is taken to exist.
+const NEWBORN: SignedDuration = SignedDuration::from_secs(30);
 
 /// What was observed, and what follows from it. What a check asks for is there once the checks before it were silent.
 pub(super) struct Facts<'o> {
@@ -100,6 +105,14 @@ impl<'o> Facts<'o> {
         target.filter(|target| target.name == self.binding().target_name())
     }
 
+    /// Whether it was created a moment ago, by the API server's clock and ours, and has no Secret yet.
+    pub(super) fn is_newborn(&self) -> bool {
+        let status = self.binding().status.as_ref();
+        let was_written = status.is_some_and(|status| status.target.is_some());
+        let created = self.binding().metadata.creation_timestamp.as_ref();
+        !was_written && created.is_some_and(|time| self.observed.now.duration_since(time.0).abs() < NEWBORN)
+    }
+
     /// The fingerprint of what the Secret would be made from.
     pub(super) fn inputs(&self) -> Option<&str> {
         let inputs = || {
@@ -136,6 +149,7 @@ impl<'o> Facts<'o> {
                 TargetState::Full(secret) => Some(secret.names().collect()),
                 _ => None,
             },
+            is_handed_over: self.is_handed_over(),
             keys: &selected.keys,
             selection: self.spec().selection(),
             source: &self.observed.reference.to_string(),
@@ -145,6 +159,20 @@ impl<'o> Facts<'o> {
             is_granted: &|key| granted.covers(key),
             on_revoke: source.on_revoke(),
         }))
+    }
+
+    /// Whether the Secret may have keys that nobody delivered: a person hands it over, or an earlier binding left it to
+    /// nobody and it has more keys now than that one wrote. In one that a binding controls, data is the binding's alone.
+    fn is_handed_over(&self) -> bool {
+        match (self.ownership(), &self.observed.target) {
+            (Some(Ownership::Adoptable), _) => true,
+            (Some(Ownership::PreviousBinding), TargetState::Full(secret)) => {
+                let owners = secret.0.metadata.owner_references.iter().flatten();
+                let delivered = self.provenance().map_or(0, |provenance| provenance.rows.len());
+                !owners.clone().any(|owner| owner.controller == Some(true)) && secret.names().count() > delivered
+            }
+            _ => false,
+        }
     }
 
     /// What a person would write to let go of what is held at this point.
@@ -174,6 +202,22 @@ impl<'o> Facts<'o> {
     /// The revision of the source that the Secret holds.
     pub(super) fn delivered_revision(&self) -> Option<i64> {
         self.provenance().and_then(|provenance| provenance.origin.at).map(|at| at.revision)
+    }
+
+    /// Earlier writes of the content that the Secret would have now, where these did not last.
+    pub(super) fn repeats(&self) -> Option<&'o Repeats> {
+        self.observed.repeats.as_ref().filter(|repeats| repeats.is_about(self.inputs(), self.observed.now))
+    }
+
+    /// Whether the target is there and lacks the label by which Secrets are watched, so that no event will tell of it.
+    pub(super) fn is_target_unwatched(&self) -> bool {
+        let label = |metadata: &ObjectMeta| {
+            metadata
+                .labels
+                .as_ref()
+                .is_some_and(|labels| labels.get(MANAGED_BY_LABEL).is_some_and(|by| by == MANAGED_BY))
+        };
+        self.observed.target.metadata().is_some_and(|metadata| !label(metadata))
     }
 
     pub(super) fn ownership(&self) -> Option<Ownership> {

@@ -9,23 +9,29 @@
 mod checks;
 mod compose;
 mod content;
+pub(crate) mod differences;
 mod facts;
 mod fingerprint;
 pub(crate) mod history;
 pub(crate) mod ownership;
 pub(crate) mod provenance;
 mod removal;
+pub(crate) mod repeats;
 mod state;
 mod status;
+pub(crate) mod stored;
 pub(crate) mod target;
 #[cfg(test)]
 mod tests;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use self::differences::Differences;
 use self::facts::Facts;
+use self::repeats::{Repeats, Undoing};
 use self::state::BindingState;
 use self::target::FullSecret;
 use super::observed::{Observed, Question, ReadLevel, SyncRequest};
@@ -35,7 +41,7 @@ use crate::crypto::Keyring;
 
 pub(crate) use status::next_status;
 
-/// When to reconcile again where the target belongs to somebody else: its owner's end sends no event.
+/// When to reconcile again where the target belongs to somebody else, or lacks our label: its end sends no event.
 pub(crate) const BLOCKED_REQUEUE_AFTER: Duration = Duration::from_secs(5);
 
 /// When to reconcile again where somebody else wrote at the same time.
@@ -64,8 +70,18 @@ pub(crate) struct Plan {
     pub(crate) write: SecretWrite,
     /// Secrets of this binding under earlier names, to be deleted once the write has succeeded.
     pub(crate) orphans: Vec<DeletePreconditions>,
-    /// What follows if everything succeeds; for the other case see [`Plan::after_failure`].
+    /// What follows if everything succeeds; for other cases see [`Plan::after_failure`] and [`Plan::after_alteration`].
     pub(crate) done: Outcome,
+    /// What is remembered of earlier writes of the same content, where the API server alters this one.
+    repeats: Option<RepeatsBefore>,
+}
+
+/// What an altered write is counted by.
+#[derive(Debug)]
+struct RepeatsBefore {
+    before: Option<Repeats>,
+    inputs: Option<String>,
+    now: Timestamp,
 }
 
 /// What is to be done to the Secret.
@@ -91,6 +107,16 @@ impl SecretWrite {
             Self::Replace(_) => "replace",
             Self::Delete(_) => "delete",
         }
+    }
+
+    /// Of which Secret.
+    fn name(&self) -> &str {
+        let name = match self {
+            Self::Keep => None,
+            Self::Create(secret) | Self::Replace(secret) => secret.0.metadata.name.as_deref(),
+            Self::Delete(DeletePreconditions { name, .. }) => Some(name.as_str()),
+        };
+        name.unwrap_or_default()
     }
 }
 
@@ -120,6 +146,8 @@ pub(crate) struct Outcome {
     /// When the newest value of those that the Secret is made from was written.
     pub(crate) newest_value: Option<RegistryTime>,
     pub(crate) event: Option<TargetEvent>,
+    /// What is to be remembered of writes that did not last.
+    pub(crate) repeats: Option<Repeats>,
     /// The request for a sync that this answers, if the state is an answer.
     pub(crate) answered_sync: Option<String>,
     /// When to reconcile again although nothing has changed.
@@ -151,7 +179,7 @@ pub(crate) enum TargetEvent {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct WriteFailure {
     pub(crate) kind: WriteFailureKind,
-    /// In the API server's words, which redact values.
+    /// In our own words: the API server's may quote a value.
     pub(crate) message: String,
 }
 
@@ -173,6 +201,9 @@ pub(crate) fn plan(observed: &Observed, keyring: &Keyring) -> Decision {
     let facts = Facts::new(observed, keyring);
     let decision = checks::first_to_speak(&facts).unwrap_or_else(|| compose::compose(&facts));
     let Decision::Do(mut plan) = decision else { return decision };
+    if matches!(plan.write, SecretWrite::Keep) && facts.is_target_unwatched() {
+        plan.done.requeue.get_or_insert(BLOCKED_REQUEUE_AFTER);
+    }
     match &observed.sync {
         SyncRequest::None => {}
         SyncRequest::Answered(nonce) => plan.done.answered_sync = Some(nonce.clone()),
@@ -234,6 +265,47 @@ impl Plan {
             registry_revision: self.done.registry_revision,
             answered_sync: self.done.answered_sync.clone(),
             requeue: Some(requeue),
+            ..Outcome::default()
+        }
+    }
+}
+
+impl Plan {
+    /// What follows where the API server took the write and stored another Secret than was sent. It is not delivered, and
+    /// tried again, since nothing tells when the cause is gone.
+    #[must_use]
+    pub(crate) fn after_alteration(&self, altered: &Differences) -> Outcome {
+        let message = format!(
+            "the API server stored Secret {} otherwise than it was sent: {altered}; something alters Secrets on their way: \
+             look at the MutatingAdmissionPolicies and mutating webhooks that match it",
+            self.write.name()
+        );
+        let state = match &self.done.state {
+            Some(BindingState::Unresolved { reason, message: before }) => {
+                BindingState::Unresolved { reason: *reason, message: format!("{before}; {message}") }
+            }
+            Some(BindingState::Delivered { in_sync, .. }) => BindingState::Undelivered {
+                reason: Reason::TargetAltered,
+                message: message.clone(),
+                in_sync: in_sync.clone(),
+            },
+            other => return Outcome { state: other.clone(), ..self.done.clone() },
+        };
+        let repeats = self.repeats.as_ref().map(|RepeatsBefore { before, inputs, now }| {
+            Repeats::after(before.as_ref(), inputs.as_deref(), Undoing::Admission { message }, *now)
+        });
+        let requeue = self
+            .repeats
+            .as_ref()
+            .zip(repeats.as_ref())
+            .and_then(|(RepeatsBefore { now, .. }, repeats)| repeats.pause_left(*now));
+        Outcome {
+            state: Some(state),
+            registry_revision: self.done.registry_revision,
+            answered_sync: self.done.answered_sync.clone(),
+            event: self.done.event.clone().filter(|event| matches!(event, TargetEvent::Adopted { .. })),
+            repeats,
+            requeue,
             ..Outcome::default()
         }
     }

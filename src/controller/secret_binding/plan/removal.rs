@@ -32,6 +32,8 @@ pub(crate) struct Question<'a> {
     pub(crate) delivered: Delivered<'a>,
     /// The names of its keys, in order, where it was read whole.
     pub(crate) names: Option<Vec<&'a str>>,
+    /// Whether it has keys, or may have, that no binding delivered: it was handed over, or left to nobody for a while.
+    pub(crate) is_handed_over: bool,
     /// What it would have.
     pub(crate) keys: &'a [SelectedKey<'a>],
     /// What the spec asks for.
@@ -76,6 +78,11 @@ pub(crate) enum Hold {
         /// The keys that it would lose.
         keys: Vec<String>,
     },
+    /// The Secret was somebody else's until now, and has keys that the binding would not write.
+    HandedOver {
+        /// Those keys.
+        keys: Vec<String>,
+    },
     /// Nothing was delivered yet, and what would be may lack hidden rows.
     Incomplete,
 }
@@ -86,7 +93,9 @@ impl Hold {
     pub(crate) const fn reason(&self) -> Reason {
         match self {
             Self::Unproven { hidden: true, .. } | Self::Incomplete => Reason::RowsMayBeHidden,
-            Self::Unproven { hidden: false, .. } | Self::Unreadable { .. } => Reason::RemovalUnproven,
+            Self::Unproven { hidden: false, .. } | Self::Unreadable { .. } | Self::HandedOver { .. } => {
+                Reason::RemovalUnproven
+            }
             Self::Mass { .. } => Reason::MassRemoval,
             Self::Withdrawn { .. } => Reason::NotGranted,
         }
@@ -95,7 +104,7 @@ impl Hold {
     /// Whether a look at the Secret itself could say more about which keys.
     #[must_use]
     pub(crate) const fn lacks_names(&self) -> bool {
-        matches!(self, Self::Unproven { nameless: 1.., .. } | Self::Unreadable { .. })
+        matches!(self, Self::Unproven { nameless: 1.., .. } | Self::Unreadable { .. } | Self::HandedOver { .. })
     }
 }
 
@@ -119,6 +128,13 @@ impl fmt::Display for Hold {
             Self::Unreadable { keys } => {
                 write!(f, "the Secret no longer says what it was made from, and would lose: {}", list_keys(keys))
             }
+            Self::HandedOver { keys } => {
+                write!(
+                    f,
+                    "the Secret that is taken over has keys that this binding does not write, and would lose: {}",
+                    list_keys(keys)
+                )
+            }
             Self::Incomplete => f.write_str("rows may be hidden, so that the Secret might lack keys"),
         }
     }
@@ -138,6 +154,9 @@ enum Proof {
 
 /// Whether the Secret may become what was selected. A person's release overrides the answer.
 pub(crate) fn judge(question: &Question) -> Result<(), Hold> {
+    if question.is_handed_over {
+        judge_handed_over(question)?;
+    }
     match question.delivered {
         Delivered::Nothing if question.selection == Selection::Every && question.snapshot.hides_rows() => {
             Err(Hold::Incomplete)
@@ -149,12 +168,21 @@ pub(crate) fn judge(question: &Question) -> Result<(), Hold> {
 }
 
 fn judge_unreadable(question: &Question) -> Result<(), Hold> {
-    let stays: HashSet<&str> = question.keys.iter().map(|key| key.secret_key).collect();
     // One under an earlier name was not read: what it would lose nobody knows.
-    let Some(names) = &question.names else { return Err(Hold::Unreadable { keys: Vec::new() }) };
-    let names = names.iter();
-    let keys: Vec<String> = names.filter(|name| !stays.contains(*name)).map(|name| (*name).to_owned()).collect();
+    let Some(keys) = not_written(question) else { return Err(Hold::Unreadable { keys: Vec::new() }) };
     if keys.is_empty() { Ok(()) } else { Err(Hold::Unreadable { keys }) }
+}
+
+fn judge_handed_over(question: &Question) -> Result<(), Hold> {
+    let Some(keys) = not_written(question) else { return Err(Hold::HandedOver { keys: Vec::new() }) };
+    if keys.is_empty() { Ok(()) } else { Err(Hold::HandedOver { keys }) }
+}
+
+/// Keys that the Secret has and that would not be written; `None` where it was not read whole.
+fn not_written(question: &Question) -> Option<Vec<String>> {
+    let stays: HashSet<&str> = question.keys.iter().map(|key| key.secret_key).collect();
+    let names = question.names.as_ref()?.iter();
+    Some(names.filter(|name| !stays.contains(*name)).map(|name| (*name).to_owned()).collect())
 }
 
 /// What was delivered and would not be there any more, with its place among what was.

@@ -45,6 +45,8 @@ pub(crate) enum BindingState {
     },
     /// The database has been away for longer than the binding may stand on its last word.
     DatabaseUnavailable {
+        /// [`Reason::DatabaseUnavailable`], [`Reason::DatabaseRefused`] or [`Reason::SchemaNotServed`].
+        reason: Reason,
         /// What the database answered.
         message: String,
     },
@@ -88,11 +90,9 @@ impl BindingState {
             Self::Undelivered { reason, message, in_sync } => {
                 [resolved(), ConditionUpdate::new(Delivered, *reason, message), in_sync.clone()]
             }
-            Self::DatabaseUnavailable { message } => [
-                resolved(),
-                ConditionUpdate::new(Delivered, Reason::DatabaseUnavailable, message),
-                unknown(Reason::DatabaseUnavailable, message),
-            ],
+            Self::DatabaseUnavailable { reason, message } => {
+                [resolved(), ConditionUpdate::new(Delivered, *reason, message), unknown(*reason, message)]
+            }
             Self::Delivered { message, in_sync } => {
                 [resolved(), ConditionUpdate::new(Delivered, Reason::Delivered, message), in_sync.clone()]
             }
@@ -126,9 +126,11 @@ mod tests {
             BindingState::Suspended { message: message() },
             BindingState::InvalidSpec { message: message() },
             BindingState::Revoked { message: message() },
-            BindingState::DatabaseUnavailable { message: message() },
             BindingState::Delivered { message: message(), in_sync: in_sync() },
         ];
+        for reason in [Reason::DatabaseUnavailable, Reason::DatabaseRefused, Reason::SchemaNotServed] {
+            states.push(BindingState::DatabaseUnavailable { reason, message: message() });
+        }
         for reason in [Reason::SourceNotFound, Reason::SourceNotReady, Reason::NotGranted] {
             states.push(BindingState::Unresolved { reason, message: message() });
         }
@@ -140,6 +142,8 @@ mod tests {
             Reason::TargetTaken,
             Reason::TargetTooLarge,
             Reason::TargetImmutable,
+            Reason::TargetAltered,
+            Reason::TargetContested,
             Reason::KeyNameInvalid,
             Reason::RingNotHeld,
             Reason::OpenFailed,
@@ -171,7 +175,8 @@ mod tests {
 
     #[test]
     fn a_database_that_is_away_makes_delivery_and_comparison_unknown_and_nothing_false() {
-        let state = BindingState::DatabaseUnavailable { message: "no route".into() };
+        let state =
+            BindingState::DatabaseUnavailable { reason: Reason::DatabaseUnavailable, message: "no route".into() };
         let statuses = state.updates(OutOfSyncPolicy::Report).map(|update| update.status());
         assert_eq!(
             statuses,

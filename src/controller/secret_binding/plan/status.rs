@@ -22,7 +22,12 @@ pub(crate) fn next_status(
     let updates = state.updates(binding.spec.out_of_sync_policy());
     let mut next = SecretBindingStatus {
         conditions: conditions(&previous.conditions, &updates, generation, now),
-        observed_generation: Some(generation),
+        observed_generation: match state {
+            // Nobody has looked at a newer one.
+            BindingState::Suspended { .. } => previous.observed_generation.filter(|looked_at| *looked_at >= 0),
+            _ => None,
+        }
+        .or(Some(generation)),
         ..previous.clone()
     };
     if matches!(state, BindingState::Revoked { .. }) {

@@ -9,10 +9,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 
 use super::content::Values;
+use super::differences::Differences;
 use super::ownership::controller_reference;
 use super::provenance::Provenance;
 use crate::api::names::{BINDING, MANAGED_BY, MANAGED_BY_LABEL};
-use crate::api::{SecretBinding, TemplateMetadata, list_names};
+use crate::api::{SecretBinding, TemplateMetadata};
 
 /// Most bytes that the annotations of an object may have together, names included.
 const ANNOTATIONS_MAX: usize = 262_144;
@@ -66,50 +67,6 @@ pub(crate) struct Desired<'a> {
     pub(crate) provenance: Provenance,
 }
 
-/// How a Secret differs from what it is to be.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Differences {
-    /// Keys with another value.
-    pub(crate) changed: Vec<String>,
-    /// Keys that it does not have.
-    pub(crate) lacking: Vec<String>,
-    /// Keys that it should not have.
-    pub(crate) extra: Vec<String>,
-    /// Labels, annotations, owner and other metadata that are not as they should be.
-    pub(crate) metadata: Vec<String>,
-}
-
-impl Differences {
-    /// Whether there are none.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.metadata.is_empty() && !self.touch_data()
-    }
-
-    /// Whether the data differs.
-    #[must_use]
-    pub(crate) fn touch_data(&self) -> bool {
-        !(self.changed.is_empty() && self.lacking.is_empty() && self.extra.is_empty())
-    }
-}
-
-impl fmt::Display for Differences {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let parts = [
-            ("changed keys", &self.changed),
-            ("missing keys", &self.lacking),
-            ("extra keys", &self.extra),
-            ("metadata", &self.metadata),
-        ];
-        let parts: Vec<String> = parts
-            .iter()
-            .filter(|(_, names)| !names.is_empty())
-            .map(|(what, names)| format!("{what} {}", list_names(names)))
-            .collect();
-        f.write_str(&parts.join("; "))
-    }
-}
-
 /// The Secret would be larger than Kubernetes takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the Secret would have {bytes} bytes of {what}; Kubernetes takes {limit}")]
@@ -123,20 +80,11 @@ impl Desired<'_> {
     /// How a Secret differs from this. What other people set is no difference.
     #[must_use]
     pub(crate) fn differences(&self, current: &FullSecret) -> Differences {
-        let mut differences = Differences::default();
-        let empty = BTreeMap::new();
-        let data = current.0.data.as_ref().unwrap_or(&empty);
-        for (name, value) in self.values.iter() {
-            match data.get(name) {
-                Some(ByteString(bytes)) if bytes == value.expose() => {}
-                Some(_) => differences.changed.push(name.to_owned()),
-                None => differences.lacking.push(name.to_owned()),
-            }
-        }
-        differences.extra = data.keys().filter(|name| self.values.get(name).is_none()).cloned().collect();
+        let values = self.values.iter().map(|(name, value)| (name, value.expose()));
+        let mut differences = Differences::of_data(values, current.0.data.as_ref());
         differences.metadata = self.metadata_differences(&current.0.metadata);
         if self.binding.spec.is_immutable() && !current.is_immutable() {
-            differences.metadata.push("immutable".to_owned());
+            differences.fields.push("immutable");
         }
         differences
     }

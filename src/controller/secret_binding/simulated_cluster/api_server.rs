@@ -3,15 +3,36 @@
 use kube::ResourceExt;
 
 use super::SimulatedCluster;
+use crate::controller::secret_binding::driver::Applied;
+use crate::controller::secret_binding::plan::differences::Differences;
 use crate::controller::secret_binding::plan::target::FullSecret;
-use crate::controller::secret_binding::plan::{DeletePreconditions, ObjectVersion, Plan, SecretWrite};
+use crate::controller::secret_binding::plan::{DeletePreconditions, ObjectVersion, Plan, SecretWrite, stored};
 
 impl SimulatedCluster {
-    /// As the API server does it; an error where a precondition does not hold.
-    pub(super) fn write_all(&mut self, plan: &Plan) -> Result<Option<ObjectVersion>, ()> {
-        let written = match &plan.write {
+    /// As the operator does it, and the API server takes it.
+    pub(super) fn write_all(&mut self, plan: &Plan) -> Applied {
+        let written = match self.write(&plan.write) {
+            Ok(None) => None,
+            Ok(Some(Ok(written))) => Some(written),
+            Ok(Some(Err(altered))) => return Applied::Altered(altered),
+            Err(()) => return Applied::Conflict,
+        };
+        for orphan in &plan.orphans {
+            if self.remove(orphan).is_err() {
+                return Applied::Conflict;
+            }
+        }
+        Applied::Done(written)
+    }
+
+    /// An error where a precondition does not hold.
+    fn write(&mut self, write: &SecretWrite) -> Result<Option<Result<ObjectVersion, Differences>>, ()> {
+        Ok(match write {
             SecretWrite::Keep => None,
-            SecretWrite::Create(secret) if self.secrets.contains_key(&secret.0.name_any()) => return Err(()),
+            SecretWrite::Create(secret) if self.secrets.contains_key(&secret.0.name_any()) => {
+                self.vain_creations += 1;
+                return Err(());
+            }
             SecretWrite::Create(secret) => Some(self.store("create", secret, format!("uid-{}", self.version))),
             SecretWrite::Replace(secret) => {
                 let current = self.secrets.get(&secret.0.name_any()).ok_or(())?;
@@ -26,22 +47,21 @@ impl SimulatedCluster {
                 Some(self.store("replace", secret, uid))
             }
             SecretWrite::Delete(preconditions) => self.remove(preconditions).map(|()| None)?,
-        };
-        for orphan in &plan.orphans {
-            self.remove(orphan)?;
-        }
-        Ok(written)
+        })
     }
 
-    fn store(&mut self, verb: &str, secret: &FullSecret, uid: String) -> ObjectVersion {
+    fn store(&mut self, verb: &str, sent: &FullSecret, uid: String) -> Result<ObjectVersion, Differences> {
         self.version += 1;
-        let mut secret = secret.0.clone();
+        let mut secret = sent.0.clone();
+        if let Some(alter) = self.admission {
+            alter(&mut secret);
+        }
         secret.metadata.uid = Some(uid);
         secret.metadata.resource_version = Some(self.version.to_string());
         self.writes.push(format!("{verb} {}", secret.name_any()));
-        let written = ObjectVersion::from(&secret.metadata);
+        let verdict = stored::compare(sent, &FullSecret(secret.clone()));
         self.secrets.insert(secret.name_any(), secret);
-        written
+        verdict
     }
 
     fn remove(&mut self, DeletePreconditions { name, version }: &DeletePreconditions) -> Result<(), ()> {

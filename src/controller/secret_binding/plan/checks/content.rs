@@ -6,7 +6,7 @@ use kube::ResourceExt;
 
 use crate::api::names::RELEASE_REMOVAL;
 use crate::api::{ConditionType, ConditionUpdate, OnRevoke, Reason, list_keys};
-use crate::controller::secret_binding::observed::{Question, ReadLevel, TargetState};
+use crate::controller::secret_binding::observed::{Life, Question, ReadLevel, TargetState};
 use crate::controller::secret_binding::plan::facts::Facts;
 use crate::controller::secret_binding::plan::history::History;
 use crate::controller::secret_binding::plan::ownership::Ownership;
@@ -188,6 +188,13 @@ fn blocked(facts: &Facts) -> Option<(Reason, String)> {
 
 pub(super) fn base_is_known(facts: &Facts) -> Option<Decision> {
     facts.base().err().map(Decision::ReadMore)
+}
+
+/// Before a Secret is made: does the binding still exist? The cache may be behind, and would have it made again each time
+/// that the garbage collector has taken it away. One that appeared a moment ago, and was never written, is known to.
+pub(super) fn creation_is_for_the_living(facts: &Facts) -> Option<Decision> {
+    let is_asked = matches!(facts.observed.target, TargetState::Absent) && facts.observed.life == Life::Unknown;
+    (is_asked && !facts.is_newborn()).then_some(Decision::Ask(Question::Life))
 }
 
 pub(super) fn values_are_known(facts: &Facts) -> Option<Decision> {

@@ -59,6 +59,7 @@ impl Case {
         let question = |tombstones| Question {
             delivered,
             names: names.map(<[&str]>::to_vec),
+            is_handed_over: false,
             keys: &selected.keys,
             selection: self.now_for.spec.selection(),
             source: &source,

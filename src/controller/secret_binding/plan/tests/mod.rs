@@ -1,5 +1,6 @@
 //! One binding in a small cluster, by what its invariants promise.
 
+mod altered;
 mod delivery;
 mod holding;
 mod targets;

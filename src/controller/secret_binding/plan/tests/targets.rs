@@ -33,16 +33,86 @@ fn a_foreign_secret_is_not_touched_and_the_binding_goes_on_once_it_is_gone() {
     assert_eq!(cluster.reconcile(), ["create app", "status"]);
 }
 
-#[test]
-fn a_secret_that_is_handed_over_becomes_this_bindings_alone() {
-    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(secret("app").with("theirs", "x").build());
-    cluster.reconcile();
+fn hand_over(cluster: &mut SimulatedCluster) {
     cluster.edit_secret("app", |secret| {
         secret.metadata.annotations.get_or_insert_default().insert(ADOPT.into(), "app".into());
     });
+}
+
+#[test]
+fn a_secret_that_is_handed_over_becomes_this_bindings_alone_and_the_event_says_what_changed() {
+    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(secret("app").with("A", "theirs").build());
+    cluster.reconcile();
+    hand_over(&mut cluster);
     assert_eq!(cluster.reconcile(), ["replace app", "status"]);
     assert_eq!(cluster.data("app").expect("a Secret"), ["A=one", "B=two"]);
-    assert!(matches!(cluster.event, Some(TargetEvent::Adopted { .. })));
+    let Some(TargetEvent::Adopted { what }) = &cluster.event else { panic!("{:?}", cluster.event) };
+    assert_eq!(what, "Secret app, which was handed over: keys overwritten A; added B");
+}
+
+#[test]
+fn keys_of_its_own_that_a_secret_is_handed_over_with_are_named_and_held_until_released() {
+    let theirs = secret("app").with("A", "x").with("theirs", "c4n4ry").build();
+    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(theirs);
+    cluster.reconcile();
+    hand_over(&mut cluster);
+    let before = cluster.data("app");
+    assert_eq!(cluster.reconcile(), ["status"]);
+    let (_, reason, message) = cluster.condition(ResolvedRefs);
+    assert_eq!(reason, "RemovalUnproven");
+    assert!(message.contains("would lose: theirs;") && message.contains("release-removal=5"), "{message}");
+    assert_eq!((cluster.data("app"), cluster.requeue), (before, Some(BLOCKED_REQUEUE_AFTER)), "no event tells of it");
+    let tried = cluster.vain_creations;
+    assert_eq!(cluster.reconcile(), Vec::<String>::new(), "said once");
+    assert_eq!(cluster.vain_creations, tried, "it is known to be there");
+    cluster.annotate_binding(RELEASE_REMOVAL, "5");
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+    let Some(TargetEvent::Adopted { what }) = &cluster.event else { panic!("{:?}", cluster.event) };
+    assert_eq!(what, "Secret app, which was handed over: keys overwritten A; added B; removed theirs");
+    assert!(!cluster.everything_said().contains("c4n4ry"));
+}
+
+#[test]
+fn the_owner_of_a_key_may_also_take_it_off_before_the_secret_is_handed_over() {
+    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(secret("app").with("theirs", "x").build());
+    hand_over(&mut cluster);
+    cluster.reconcile();
+    assert_eq!(cluster.ready().1, "RemovalUnproven");
+    cluster.edit_secret("app", |secret| drop(secret.data.as_mut().expect("data").remove("theirs")));
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+}
+
+#[test]
+fn keys_that_somebody_put_into_a_secret_while_nobody_had_it_are_held_too() {
+    let mut cluster = delivered();
+    cluster.edit_secret("app", |secret| {
+        secret.metadata.owner_references = None;
+        secret.data.as_mut().expect("data").insert("theirs".into(), k8s_openapi::ByteString(vec![]));
+    });
+    cluster.binding.metadata.uid = Some("another-life".into());
+    cluster.binding.status = None;
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert!(cluster.condition(ResolvedRefs).2.contains("would lose: theirs"), "{:?}", cluster.condition(ResolvedRefs));
+    cluster.annotate_binding(RELEASE_REMOVAL, "5");
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+}
+
+#[test]
+fn a_secret_that_cannot_be_repaired_and_lost_its_label_is_made_again_when_it_is_deleted() {
+    let mut cluster = cluster(binding("app").immutable()).reading(ab());
+    cluster.reconcile();
+    cluster.edit_secret("app", |secret| secret.metadata.labels = None);
+    cluster.read(ab().with("A", "new").at_revision(6));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert_eq!((cluster.ready().1, cluster.requeue), ("TargetImmutable", Some(BLOCKED_REQUEUE_AFTER)));
+    cluster.delete_secret("app");
+    assert_eq!(cluster.reconcile(), ["create app", "status"]);
+    // The same for whatever else keeps a Secret as it is.
+    let mut held = delivered();
+    held.edit_secret("app", |secret| secret.metadata.labels = None);
+    held.read(ab().vanished("B").at_revision(6));
+    held.reconcile();
+    assert_eq!((held.ready().1, held.requeue), ("RemovalUnproven", Some(BLOCKED_REQUEUE_AFTER)));
 }
 
 #[test]
@@ -90,7 +160,7 @@ fn a_binding_that_is_made_again_holds_what_the_first_one_would_have_held() {
 fn a_binding_that_was_made_again_meanwhile_takes_nothing_over() {
     let mut cluster = delivered();
     cluster.binding.metadata.uid = Some("another-life".into());
-    cluster.is_superseded = true;
+    cluster.is_gone = true;
     cluster.read(ab().with("A", "new").at_revision(6));
     assert_eq!(cluster.reconcile(), Vec::<String>::new());
 }

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::api::ConditionType::{Delivered, InSync, ResolvedRefs};
 use crate::api::names::SYNC;
 use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot};
 use crate::controller::secret_binding::observed::SyncRequest;
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
+use crate::controller::sources::{Fault, Refusal};
 
 fn ab() -> SnapshotFixture {
     snapshot().with("A", "one").with("B", "two")
@@ -173,4 +176,95 @@ fn a_request_that_could_not_be_answered_is_tried_again_soon_unless_nobody_polls(
     cluster.edit_binding(binding("app").suspended());
     cluster.reconcile();
     assert_eq!(cluster.requeue, None);
+}
+
+#[test]
+fn what_the_source_says_of_the_database_the_binding_says_too() {
+    for (fault, reason, progress, words) in [
+        (Fault::Away, "DatabaseUnavailable", "Reconciling", "the database is away since"),
+        (Fault::Refused, "DatabaseRefused", "Stalled", "the database refuses since"),
+        (Fault::Schema, "SchemaNotServed", "Stalled", "schema does not serve this operator since"),
+    ] {
+        let mut cluster = delivered();
+        cluster.lose_the_database_by(fault);
+        cluster.wait(600);
+        assert_eq!(cluster.reconcile(), ["status"]);
+        assert_eq!(cluster.ready(), ("Unknown", reason));
+        assert!(cluster.condition(Delivered).2.contains(words), "{}", cluster.condition(Delivered).2);
+        assert_eq!(cluster.status().conditions[4].type_, progress);
+    }
+}
+
+#[test]
+fn a_binding_whose_source_needs_a_person_does_not_pretend_to_go_on_by_itself() {
+    let mut cluster = delivered();
+    cluster.refuse(Refusal::ProjectNotVisible);
+    cluster.reconcile();
+    assert_eq!((cluster.ready().1, cluster.status().conditions[4].type_.as_str()), ("SourceNotReady", "Stalled"));
+}
+
+#[test]
+fn an_outage_that_began_before_a_restart_is_as_long_as_it_is() {
+    let mut cluster = delivered();
+    cluster.wait(1_000);
+    // The new operator's first look at the database, after one that saw the outage begin at 1,100.
+    cluster.lose_the_database();
+    cluster.source_says("DatabaseUnavailable", 1_100);
+    cluster.wait(60);
+    assert_eq!(cluster.reconcile(), ["status"], "more than ten minutes since 1,100");
+    assert_eq!(cluster.ready(), ("Unknown", "DatabaseUnavailable"));
+    // Another restart.
+    cluster.lose_the_database();
+    cluster.source_says("DatabaseUnavailable", 1_101);
+    assert_eq!(cluster.reconcile(), nothing());
+
+    let mut fresh = delivered();
+    fresh.wait(1_000);
+    fresh.lose_the_database();
+    fresh.source_says("Available", 1_100);
+    assert_eq!((fresh.reconcile(), fresh.requeue), (nothing(), Some(Duration::from_mins(10))));
+}
+
+#[test]
+fn a_suspended_binding_does_not_claim_of_an_edited_spec_what_was_true_of_the_one_before() {
+    let mut cluster = delivered();
+    cluster.edit_binding(binding("app").selecting(&["A"]).suspended());
+    cluster.reconcile();
+    assert_eq!(cluster.ready(), ("True", "Suspended"));
+    let status = cluster.status();
+    let looked_at = status.conditions.iter().map(|condition| condition.observed_generation);
+    assert_eq!(looked_at.chain([status.observed_generation]).collect::<Vec<_>>(), [Some(1); 5]);
+    cluster.edit_binding(binding("app").selecting(&["A"]));
+    cluster.reconcile();
+    assert_eq!((cluster.ready().1, cluster.status().observed_generation), ("Ready", Some(3)));
+}
+
+#[test]
+fn a_suspended_binding_loses_what_is_withdrawn_where_the_source_says_delete() {
+    let elsewhere = json!([{"namespaces": {"names": ["elsewhere"]}}]);
+    let suspended = || {
+        let mut cluster = delivered();
+        cluster.edit_binding(binding("app").suspended());
+        cluster.reconcile();
+        cluster
+    };
+    let mut retained = suspended();
+    retained.grant(&elsewhere, "Retain");
+    assert_eq!((retained.reconcile(), retained.ready().1), (nothing(), "Suspended"));
+    let mut namespace = suspended();
+    namespace.grant(&elsewhere, "Delete");
+    assert_eq!(namespace.reconcile(), ["delete app", "status"]);
+    assert_eq!(namespace.condition(Delivered).1, "Revoked");
+    assert_eq!(namespace.reconcile(), nothing());
+    let mut key = suspended();
+    key.grant(&json!([{"namespaces": {"names": ["shop"]}, "keys": {"names": ["A"]}}]), "Delete");
+    assert_eq!(key.reconcile(), ["replace app", "status"]);
+    assert_eq!(key.data("app").expect("a Secret"), ["A=one"]);
+    key.reconcile();
+    assert_eq!(key.ready(), ("True", "Suspended"));
+    // The platform team's own rest holds everything.
+    let mut source = suspended();
+    source.grant(&elsewhere, "Delete");
+    source.environment.as_mut().expect("a source").spec.suspend = Some(true);
+    assert_eq!((source.reconcile(), source.data("app").is_some()), (nothing(), true));
 }
