@@ -14,7 +14,7 @@ use super::runtime::{CountGauges, WatchHealth};
 use super::sources::{Sources, registry_name};
 use crate::api::{KeyCounts, ProjectEnvironment, SecretBinding, ready_reason};
 use crate::crypto::Keyring;
-use crate::telemetry::{Events, Metrics};
+use crate::telemetry::{Events, Metrics, Tally};
 
 /// What every reconcile is given; one for the whole operator.
 pub(crate) struct Context {
@@ -34,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) events: Events,
     /// For machines: how often, how long, how many.
     pub(crate) metrics: Arc<Metrics>,
+    /// For the log: one line for each source, not for each Secret.
+    pub(crate) tally: Tally,
 }
 
 /// Caches of what was watched. They may be behind the API server, and never hold a value: a Secret is here as metadata.

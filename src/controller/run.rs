@@ -30,7 +30,7 @@ use crate::api::ProjectEnvironment;
 use crate::crypto::Keyring;
 use crate::registry::{Reader, RegistryError, SourceName};
 use crate::server::Server;
-use crate::telemetry::{Events, Heartbeat, Metrics};
+use crate::telemetry::{Events, Heartbeat, Metrics, Tally};
 
 /// How long what runs may go on after a stop.
 const GRACE: Duration = Duration::from_secs(10);
@@ -80,6 +80,8 @@ struct Operator {
     server: JoinHandle<std::io::Result<()>>,
     /// Sends what is left of the Events once everything else has ended.
     events: JoinHandle<()>,
+    /// What was written last.
+    tally: Tally,
     /// Ends the taking of work.
     stop: CancellationToken,
     /// Ends everything else.
@@ -97,6 +99,7 @@ impl Operator {
         let metrics = Arc::new(Metrics::default());
         let (events, sending) = Events::new(clients.requests.clone(), Arc::clone(&metrics));
         let watches = Watches::new();
+        let tally = Tally::default();
         let mut essential = JoinSet::new();
 
         let (changes, turned) = mpsc::unbounded_channel();
@@ -120,6 +123,7 @@ impl Operator {
             controlled: ControlledSecrets::default(),
             events,
             metrics,
+            tally: tally.clone(),
         });
         let (to_bindings, bindings) = mpsc::unbounded_channel();
         let (to_environments, environments) = mpsc::unbounded_channel();
@@ -159,7 +163,7 @@ impl Operator {
             remark: Box::new(move || reach.remark()),
         };
         let server = tokio::spawn(server.serve(Arc::new(health), end.clone()));
-        Ok(Self { essential, workers: queues.workers, server, events: tokio::spawn(sending), stop, end })
+        Ok(Self { essential, workers: queues.workers, server, events: tokio::spawn(sending), tally, stop, end })
     }
 
     /// Comes back when a task ended that should not have, with why.
@@ -182,6 +186,7 @@ impl Operator {
             tracing::warn!("some reconciles did not finish in {} s and are broken off", GRACE.as_secs());
         }
         self.workers.shutdown().await;
+        self.tally.tell();
         self.essential.shutdown().await;
         self.end.cancel();
         if !self.server.is_finished() {

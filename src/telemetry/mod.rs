@@ -8,6 +8,7 @@ mod logs;
 mod metrics;
 #[cfg(target_os = "linux")]
 mod process;
+mod tally;
 
 pub(crate) use crate::core::causes;
 pub(crate) use api_error::{RequestFailed, api_error_text, watch_error_text};
@@ -17,3 +18,4 @@ pub(crate) use heartbeat::Heartbeat;
 pub(crate) use logs::init as init_logs;
 pub(crate) use metrics::Metrics;
 pub(crate) use metrics::{ReconcileResult, Verb};
+pub(crate) use tally::Tally;

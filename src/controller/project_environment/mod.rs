@@ -5,10 +5,14 @@ mod plan;
 mod report;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Context;
 use super::runtime::{MutationCache, Requeue, StatusError};
 use crate::api::ProjectEnvironment;
+
+/// When to look again after a status that changed while it was judged: its event is on the way.
+const CONFLICT_REQUEUE_AFTER: Duration = Duration::from_secs(1);
 
 /// Why a reconcile did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,8 @@ impl Reconciler {
         let Some(status) = plan::plan(&observed) else { return Ok(Requeue::OnChange) };
         match report::report(&self.context, &self.mutations, &observed, status).await {
             Err(StatusError::Gone { .. }) => Ok(Requeue::OnChange),
+            // Somebody else was quicker.
+            Err(StatusError::Conflict { .. }) => Ok(Requeue::After(CONFLICT_REQUEUE_AFTER)),
             reported => Ok(reported?),
         }
     }

@@ -4,7 +4,7 @@ mod answer;
 
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Api, DeleteParams, PostParams, Preconditions};
-use kube::{Client, Error, ResourceExt};
+use kube::{Error, ResourceExt};
 
 use self::answer::Attempt;
 use super::driver::Applied;
@@ -14,20 +14,22 @@ use super::plan::target::FullSecret;
 use super::plan::{DeletePreconditions, ObjectVersion, Plan, SecretWrite, stored};
 use crate::api::SecretBinding;
 use crate::api::names::FIELD_MANAGER;
+use crate::controller::Context;
 use crate::telemetry::{Metrics, Verb};
 
 /// Writes the Secret, and then deletes those under earlier names.
-pub(super) async fn apply(binding: &SecretBinding, client: &Client, metrics: &Metrics, plan: &Plan) -> Applied {
+pub(super) async fn apply(binding: &SecretBinding, context: &Context, plan: &Plan) -> Applied {
     let namespace = binding.namespace().unwrap_or_default();
-    let secrets = Secrets { api: Api::namespaced(client.clone(), &namespace), metrics };
+    let secrets = Secrets { api: Api::namespaced(context.client.clone(), &namespace), metrics: &context.metrics };
     let name = binding.target_name();
     let stored = match secrets.write(&name, &plan.write).await {
         Ok(stored) => stored,
         Err(error) => return Attempt::to_write(&name, &plan.write).failed(&error),
     };
     if !matches!(plan.write, SecretWrite::Keep) {
-        let (binding, action) = (binding.name_any(), plan.write.as_str());
-        tracing::info!(%namespace, %binding, secret = %name, action, "wrote");
+        let action = plan.write.as_str();
+        context.tally.count(&binding.spec.source_ref.name, action);
+        tracing::debug!(%namespace, binding = %binding.name_any(), secret = %name, action, "wrote a Secret");
     }
     let written = match stored {
         None => None,

@@ -84,7 +84,7 @@ impl Cluster for RealCluster<'_> {
     }
 
     async fn apply(&mut self, plan: &Plan) -> Applied {
-        apply::apply(&self.binding, &self.context.client, &self.context.metrics, plan).await
+        apply::apply(&self.binding, self.context, plan).await
     }
 
     async fn report(&mut self, outcome: &Outcome, written: Option<&ObjectVersion>) -> Result<(), StatusError> {

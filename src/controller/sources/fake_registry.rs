@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -47,6 +48,8 @@ pub(super) struct Script {
     pub(super) hold: Option<Arc<Notify>>,
     /// Snapshots of these wait here: what they found is what was there when they began.
     pub(super) slow: BTreeMap<SourceName, Arc<Notify>>,
+    /// How long the reading of these takes.
+    pub(super) takes: BTreeMap<SourceName, Duration>,
     pub(super) listens: usize,
     pub(super) production: bool,
     /// Where the server stands that answers.
@@ -202,7 +205,9 @@ impl Registry for FakeRegistry {
         &'a self,
         source: &'a SourceName,
         known: Option<&'a Snapshot>,
+        patience: Duration,
     ) -> Answer<'a, FromServer<Result<Snapshot, Refusal>>> {
+        let takes = self.with(|script| script.takes.get(source).copied());
         let slow = self.with(|script| script.slow.get(source).cloned());
         let answer = self.with(|script| {
             script.snapshots += 1;
@@ -226,6 +231,12 @@ impl Registry for FakeRegistry {
         async move {
             if let Some(slow) = slow {
                 slow.notified().await;
+            }
+            if let Some(takes) = takes {
+                tokio::time::sleep(takes.min(patience)).await;
+                if takes > patience {
+                    return Err(unavailable());
+                }
             }
             answer
         }

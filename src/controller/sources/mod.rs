@@ -163,8 +163,12 @@ impl SourceState {
             (Self::Pending, Self::Pending) => true,
             (Self::Refused { refusal: ours }, Self::Refused { refusal: theirs }) => ours == theirs,
             (Self::Ready(ours), Self::Ready(theirs)) => Arc::ptr_eq(ours, theirs),
-            (Self::Unavailable { since, fault, .. }, Self::Unavailable { since: then, fault: other, .. }) => {
-                since == then && fault == other
+            (
+                Self::Unavailable { since, fault, cause, .. },
+                Self::Unavailable { since: then, fault: other, cause: before, .. },
+            ) => {
+                // An outage is said in many ways, one after the other. What a person must act on is said as it is now.
+                since == then && fault == other && (*fault == Fault::Away || cause == before)
             }
             _ => false,
         }

@@ -31,6 +31,12 @@ const COMPARISONS: Duration = Duration::from_millis(400);
 /// the triggers, which no revision tells of, is seen then.
 const WHOLE: Duration = Duration::from_hours(1);
 
+/// How long the reading of an environment may take at first: a large one, or a slow database, is given more the next times.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// Most times that this is doubled: to a minute.
+const LATE_MAX: u32 = 4;
+
 /// One environment, as the poller knows it.
 #[derive(Debug, Default)]
 pub(super) struct PollState {
@@ -52,6 +58,8 @@ pub(super) struct PollState {
     /// Ends the wait before a read that was put off.
     pub(super) hurry: Arc<Notify>,
     failure: Option<Failure>,
+    /// How often in a row it could not be read in time.
+    late: u32,
 }
 
 /// Why the last attempt to read it failed.
@@ -118,9 +126,22 @@ impl PollState {
         self.snapshot.as_ref().filter(|known| !self.is_whole_due() && !known.hides_rows()).cloned()
     }
 
-    /// Takes a snapshot in; `whole` if nothing was known when it was read.
-    pub(super) fn read(&mut self, snapshot: Arc<Snapshot>, whole: bool) {
+    /// How long it may take to read it: as long as anything, and twice that after each time that it was too long.
+    pub(super) fn patience(&self) -> Duration {
+        PATIENCE.saturating_mul(1 << self.late.min(LATE_MAX))
+    }
+
+    /// Whether it keeps others waiting who could be read in between.
+    pub(super) const fn is_late(&self) -> bool {
+        self.late > 0
+    }
+
+    /// Takes a snapshot in; `whole` if nothing was known when it was read, which took that long.
+    pub(super) fn read(&mut self, snapshot: Arc<Snapshot>, whole: bool, took: Duration) {
         self.reading = false;
+        if took < PATIENCE {
+            self.late = 0;
+        }
         self.failure = None;
         if whole {
             self.whole_due = Some(Instant::now() + WHOLE.mul_f64(rand::random_range(0.8..=1.2)));
@@ -174,11 +195,14 @@ impl PollState {
             None => (None, None),
         };
         let (since, cause) = match began {
-            Some((before, since, cause)) if before == fault => (since, cause),
+            // An outage is said in many ways, one after the other; what a person must act on is said as it is now.
+            Some((before, since, cause)) if before == fault && fault == Fault::Away => (since, cause),
+            Some((before, since, _)) if before == fault => (since, error.with_hint()),
             Some((_, since, _)) => (since, error.with_hint()),
             None => (now, error.with_hint()),
         };
         if alone {
+            self.late = if fault == Fault::Away { self.late.saturating_add(1) } else { 0 };
             let mut left = retry.map_or_else(|| pauses(RETRY).build(), |(_, left)| left);
             retry = Some((Instant::now() + left.next().unwrap_or(RETRY.1), left));
         }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::deleted_environments::DeletedEnvironments;
 use super::newest_position::{Newest, NewestPosition};
 use super::poll_state::{Next, PollState, pauses};
-use super::registry::{Registry, in_time};
+use super::registry::{Registry, in_time, within};
 use super::revision_tokens::RevisionTokens;
 use super::states::SourceStates;
 use super::{Reach, SourceChange, SourceState, Sources};
@@ -60,6 +60,8 @@ pub(crate) struct Poller {
     environments: HashMap<SourceName, PollState>,
     reading: JoinSet<Read>,
     width: Arc<Semaphore>,
+    /// The place of those that took too long before.
+    late_reads: Arc<Semaphore>,
     /// Whether the login was found fit since the registry last answered with an error.
     login_checked: bool,
     /// Whether it was found fit at all.
@@ -77,6 +79,7 @@ struct Read {
     whole: bool,
     /// How far the database had come by then.
     newest: NewestPosition,
+    took: Duration,
     answer: Result<FromServer<Result<Snapshot, Refusal>>, RegistryError>,
 }
 
@@ -96,6 +99,7 @@ impl Sources {
             environments: HashMap::new(),
             reading: JoinSet::new(),
             width: Arc::clone(&width),
+            late_reads: Arc::new(Semaphore::new(1)),
             login_checked: false,
             login_was_fit: false,
             outage: None,
@@ -243,25 +247,28 @@ impl Poller {
     /// Starts to read a snapshot, after a while or as soon as there is a hurry.
     fn read(&mut self, source: SourceName, poll: u64, delay: Duration) {
         let poll_state = self.environments.entry(source.clone()).or_default();
-        let known = poll_state.begin_read();
+        let (known, patience, is_late) = (poll_state.begin_read(), poll_state.patience(), poll_state.is_late());
         // What was in a hurry before is over.
         poll_state.hurry = Arc::default();
         let hurry = Arc::clone(&poll_state.hurry);
-        let (registry, width, newest) = (Arc::clone(&self.registry), Arc::clone(&self.width), self.newest.get());
+        // What was too long before has one place of its own: it keeps nobody waiting who is quicker.
+        let width = if is_late { &self.late_reads } else { &self.width };
+        let (registry, width, newest) = (Arc::clone(&self.registry), Arc::clone(width), self.newest.get());
         self.reading.spawn(async move {
             // A time that is over at once would still be a turn.
             if !delay.is_zero() {
                 let _ = timeout(delay, hurry.notified()).await;
             }
             let _place = width.acquire_owned().await;
-            let question = registry.snapshot(&source, known.as_deref());
-            let answer = in_time(&*registry, "reading an environment", question).await;
-            Read { source, poll, whole: known.is_none(), newest, answer }
+            let began = Instant::now();
+            let question = registry.snapshot(&source, known.as_deref(), patience);
+            let answer = within(registry.patience() + patience, "reading an environment", question).await;
+            Read { source, poll, whole: known.is_none(), newest, took: began.elapsed(), answer }
         });
     }
 
     /// Takes in what was read, unless nobody watches it any more.
-    fn take_in(&mut self, Read { source, poll, whole, newest, answer }: Read) {
+    fn take_in(&mut self, Read { source, poll, whole, newest, took, answer }: Read) {
         let Some(poll_state) = self.environments.get_mut(&source) else { return };
         poll_state.reading = false;
         if poll < poll_state.answered {
@@ -284,7 +291,7 @@ impl Poller {
             Ok(Ok(snapshot)) => {
                 self.dependencies.metrics.read(ReconcileResult::Ok);
                 self.revision_tokens.saw(&snapshot);
-                poll_state.read(Arc::new(snapshot), whole);
+                poll_state.read(Arc::new(snapshot), whole, took);
                 if poll_state.is_current() && !poll_state.distrusted {
                     // A poll that came later found the same: it is its answer, too.
                     answers = poll_state.poll;

@@ -31,11 +31,13 @@ pub(crate) trait Registry: Send + Sync + 'static {
     }
     /// How many environments one poll may ask about.
     fn poll_width(&self) -> usize;
-    /// Everything about one environment but its values; by what changed since `known`, where that is possible.
+    /// Everything about one environment but its values; by what changed since `known`, where that is possible. No statement
+    /// may take longer than `patience`.
     fn snapshot<'a>(
         &'a self,
         source: &'a SourceName,
         known: Option<&'a Snapshot>,
+        patience: Duration,
     ) -> Answer<'a, FromServer<Result<Snapshot, Refusal>>>;
     /// What values are sealed as; those that are not in their rows any more are left out.
     fn sealed_values<'a>(
@@ -80,8 +82,9 @@ impl Registry for Reader {
         &'a self,
         source: &'a SourceName,
         known: Option<&'a Snapshot>,
+        patience: Duration,
     ) -> Answer<'a, FromServer<Result<Snapshot, Refusal>>> {
-        self.snapshot(source, known).boxed()
+        self.snapshot_within(source, known, patience).boxed()
     }
 
     fn sealed_values<'a>(
@@ -121,7 +124,15 @@ pub(super) async fn in_time<T>(
     attempt: &str,
     answer: impl Future<Output = Result<T, RegistryError>>,
 ) -> Result<T, RegistryError> {
-    let patience = registry.patience();
+    within(registry.patience(), attempt, answer).await
+}
+
+/// The answer, or that there was none within that time.
+pub(super) async fn within<T>(
+    patience: Duration,
+    attempt: &str,
+    answer: impl Future<Output = Result<T, RegistryError>>,
+) -> Result<T, RegistryError> {
     tokio::time::timeout(patience, answer).await.unwrap_or_else(|_| {
         Err(RegistryError::Unavailable {
             attempt: attempt.to_owned(),

@@ -1,9 +1,11 @@
 //! Everything about one environment, in one transaction.
 
+use std::time::Duration;
+
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, IsolationLevel};
 
-use super::ask::{despite_replay, in_order, statement_timeout};
+use super::ask::{STATEMENT_TIMEOUT, despite_replay, in_order};
 use super::reading::Reading;
 use super::{Parameter, Reader, SchemaKind, external, native};
 use crate::registry::{FromServer, Refusal, RegistryError, Snapshot, SourceName};
@@ -19,9 +21,19 @@ impl Reader {
         source: &SourceName,
         known: Option<&Snapshot>,
     ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
+        self.snapshot_within(source, known, STATEMENT_TIMEOUT).await
+    }
+
+    /// As [`snapshot`](Self::snapshot), where no statement may take longer than `patience`.
+    pub(crate) async fn snapshot_within(
+        &self,
+        source: &SourceName,
+        known: Option<&Snapshot>,
+        patience: Duration,
+    ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
         let kind = self.schema_kind().await?;
         // A large future, and who waits for it holds it.
-        despite_replay("reading the environment", || Box::pin(self.snapshot_once(kind, source, known))).await
+        despite_replay("reading the environment", || Box::pin(self.snapshot_once(kind, source, known, patience))).await
     }
 
     async fn snapshot_once(
@@ -29,10 +41,11 @@ impl Reader {
         kind: SchemaKind,
         source: &SourceName,
         known: Option<&Snapshot>,
+        patience: Duration,
     ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
         let mut client = self.client("reading the environment").await?;
         let ended = client.ended();
-        let answer = self.snapshot_of(&mut client, kind, source, known).await;
+        let answer = self.snapshot_of(&mut client, kind, source, known, patience).await;
         client.settle();
         answer.map_err(|error| ended.add_to(error))
     }
@@ -43,6 +56,7 @@ impl Reader {
         kind: SchemaKind,
         source: &SourceName,
         known: Option<&Snapshot>,
+        patience: Duration,
     ) -> Result<FromServer<Result<Snapshot, Refusal>>, RegistryError> {
         let failed = |error| RegistryError::from_driver(format!("reading {source}"), error);
         let transaction = client
@@ -53,7 +67,7 @@ impl Reader {
             .await
             .map_err(failed)?;
         let reading = Reading { transaction: &transaction, reader: self, source };
-        let (timeout, snapshot) = (statement_timeout(), async {
+        let (timeout, snapshot) = (patience.as_millis().to_string(), async {
             match kind {
                 SchemaKind::Native => native::snapshot(&reading, known).await,
                 SchemaKind::External => external::snapshot(&reading).await,

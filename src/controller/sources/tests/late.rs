@@ -91,3 +91,31 @@ async fn four_environments_are_read_at_once_and_looks_go_on_meanwhile() {
         next_source(&mut changes).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_environment_whose_reading_takes_half_a_minute_is_read_and_keeps_nobody_else_waiting() {
+    let registry = FakeRegistry::new();
+    let slow = ["slow-1", "slow-2", "slow-3", "slow-4", "slow-5"];
+    registry.with(|script| script.takes = slow.map(|name| (source(name), Duration::from_secs(30))).into());
+    let (sources, mut changes) = registry.start(&[&["dev"][..], &slow].concat());
+    let mut longest = Duration::ZERO;
+    let is_read = |name: &str| matches!(sources.state(&source(name)), SourceState::Ready(_));
+    next_source(&mut changes).await;
+    for _ in 0..600 {
+        if slow.iter().all(|name| is_read(name)) {
+            break;
+        }
+        registry.change();
+        let (expected, began) = (registry.with(|script| script.log.len()), Instant::now());
+        let expected = i64::try_from(expected).unwrap();
+        while revision(&sources.state(&source("dev"))).is_none_or(|read| read < expected) {
+            sleep(Duration::from_millis(50)).await;
+            assert!(began.elapsed() < Duration::from_mins(1), "dev is not read any more");
+        }
+        longest = longest.max(began.elapsed());
+    }
+    for name in slow {
+        assert!(is_read(name), "{name}: {:?}", sources.state(&source(name)));
+    }
+    assert!(longest < Duration::from_secs(15), "dev waited for {longest:?}");
+}
