@@ -72,6 +72,7 @@ fn parts(binding: &SecretBinding, snapshot: &Snapshot, keys: &[SelectedKey]) -> 
 mod tests {
     use super::super::content;
     use super::*;
+    use crate::controller::sources::SecretRow;
     use crate::controller::secret_binding::fixtures::{BindingFixture, SnapshotFixture, binding, keyring, snapshot};
 
     fn of(binding: BindingFixture, snapshot: SnapshotFixture) -> String {
@@ -112,6 +113,17 @@ mod tests {
         for (n, fingerprint) in changed.iter().enumerate() {
             assert_eq!(changed.iter().position(|other| other == fingerprint), Some(n), "no two are equal");
         }
+    }
+
+    #[test]
+    fn what_names_a_value_is_its_version_or_in_tables_without_versions_the_sealed_text() {
+        let named = |version, text: &str| {
+            let change = |row: &mut SecretRow| (row.version, row.value_version) = (version, text.into());
+            of(binding("app"), source().row("A", change))
+        };
+        assert_ne!(named(0, "sealed"), named(0, "sealed anew"));
+        assert_eq!(named(1, "hash"), named(1, "hash under another key"));
+        assert_ne!(named(1, "hash"), named(2, "hash"));
     }
 
     #[test]

@@ -86,6 +86,16 @@ fn falling_behind_writes_the_status_alone_and_keeps_the_revision_of_the_content(
 }
 
 #[test]
+fn a_write_of_the_same_content_is_a_sync_too() {
+    let mut cluster = delivered();
+    let synced = cluster.status().last_sync_time.clone();
+    cluster.wait(60);
+    cluster.edit_binding(binding("app").labelled("team", "shop"));
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+    assert!(cluster.status().last_sync_time > synced);
+}
+
+#[test]
 fn under_degrade_falling_behind_is_not_ready() {
     let mut cluster = cluster(binding("app").degrading()).reading(ab().registered("C"));
     cluster.reconcile();

@@ -2,26 +2,24 @@
 
 use std::time::Duration;
 
-use serde_json::json;
-
 use crate::api::ConditionType::{Delivered, InSync, ResolvedRefs};
 use crate::api::names::RELEASE_REMOVAL;
 use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot, token};
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 use crate::registry::{LoggedToken, Refusal};
 
-fn ab() -> SnapshotFixture {
+pub(super) fn ab() -> SnapshotFixture {
     snapshot().with("A", "one").with("B", "two")
 }
 
-fn delivered(snapshot: SnapshotFixture) -> SimulatedCluster {
+pub(super) fn delivered(snapshot: SnapshotFixture) -> SimulatedCluster {
     let mut cluster = cluster(binding("app")).reading(snapshot);
     cluster.reconcile();
     cluster
 }
 
 /// That the Secret still has what it had, and why.
-fn assert_holds(cluster: &mut SimulatedCluster, reason: &str, named: &str) {
+pub(super) fn assert_holds(cluster: &mut SimulatedCluster, reason: &str, named: &str) {
     let before = cluster.data("app");
     assert_eq!(cluster.reconcile(), ["status"], "{reason}");
     assert_eq!(cluster.data("app"), before, "{reason}");
@@ -213,55 +211,13 @@ fn a_source_that_is_deleted_while_bound_takes_nothing() {
 }
 
 #[test]
-fn a_withdrawn_grant_retains_the_secret_unless_the_source_says_delete() {
-    let elsewhere = || json!([{"namespaces": {"names": ["other"]}}]);
-    let mut cluster = delivered(ab());
-    cluster.grant(&elsewhere(), "Retain");
-    assert_holds(&mut cluster, "NotGranted", "shop");
-    cluster.grant(&elsewhere(), "Delete");
-    assert_eq!(cluster.reconcile(), ["delete app", "status"]);
-    assert_eq!(cluster.condition(Delivered).1, "Revoked");
-    assert_eq!(cluster.status().target, None);
-    assert_eq!(cluster.reconcile(), Vec::<String>::new());
-}
-
-#[test]
-fn a_source_that_grants_nothing_does_not_take_away_what_another_one_gave() {
-    let mut cluster = delivered(ab());
-    cluster.edit_binding(binding("app").reading("shop-production"));
-    cluster.grant(&json!([{"namespaces": {"names": ["other"]}}]), "Delete");
-    assert_holds(&mut cluster, "NotGranted", "shop-production");
-}
-
-#[test]
-fn a_withdrawn_grant_never_deletes_a_secret_of_somebody_else() {
-    let foreign = super::super::super::fixtures::secret("app").with("theirs", "x").build();
-    let mut cluster = cluster(binding("app")).reading(ab()).with_secret(foreign);
-    cluster.grant(&json!([{"namespaces": {"names": ["other"]}}]), "Delete");
-    assert_eq!(cluster.reconcile(), ["status"]);
-    assert_eq!((cluster.ready().1, cluster.data("app").expect("kept")), ("NotGranted", vec!["theirs=x".to_owned()]));
-}
-
-#[test]
-fn a_named_key_that_is_not_granted_holds_the_secret_and_leaves_it_where_the_source_says_delete() {
-    let only_a = || json!([{"namespaces": {"names": ["shop"]}, "keys": {"names": ["A"]}}]);
+fn what_the_secret_itself_says_is_read_before_anything_is_judged_by_it() {
     let mut cluster = cluster(binding("app").selecting(&["A", "B"])).reading(ab());
     cluster.reconcile();
-    cluster.grant(&only_a(), "Retain");
-    assert_holds(&mut cluster, "NotGranted", "B");
-    cluster.grant(&only_a(), "Delete");
-    assert_eq!(cluster.reconcile()[0], "replace app");
-    assert_eq!((cluster.ready().1, cluster.data("app").expect("a Secret")), ("NotGranted", vec!["A=one".to_owned()]));
-    assert_eq!(cluster.reconcile(), Vec::<String>::new());
-}
-
-#[test]
-fn of_every_key_one_that_lost_its_grant_is_retained_or_leaves_as_the_source_says() {
-    let only_a = || json!([{"namespaces": {"names": ["shop"]}, "keys": {"names": ["A"]}}]);
-    let mut cluster = delivered(ab());
-    cluster.grant(&only_a(), "Retain");
-    assert_holds(&mut cluster, "NotGranted", "B");
-    cluster.grant(&only_a(), "Delete");
-    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
-    assert_eq!((cluster.ready().1, cluster.data("app").expect("a Secret")), ("Ready", vec!["A=one".to_owned()]));
+    // Somebody touched it, so that the cache's word is not enough, and the restored database lacks a key as well.
+    cluster.edit_secret("app", |secret| {
+        secret.metadata.annotations.get_or_insert_default().insert("theirs".into(), "x".into());
+    });
+    cluster.read(snapshot().with("A", "one").at_revision(3));
+    assert_holds(&mut cluster, "HistoryDiverged", "revision 5");
 }

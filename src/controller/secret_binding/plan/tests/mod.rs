@@ -2,6 +2,7 @@
 
 mod altered;
 mod delivery;
+mod granting;
 mod holding;
 mod targets;
 mod waiting;

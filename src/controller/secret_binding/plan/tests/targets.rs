@@ -294,6 +294,7 @@ fn a_write_that_is_refused_is_said_by_its_kind_and_keeps_what_was_delivered() {
         assert_eq!(cluster.condition(Delivered).2, "no more than ten");
         assert_eq!(cluster.condition(InSync).1, "KeysStale", "the comparison goes on");
         assert_eq!((&cluster.status().target, cluster.status().revision), (&before, Some(5)));
+        assert_eq!(cluster.status().registry_revision, Some(6), "it is what the comparison rests on");
         assert_eq!(cluster.requeue, Some(Duration::from_mins(1)));
         // The next one is taken.
         assert_eq!(cluster.reconcile(), ["replace app", "status"]);

@@ -173,6 +173,9 @@ fn a_request_that_could_not_be_answered_is_tried_again_soon_unless_nobody_polls(
     cluster.sync = SyncRequest::Unanswered;
     assert_eq!(cluster.reconcile(), nothing());
     assert_eq!(cluster.requeue, Some(Duration::from_secs(5)));
+    // Soon, although by itself it would be looked at much later.
+    cluster.lose_the_database();
+    assert_eq!((cluster.reconcile(), cluster.requeue), (nothing(), Some(Duration::from_secs(5))));
     cluster.edit_binding(binding("app").suspended());
     cluster.reconcile();
     assert_eq!(cluster.requeue, None);
