@@ -13,6 +13,7 @@ mod company;
 mod figures;
 mod import;
 mod latency;
+mod memory;
 mod remade;
 mod start;
 
@@ -36,6 +37,9 @@ async fn main() {
     }
     if wanted("remade") {
         remade::measure(&mut figures).await;
+    }
+    if wanted("memory") {
+        memory::measure(&mut figures).await;
     }
     if wanted("start") {
         start::measure(&mut figures).await;

@@ -1,6 +1,7 @@
 //! 1,000 bindings that exist while the operator is stopped: from its start to the last `Ready`, against the bare loop;
 //! then its memory, and what a restart writes.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use futures::{StreamExt, stream};
@@ -28,7 +29,7 @@ pub(crate) async fn measure(figures: &mut Figures) {
     let (mut operator_times, mut loop_times, mut ratios, mut cpu_times) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 0..ROUNDS {
-        make_bindings(&stage).await;
+        make_bindings(&stage, 0..BINDINGS).await;
         let (operator, took) = until_ready(&stage).await;
         cpu_times.push(cpu_time(operator.pid()));
         let secret = stage.secrets().get("app-0").await.expect("it was just written");
@@ -39,7 +40,7 @@ pub(crate) async fn measure(figures: &mut Figures) {
             operator.stop();
         }
         remove_bindings(&stage).await;
-        make_bindings(&stage).await;
+        make_bindings(&stage, 0..BINDINGS).await;
         let bindings = stage.bindings().list(&ListParams::default()).await.expect("they can be listed").items;
         let bare = bare_loop::run(&stage, bindings, &secret, &status, CONCURRENCY).await;
         remove_bindings(&stage).await;
@@ -101,8 +102,8 @@ async fn after_settling(stage: &Stage, operator: crate::stage::Operator, figures
     operator.stop();
 }
 
-async fn make_bindings(stage: &Stage) {
-    stream::iter(0..BINDINGS)
+pub(crate) async fn make_bindings(stage: &Stage, numbers: Range<usize>) {
+    stream::iter(numbers)
         .for_each_concurrent(CONCURRENCY, |number| async move {
             stage.binding(&format!("app-{number}"), "dev", json!({})).await;
         })

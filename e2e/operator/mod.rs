@@ -4,6 +4,7 @@ mod access;
 mod admission;
 mod canary;
 mod conditions;
+mod crowded;
 mod delivery;
 mod external_schema;
 mod health;

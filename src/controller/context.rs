@@ -7,10 +7,9 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::Store;
 
 use super::index::{BindingIndex, ControlledSecrets};
-use super::runtime::{CountGauges, WatchHealth};
+use super::runtime::{Cache, CountGauges, MutationCache, WatchHealth};
 use super::sources::{Sources, registry_name};
 use crate::api::{KeyCounts, ProjectEnvironment, SecretBinding, ready_reason};
 use crate::crypto::Keyring;
@@ -26,6 +25,8 @@ pub(crate) struct Context {
     pub(crate) keyring: Arc<Keyring>,
     /// What was watched.
     pub(crate) stores: Stores,
+    /// Bindings as they were just written, until the cache has them so.
+    pub(crate) mutations: MutationCache<SecretBinding>,
     /// Which bindings write a target or read a source, without walking through all of them.
     pub(crate) index: BindingIndex,
     /// Which Secrets a binding controls, likewise.
@@ -38,18 +39,19 @@ pub(crate) struct Context {
     pub(crate) tally: Tally,
 }
 
-/// Caches of what was watched. They may be behind the API server, and never hold a value: a Secret is here as metadata.
+/// Caches of what was watched, with what decisions need of it. They may be behind the API server, and never hold a value:
+/// a Secret is here as metadata.
 #[derive(Clone)]
 pub(crate) struct Stores {
-    /// Every SecretBinding, without managed fields.
-    pub(crate) bindings: Store<SecretBinding>,
-    /// Every ProjectEnvironment, without managed fields.
-    pub(crate) environments: Store<ProjectEnvironment>,
-    /// Every Secret with the label `app.kubernetes.io/managed-by=tidelock`, as metadata without managed fields.
-    /// One without the label may exist all the same.
-    pub(crate) secrets: Store<PartialObjectMeta<Secret>>,
-    /// Every Namespace, as metadata without managed fields; one that is terminating has a deletion time.
-    pub(crate) namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// Every SecretBinding; of its labels and annotations, ours.
+    pub(crate) bindings: Cache<SecretBinding>,
+    /// Every ProjectEnvironment, likewise.
+    pub(crate) environments: Cache<ProjectEnvironment>,
+    /// Secrets with the label `app.kubernetes.io/managed-by=tidelock`: whose they are, and what they were made from.
+    /// One that is not here may exist all the same, with or without the label.
+    pub(crate) secrets: Cache<PartialObjectMeta<Secret>>,
+    /// Every Namespace, with its labels; one that is terminating has a deletion time.
+    pub(crate) namespaces: Cache<PartialObjectMeta<Namespace>>,
 }
 
 /// Counts objects by kind and reason, sources by state, and says how the watches are, when somebody asks for the metrics.
@@ -60,7 +62,7 @@ pub(super) fn count_gauges(stores: Stores, sources: Sources, watches: WatchHealt
             *objects.entry((kind, ready_reason(conditions.unwrap_or_default()).to_owned())).or_default() += 1;
         };
         let mut behind = 0;
-        for binding in stores.bindings.state() {
+        for binding in stores.bindings.objects() {
             let conditions = binding.status.as_ref().map(|status| &*status.conditions);
             count("SecretBinding", conditions);
             let is_behind = |condition: &Condition| condition.type_ == "InSync" && condition.status == "False";
@@ -68,7 +70,7 @@ pub(super) fn count_gauges(stores: Stores, sources: Sources, watches: WatchHealt
         }
         let mut keys = KeyCounts::default();
         let mut states = BTreeMap::<&'static str, usize>::new();
-        for environment in stores.environments.state() {
+        for environment in stores.environments.objects() {
             count("ProjectEnvironment", environment.status.as_ref().map(|status| &*status.conditions));
             if let Some(of_environment) = environment.status.as_ref().and_then(|status| status.keys) {
                 keys.stale += of_environment.stale;
@@ -81,6 +83,8 @@ pub(super) fn count_gauges(stores: Stores, sources: Sources, watches: WatchHealt
         metrics.set_sources(states);
         let keys = [("stale", keys.stale), ("missing", keys.missing), ("unregistered", keys.unregistered)];
         metrics.set_out_of_sync(keys, behind);
-        metrics.set_watches(watches.states().map(|watch| (watch.resource, watch.silence, watch.unreadable)));
+        for watch in watches.states() {
+            metrics.set_watch(watch.resource, watch.silence, watch.unreadable, watch.crowded);
+        }
     })
 }

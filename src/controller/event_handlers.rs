@@ -5,12 +5,12 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::index::{BindingIndex, ControlledSecrets};
-use super::runtime::{Change, Priority, Request};
+use super::runtime::{Cache, Change, MutationCache, Priority, Request};
 use super::sources::{ChangeKind, SourceChange, SourceReference, Sources, registry_name};
 use crate::api::names::unanswered_sync;
 use crate::api::{ConditionType, OutOfSyncPolicy, ProjectEnvironment, SecretBinding, find};
@@ -21,7 +21,8 @@ use crate::api::{ConditionType, OutOfSyncPolicy, ProjectEnvironment, SecretBindi
 pub(super) struct EventHandlers {
     pub(super) index: BindingIndex,
     pub(super) controlled: ControlledSecrets,
-    pub(super) stored_bindings: Store<SecretBinding>,
+    pub(super) mutations: MutationCache<SecretBinding>,
+    pub(super) stored_bindings: Cache<SecretBinding>,
     pub(super) bindings: UnboundedSender<Request<SecretBinding>>,
     pub(super) environments: UnboundedSender<Request<ProjectEnvironment>>,
 }
@@ -73,6 +74,9 @@ impl EventHandlers {
             (Some(before), None) => self.index.delete(before),
             (None, None) => {}
         }
+        if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
+            self.mutations.seen(&ObjectRef::from_obj(&**object), change.after.as_deref());
+        }
         if let Some(after) = &change.after
             && is_news(change, of_binding)
         {
@@ -112,7 +116,9 @@ impl EventHandlers {
     pub(super) fn secret(&self, change: &Change<PartialObjectMeta<Secret>>) {
         let metadata =
             |secret: &Option<Arc<PartialObjectMeta<Secret>>>| secret.as_ref().map(|secret| secret.metadata.clone());
-        self.controlled.update(metadata(&change.before).as_ref(), metadata(&change.after).as_ref());
+        // What is not cached is in no index either.
+        let after = metadata(&change.after).filter(|_| change.is_cached);
+        self.controlled.update(metadata(&change.before).as_ref(), after.as_ref());
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
             self.target(&object.namespace().unwrap_or_default(), &object.name_any(), Cause::of(change));
         }

@@ -1,9 +1,10 @@
 //! Look-ups that would otherwise walk through everything: which bindings write a target or read a source, and which
 //! Secrets a binding controls. Both follow the watches.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
@@ -20,107 +21,140 @@ pub(crate) struct BindingIndex {
     maps: Arc<RwLock<Maps>>,
 }
 
-/// Namespace and name.
-type Key = (String, String);
+/// Namespace and name, `<namespace>/<name>`: neither can have a slash. Shared, since a binding is in several maps.
+type Key = Arc<str>;
 
 #[derive(Debug, Default)]
 struct Maps {
     /// What each binding refers to, so that it can be taken out again.
     entries: HashMap<Key, Entry>,
-    /// Namespace and name of a target, to names of bindings in that namespace.
-    targets: HashMap<Key, BTreeSet<String>>,
+    /// Of a target, to the bindings. Seldom more than one.
+    targets: HashMap<Key, Vec<Key>>,
     sources: HashMap<SourceReference, BTreeSet<Key>>,
-    /// Namespace, to names of bindings.
-    namespaces: HashMap<String, BTreeSet<String>>,
+    /// Namespace, to bindings.
+    namespaces: HashMap<Box<str>, BTreeSet<Key>>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// The target of the spec, and the one in the status, where it was another one before.
-    targets: BTreeSet<String>,
+    target: Key,
+    /// The target in the status, where it is another one than in the spec.
+    earlier_target: Option<Key>,
     source: SourceReference,
+}
+
+impl Entry {
+    fn targets(&self) -> impl Iterator<Item = &Key> {
+        [Some(&self.target), self.earlier_target.as_ref()].into_iter().flatten()
+    }
+}
+
+fn key(namespace: &str, name: &str) -> Key {
+    format!("{namespace}/{name}").into()
+}
+
+fn key_of(binding: &SecretBinding) -> Key {
+    key(&binding.namespace().unwrap_or_default(), &binding.name_any())
+}
+
+fn split(key: &str) -> (&str, &str) {
+    key.split_once('/').unwrap_or(("", key))
+}
+
+fn references<'k>(keys: impl IntoIterator<Item = &'k Key>) -> Vec<ObjectRef<SecretBinding>> {
+    let names = keys.into_iter().map(|key| split(key));
+    names.map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
 }
 
 impl BindingIndex {
     /// The bindings in a namespace that want to write, or wrote, a Secret of that name.
     #[must_use]
     pub(crate) fn of_target(&self, namespace: &str, target: &str) -> Vec<ObjectRef<SecretBinding>> {
-        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
-        let names = maps.targets.get(&(namespace.to_owned(), target.to_owned()));
-        names.into_iter().flatten().map(|name| ObjectRef::new(name).within(namespace)).collect()
+        references(self.read().targets.get(&key(namespace, target)).into_iter().flatten())
     }
 
     /// The bindings that read that source.
     #[must_use]
     pub(crate) fn of_source(&self, source: &SourceReference) -> Vec<ObjectRef<SecretBinding>> {
-        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
-        let bindings = maps.sources.get(source).into_iter().flatten();
-        bindings.map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
+        references(self.read().sources.get(source).into_iter().flatten())
     }
 
     /// The bindings of a namespace.
     #[must_use]
     pub(crate) fn of_namespace(&self, namespace: &str) -> Vec<ObjectRef<SecretBinding>> {
-        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
-        let names = maps.namespaces.get(namespace).into_iter().flatten();
-        names.map(|name| ObjectRef::new(name).within(namespace)).collect()
+        references(self.read().namespaces.get(namespace).into_iter().flatten())
     }
 
     /// How many bindings read that source.
     #[must_use]
     pub(crate) fn count_of_source(&self, source: &SourceReference) -> usize {
-        let maps = self.maps.read().unwrap_or_else(PoisonError::into_inner);
-        maps.sources.get(source).map_or(0, BTreeSet::len)
+        self.read().sources.get(source).map_or(0, BTreeSet::len)
     }
 
     /// Takes a binding in, as it is now.
     pub(super) fn apply(&self, binding: &SecretBinding) {
-        let key = key_of(binding);
+        let binding_key = key_of(binding);
+        let namespace = binding.namespace().unwrap_or_default();
+        let of_target = |name: &str| match split(&binding_key) {
+            (_, same) if same == name => Arc::clone(&binding_key),
+            _ => key(&namespace, name),
+        };
+        let target = of_target(&binding.target_name());
         let written = binding.status.as_ref().and_then(|status| status.target.as_ref());
-        let targets = written.map(|target| target.name.clone()).into_iter().chain([binding.target_name()]).collect();
-        let entry = Entry { targets, source: SourceReference::from(binding) };
-        self.maps.write().unwrap_or_else(PoisonError::into_inner).insert(key, entry);
+        let earlier_target = written.map(|written| of_target(&written.name)).filter(|earlier| *earlier != target);
+        let entry = Entry { target, earlier_target, source: SourceReference::from(binding) };
+        self.maps.write().unwrap_or_else(PoisonError::into_inner).insert(&binding_key, entry);
     }
 
     /// Takes a binding out.
     pub(super) fn delete(&self, binding: &SecretBinding) {
         self.maps.write().unwrap_or_else(PoisonError::into_inner).remove(&key_of(binding));
     }
-}
 
-/// Namespace and name of a binding.
-fn key_of(binding: &SecretBinding) -> Key {
-    (binding.namespace().unwrap_or_default(), binding.name_any())
+    fn read(&self) -> RwLockReadGuard<'_, Maps> {
+        self.maps.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Maps {
-    fn insert(&mut self, key: Key, entry: Entry) {
-        self.remove(&key);
-        let (namespace, name) = &key;
-        for target in &entry.targets {
-            self.targets.entry((namespace.clone(), target.clone())).or_default().insert(name.clone());
+    fn insert(&mut self, key: &Key, entry: Entry) {
+        self.remove(key);
+        for target in entry.targets() {
+            // In order: who comes first does not depend on whom the watch told of first.
+            let bindings = self.targets.entry(Arc::clone(target)).or_insert_with(|| Vec::with_capacity(1));
+            let place = bindings.binary_search(key).unwrap_or_else(|place| place);
+            bindings.insert(place, Arc::clone(key));
         }
-        self.sources.entry(entry.source.clone()).or_default().insert(key.clone());
-        self.namespaces.entry(namespace.clone()).or_default().insert(name.clone());
-        self.entries.insert(key, entry);
+        let of_namespace = self.namespaces.entry(split(key).0.into()).or_default();
+        of_namespace.insert(Arc::clone(key));
+        self.sources.entry(entry.source.clone()).or_default().insert(Arc::clone(key));
+        self.entries.insert(Arc::clone(key), entry);
     }
 
     fn remove(&mut self, key: &Key) {
         let Some(entry) = self.entries.remove(key) else { return };
-        let (namespace, name) = key;
-        for target in entry.targets {
-            take_out(&mut self.targets, &(namespace.clone(), target), name);
+        for target in entry.targets() {
+            if let Some(bindings) = self.targets.get_mut(target) {
+                bindings.retain(|binding| binding != key);
+                if bindings.is_empty() {
+                    self.targets.remove(target);
+                }
+            }
         }
         take_out(&mut self.sources, &entry.source, key);
-        take_out(&mut self.namespaces, namespace, name);
+        take_out(&mut self.namespaces, split(key).0, key);
     }
 }
 
-fn take_out<K: Hash + Eq, V: Ord>(map: &mut HashMap<K, BTreeSet<V>>, key: &K, value: &V) {
-    if let Some(values) = map.get_mut(key) {
-        values.remove(value);
-        if values.is_empty() {
-            map.remove(key);
+fn take_out<K: Hash + Eq + Borrow<Q>, Q: Hash + Eq + ?Sized>(
+    map: &mut HashMap<K, BTreeSet<Key>>,
+    of: &Q,
+    binding: &Key,
+) {
+    if let Some(bindings) = map.get_mut(of) {
+        bindings.remove(binding);
+        if bindings.is_empty() {
+            map.remove(of);
         }
     }
 }
@@ -130,17 +164,17 @@ fn take_out<K: Hash + Eq, V: Ord>(map: &mut HashMap<K, BTreeSet<V>>, key: &K, va
 /// An index and not a walk through the store: at a start, 1,000 bindings would each look at 1,000 Secrets.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ControlledSecrets {
-    /// Uid of a controller, to namespaces and names.
-    names: Arc<RwLock<HashMap<String, BTreeSet<Key>>>>,
+    /// Uid of a controller, to Secrets. Seldom more than one.
+    secrets: Arc<RwLock<HashMap<Box<str>, Vec<Key>>>>,
 }
 
 impl ControlledSecrets {
     /// Names of the Secrets in a namespace that this uid controls, in order.
     #[must_use]
     pub(crate) fn of(&self, uid: &str, namespace: &str) -> Vec<String> {
-        let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
-        let of_uid = names.get(uid).into_iter().flatten();
-        of_uid.filter(|(of, _)| of == namespace).map(|(_, name)| name.clone()).collect()
+        let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
+        let of_uid = secrets.get(uid).into_iter().flatten().map(|key| split(key));
+        of_uid.filter(|(of, _)| *of == namespace).map(|(_, name)| name.to_owned()).collect()
     }
 
     /// Takes in what became of a Secret.
@@ -149,25 +183,28 @@ impl ControlledSecrets {
         if before == after {
             return;
         }
-        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some((uid, name)) = before
-            && let Some(of_uid) = names.get_mut(&uid)
+        let mut secrets = self.secrets.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some((uid, key)) = before
+            && let Some(of_uid) = secrets.get_mut(uid)
         {
-            of_uid.remove(&name);
+            of_uid.retain(|other| *other != key);
             if of_uid.is_empty() {
-                names.remove(&uid);
+                secrets.remove(uid);
             }
         }
-        if let Some((uid, name)) = after {
-            names.entry(uid).or_default().insert(name);
+        if let Some((uid, key)) = after {
+            let of_uid = secrets.entry(uid.into()).or_insert_with(|| Vec::with_capacity(1));
+            if let Err(place) = of_uid.binary_search(&key) {
+                of_uid.insert(place, key);
+            }
         }
     }
 }
 
-/// The uid of a Secret's controller, and the Secret's name.
-fn controlled(secret: &ObjectMeta) -> Option<(String, Key)> {
+/// The uid of a Secret's controller, and the Secret.
+fn controlled(secret: &ObjectMeta) -> Option<(&str, Key)> {
     let controller = secret.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))?;
-    Some((controller.uid.clone(), (secret.namespace.clone()?, secret.name.clone()?)))
+    Some((&controller.uid, key(secret.namespace.as_deref()?, secret.name.as_deref()?)))
 }
 
 #[cfg(test)]

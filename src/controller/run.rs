@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use kube::Resource;
-use kube::runtime::reflector::Store;
+use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{JoinHandle, JoinSet};
@@ -21,7 +21,8 @@ use super::event_handlers::EventHandlers;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::project_environment;
 use super::runtime::{
-    CacheSync, Clients, HEARTBEAT_INTERVAL, OperatorHealth, PermitLimits, Queue, Request, Requeue, WatchHealth, connect,
+    Cache, CacheSync, Clients, HEARTBEAT_INTERVAL, MutationCache, OperatorHealth, PermitLimits, Queue, Request,
+    Requeue, WatchHealth, connect,
 };
 use super::secret_binding;
 use super::sources::{PollerDependencies, Reach, SourceChange, SourceReference, Sources, registry_name};
@@ -119,6 +120,7 @@ impl Operator {
             sources,
             keyring,
             stores: watches.stores.clone(),
+            mutations: MutationCache::default(),
             index: BindingIndex::default(),
             controlled: ControlledSecrets::default(),
             events,
@@ -130,6 +132,7 @@ impl Operator {
         let event_handlers = EventHandlers {
             index: context.index.clone(),
             controlled: context.controlled.clone(),
+            mutations: context.mutations.clone(),
             stored_bindings: context.stores.bindings.clone(),
             bindings: to_bindings,
             environments: to_environments,
@@ -216,17 +219,17 @@ impl Queues {
         &mut self,
         name: &'static str,
         requests: UnboundedReceiver<Request<O>>,
-        store: Store<O>,
+        cache: Cache<O>,
         reconcile: impl Fn(Arc<O>) -> BoxFuture<'static, Result<Requeue, E>> + Send + Sync + 'static,
     ) where
-        O: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+        O: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
         E: std::error::Error + Send + Sync + 'static,
         SourceReference: for<'o> From<&'o O>,
     {
         let heartbeat = Heartbeat::default();
         let queue = Queue {
             requests,
-            store,
+            cache,
             limits: self.limits,
             permit_key: |object: &O| SourceReference::from(object),
             metrics: Arc::clone(&self.metrics),
@@ -241,9 +244,9 @@ impl Queues {
 }
 
 /// The environments to poll: those that an object names which is neither suspended nor being deleted.
-fn names_of(environments: Store<ProjectEnvironment>) -> impl Fn() -> BTreeSet<SourceName> {
+fn names_of(environments: Cache<ProjectEnvironment>) -> impl Fn() -> BTreeSet<SourceName> {
     move || {
-        let all = environments.state();
+        let all: Vec<_> = environments.objects().collect();
         let looked_at =
             all.iter().filter(|object| !object.spec.is_suspended() && object.metadata.deletion_timestamp.is_none());
         looked_at.map(|object| registry_name(object)).collect()
@@ -254,11 +257,11 @@ fn names_of(environments: Store<ProjectEnvironment>) -> impl Fn() -> BTreeSet<So
 async fn wake(
     mut changed: UnboundedReceiver<SourceChange>,
     event_handlers: EventHandlers,
-    environments: Store<ProjectEnvironment>,
+    environments: Cache<ProjectEnvironment>,
 ) -> ControllerError {
     while let Some(change) = changed.recv().await {
         tracing::debug!(source = %change.source, kind = ?change.kind, "an environment stands otherwise");
-        event_handlers.source(&change, &environments.state());
+        event_handlers.source(&change, &environments.objects().collect::<Vec<_>>());
     }
     ControllerError::Task { task: "the poller" }
 }

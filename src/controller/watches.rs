@@ -1,54 +1,43 @@
 //! What is watched, and which event handler hears of it.
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::core::PartialObjectMeta;
-use kube::runtime::reflector::store::{self, Writer};
 use kube::runtime::watcher;
 use tokio::task::JoinSet;
 
 use super::config::ControllerError;
 use super::context::Stores;
 use super::event_handlers::EventHandlers;
-use super::runtime::{CacheSync, Change, ClientError, Clients, WatchHealth, Watching};
+use super::runtime::{Cache, CacheSync, Change, ClientError, Clients, Form, WatchHealth, Watching};
 use super::sources::Sources;
 use crate::api::{ProjectEnvironment, SecretBinding, names};
 
 /// What is watched.
 const RESOURCES: [&str; 4] = ["secretbindings", "projectenvironments", "secrets", "namespaces"];
 
-/// Stores and what fills them.
+/// Most bytes of Secrets' metadata in one namespace: some 12,000 Secrets of a few keys, or 800 of 500 keys. Whoever may
+/// create Secrets somewhere could otherwise fill the operator's memory.
+const SECRETS_MAX: usize = 8 << 20;
+
+/// Caches and what fills them.
 pub(super) struct Watches {
     pub(super) stores: Stores,
     pub(super) caches: CacheSync,
     pub(super) health: WatchHealth,
-    bindings: Writer<SecretBinding>,
-    environments: Writer<ProjectEnvironment>,
-    secrets: Writer<PartialObjectMeta<Secret>>,
-    namespaces: Writer<PartialObjectMeta<Namespace>>,
 }
 
 impl Watches {
     pub(super) fn new() -> Self {
-        let (in_bindings, bindings) = store::store();
-        let (in_environments, environments) = store::store();
-        let (in_secrets, secrets) = store::store();
-        let (in_namespaces, namespaces) = store::store();
         let stores = Stores {
-            bindings: in_bindings,
-            environments: in_environments,
-            secrets: in_secrets,
-            namespaces: in_namespaces,
+            bindings: Cache::new(Form::Packed { namespace_max: None }),
+            // Few, and each is looked at for each of its bindings.
+            environments: Cache::new(Form::Whole),
+            secrets: Cache::new(Form::Packed { namespace_max: Some(SECRETS_MAX) }),
+            namespaces: Cache::new(Form::Packed { namespace_max: None }),
         };
-        Self {
-            stores,
-            caches: CacheSync::of(&RESOURCES),
-            health: WatchHealth::of(&RESOURCES),
-            bindings,
-            environments,
-            secrets,
-            namespaces,
-        }
+        Self { stores, caches: CacheSync::of(&RESOURCES), health: WatchHealth::of(&RESOURCES) }
     }
 
     /// Starts the watches; of the custom resources, those of that class.
@@ -74,8 +63,8 @@ impl Watches {
         let bindings = Watching {
             api: Api::all(client("secretbindings")?),
             config: of_class.clone(),
-            writer: self.bindings,
-            trim: |_: &mut SecretBinding| {},
+            cache: self.stores.bindings.clone(),
+            trim: |binding: &mut SecretBinding| keep_ours(&mut binding.metadata),
             handle: move |change: &Change<SecretBinding>| of_bindings.binding(change),
             filled: filled("secretbindings"),
             health: self.health.clone(),
@@ -84,8 +73,8 @@ impl Watches {
         let environments = Watching {
             api: Api::all(client("projectenvironments")?),
             config: of_class,
-            writer: self.environments,
-            trim: |_: &mut ProjectEnvironment| {},
+            cache: self.stores.environments.clone(),
+            trim: |environment: &mut ProjectEnvironment| keep_ours(&mut environment.metadata),
             handle: move |change: &Change<ProjectEnvironment>| of_environments.environment(change, &sources),
             filled: filled("projectenvironments"),
             health: self.health.clone(),
@@ -95,12 +84,8 @@ impl Watches {
         let secrets = Watching {
             api: Api::all(client("secrets")?),
             config: everything().labels(&ours),
-            writer: self.secrets,
-            trim: |secret: &mut PartialObjectMeta<Secret>| {
-                if let Some(annotations) = &mut secret.metadata.annotations {
-                    annotations.retain(|name, _| name.starts_with(names::PREFIX));
-                }
-            },
+            cache: self.stores.secrets.clone(),
+            trim: |secret: &mut PartialObjectMeta<Secret>| keep_origin(&mut secret.metadata),
             handle: move |change: &Change<PartialObjectMeta<Secret>>| of_secrets.secret(change),
             filled: filled("secrets"),
             health: self.health.clone(),
@@ -109,8 +94,8 @@ impl Watches {
         let namespaces = Watching {
             api: Api::all(client("namespaces")?),
             config: everything(),
-            writer: self.namespaces,
-            trim: |namespace: &mut PartialObjectMeta<Namespace>| namespace.metadata.annotations = None,
+            cache: self.stores.namespaces.clone(),
+            trim: |namespace: &mut PartialObjectMeta<Namespace>| keep_labels(&mut namespace.metadata),
             handle: move |change: &Change<PartialObjectMeta<Namespace>>| of_namespaces.namespace(change),
             filled: filled("namespaces"),
             health: self.health.clone(),
@@ -126,6 +111,42 @@ impl Watches {
     }
 }
 
+/// Of a custom resource, what no decision needs is not kept.
+fn keep_ours(metadata: &mut ObjectMeta) {
+    for map in [&mut metadata.labels, &mut metadata.annotations].into_iter().flatten() {
+        map.retain(|name, _| name.starts_with(names::PREFIX));
+    }
+    forget_the_rest(metadata);
+    metadata.owner_references = None;
+}
+
+/// Of a Secret, whose it is and what it was made from.
+fn keep_origin(metadata: &mut ObjectMeta) {
+    if let Some(labels) = &mut metadata.labels {
+        labels.retain(|name, _| name == names::MANAGED_BY_LABEL);
+    }
+    if let Some(annotations) = &mut metadata.annotations {
+        let kept = [names::ADOPT, names::BINDING, names::SOURCE, names::ROWS];
+        annotations.retain(|name, _| kept.contains(&name.as_str()));
+    }
+    if let Some(owners) = &mut metadata.owner_references {
+        owners.retain(|owner| owner.controller == Some(true));
+    }
+    forget_the_rest(metadata);
+    (metadata.creation_timestamp, metadata.generation) = (None, None);
+}
+
+/// Of a namespace, by what it is selected, and whether it goes.
+fn keep_labels(metadata: &mut ObjectMeta) {
+    (metadata.annotations, metadata.owner_references) = (None, None);
+    forget_the_rest(metadata);
+}
+
+fn forget_the_rest(metadata: &mut ObjectMeta) {
+    (metadata.managed_fields, metadata.finalizers) = (None, None);
+    (metadata.generate_name, metadata.self_link) = (None, None);
+}
+
 /// The objects that are an operator's: those of its class, or without one.
 fn class_selector(class: Option<&str>) -> String {
     class.map_or_else(|| format!("!{}", names::CLASS), |class| format!("{}={class}", names::CLASS))
@@ -134,4 +155,31 @@ fn class_selector(class: Option<&str>) -> String {
 async fn ended(task: impl Future<Output = ()>, name: &'static str) -> ControllerError {
     task.await;
     ControllerError::Task { task: name }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_somebody_elses_secret_no_more_is_kept_than_of_our_own() {
+        let large = "x".repeat(1000);
+        let owner = |controller: bool| json!({"apiVersion": "v1", "kind": "ConfigMap", "name": large, "uid": "u", "controller": controller});
+        let mut metadata: ObjectMeta = serde_json::from_value(json!({
+            "name": "app", "namespace": "shop", "uid": "u", "resourceVersion": "7",
+            "labels": {names::MANAGED_BY_LABEL: names::MANAGED_BY, "theirs": large},
+            "annotations": {names::ROWS: "rows", "tidelock.dev/other": large, "theirs": large},
+            "ownerReferences": [owner(false), owner(false)], "finalizers": [large], "generateName": large,
+        }))
+        .expect("metadata");
+        keep_origin(&mut metadata);
+        let kept = serde_json::to_value(metadata).expect("JSON");
+        let expected = json!({
+            "name": "app", "namespace": "shop", "uid": "u", "resourceVersion": "7", "ownerReferences": [],
+            "labels": {names::MANAGED_BY_LABEL: names::MANAGED_BY}, "annotations": {names::ROWS: "rows"},
+        });
+        assert_eq!(kept, expected);
+    }
 }

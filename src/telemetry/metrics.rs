@@ -98,6 +98,7 @@ pub(crate) struct Metrics {
     queue: Family<Queued, Gauge>,
     watch_silence: Family<OfResource, Gauge<f64, AtomicU64>>,
     unreadable_objects: Family<OfResource, Gauge>,
+    crowded_namespaces: Family<OfResource, Gauge>,
     events_dropped: Counter,
 }
 
@@ -154,6 +155,7 @@ impl Default for Metrics {
             queue: Family::default(),
             watch_silence: Family::default(),
             unreadable_objects: Family::default(),
+            crowded_namespaces: Family::default(),
             events_dropped: Counter::default(),
         };
         registry.register("build", "The running build", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
@@ -193,6 +195,11 @@ impl Default for Metrics {
             "unreadable_objects",
             "Objects that are passed over, since they cannot be read",
             metrics.unreadable_objects.clone(),
+        );
+        registry.register(
+            "crowded_namespaces",
+            "Namespaces of which not every object is cached, since they have too many or too large ones",
+            metrics.crowded_namespaces.clone(),
         );
         registry.register("events_dropped", "Events that were not sent", metrics.events_dropped.clone());
         Self { registry: all, ..metrics }.begin()
@@ -264,12 +271,13 @@ impl Metrics {
         }
     }
 
-    /// Sets how each watch is: its resource, how long ago it heard anything, and how many objects it has to pass over.
-    pub(crate) fn set_watches(&self, watches: impl IntoIterator<Item = (&'static str, Duration, usize)>) {
-        for (resource, silence, unreadable) in watches {
-            let of = OfResource { resource };
-            self.watch_silence.get_or_create(&of).set(silence.as_secs_f64());
-            self.unreadable_objects.get_or_create(&of).set(i64::try_from(unreadable).unwrap_or(i64::MAX));
+    /// Sets how a watch is: how long ago it heard anything, how many objects it has to pass over, and how many namespaces
+    /// have more than is cached of them.
+    pub(crate) fn set_watch(&self, resource: &'static str, silence: Duration, unreadable: usize, crowded: usize) {
+        let of = OfResource { resource };
+        self.watch_silence.get_or_create(&of).set(silence.as_secs_f64());
+        for (gauge, count) in [(&self.unreadable_objects, unreadable), (&self.crowded_namespaces, crowded)] {
+            gauge.get_or_create(&of).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
     }
 

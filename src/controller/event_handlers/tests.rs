@@ -2,9 +2,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use kube::runtime::reflector::store;
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::watcher::Event;
 use serde_json::json;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 
@@ -14,18 +11,19 @@ struct Fixture {
     event_handlers: EventHandlers,
     bindings: UnboundedReceiver<Request<SecretBinding>>,
     environments: UnboundedReceiver<Request<ProjectEnvironment>>,
-    store: Writer<SecretBinding>,
+    store: Cache<SecretBinding>,
 }
 
 impl Fixture {
     fn new() -> Self {
         let (to_bindings, bindings) = mpsc::unbounded_channel();
         let (to_environments, environments) = mpsc::unbounded_channel();
-        let (stored_bindings, store) = store();
+        let store = Cache::with([]);
         let event_handlers = EventHandlers {
             index: BindingIndex::default(),
             controlled: ControlledSecrets::default(),
-            stored_bindings,
+            mutations: MutationCache::default(),
+            stored_bindings: store.clone(),
             bindings: to_bindings,
             environments: to_environments,
         };
@@ -35,11 +33,11 @@ impl Fixture {
     /// As the watch does it: the store first.
     fn binding(&mut self, before: Option<&Arc<SecretBinding>>, after: Option<&Arc<SecretBinding>>) {
         match (before, after) {
-            (_, Some(after)) => self.store.apply_watcher_event(&Event::Apply((**after).clone())),
-            (Some(before), None) => self.store.apply_watcher_event(&Event::Delete((**before).clone())),
+            (_, Some(after)) => self.store.put((**after).clone()),
+            (Some(before), None) => self.store.take_out(&ObjectRef::from_obj(&**before)),
             (None, None) => {}
         }
-        self.event_handlers.binding(&Change { before: before.cloned(), after: after.cloned() });
+        self.event_handlers.binding(&Change::cached(before.cloned(), after.cloned()));
     }
 
     /// With what priority bindings were requested since the last call.
@@ -106,7 +104,7 @@ fn a_status_that_somebody_took_away_is_news_of_a_binding_and_of_a_source() {
     let taken = ProjectEnvironment::new("dev", serde_json::from_value(spec).expect("a spec"));
     let mut said = taken.clone();
     said.status = Some(serde_json::from_value(ready).expect("a status"));
-    assert!(is_news(&Change { before: Some(Arc::new(said)), after: Some(Arc::new(taken)) }, of_environment));
+    assert!(is_news(&Change::cached(Some(Arc::new(said)), Some(Arc::new(taken))), of_environment));
 }
 
 #[test]
@@ -120,7 +118,7 @@ fn a_source_that_changes_while_a_status_comes_in_passes_no_binding_by() {
     thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..20_000 {
-                let change = Change { before: Some(before.clone()), after: Some(after.clone()) };
+                let change = Change::cached(Some(before.clone()), Some(after.clone()));
                 fixture.event_handlers.binding(&change);
             }
             done.store(true, Ordering::Relaxed);
@@ -149,7 +147,7 @@ fn a_secret_leads_to_who_wants_its_name_also_when_it_is_gone() {
     fixture.triggered();
     let object = json!({"metadata": {"namespace": "shop", "name": "app"}});
     let secret: PartialObjectMeta<Secret> = serde_json::from_value(object).expect("a secret");
-    fixture.event_handlers.secret(&Change { before: Some(Arc::new(secret)), after: None });
+    fixture.event_handlers.secret(&Change::cached(Some(Arc::new(secret)), None));
     assert_eq!(fixture.triggered(), (words(&["a"]), words(&[])));
 }
 
@@ -162,9 +160,9 @@ fn a_namespace_matters_when_its_labels_change() {
         let object = json!({"metadata": {"name": "shop", "resourceVersion": version, "labels": {"team": team}}});
         Some(Arc::new(serde_json::from_value::<PartialObjectMeta<Namespace>>(object).expect("a namespace")))
     };
-    fixture.event_handlers.namespace(&Change { before: namespace("1", "x"), after: namespace("2", "x") });
+    fixture.event_handlers.namespace(&Change::cached(namespace("1", "x"), namespace("2", "x")));
     assert_eq!(fixture.triggered().0, words(&[]));
-    fixture.event_handlers.namespace(&Change { before: namespace("2", "x"), after: namespace("3", "y") });
+    fixture.event_handlers.namespace(&Change::cached(namespace("2", "x"), namespace("3", "y")));
     assert_eq!(fixture.triggered().0, words(&["a"]));
 }
 
@@ -230,8 +228,8 @@ fn a_secret_that_changes_or_goes_is_urgent_and_one_that_is_listed_is_not() {
         let object = json!({"metadata": {"namespace": "shop", "name": "a", "resourceVersion": version}});
         Some(Arc::new(serde_json::from_value::<PartialObjectMeta<Secret>>(object).expect("a secret")))
     };
-    fixture.event_handlers.secret(&Change { before: None, after: secret("1") });
-    fixture.event_handlers.secret(&Change { before: secret("1"), after: secret("2") });
-    fixture.event_handlers.secret(&Change { before: secret("2"), after: None });
+    fixture.event_handlers.secret(&Change::cached(None, secret("1")));
+    fixture.event_handlers.secret(&Change::cached(secret("1"), secret("2")));
+    fixture.event_handlers.secret(&Change::cached(secret("2"), None));
     assert_eq!(fixture.priorities(), [Priority::Low, Priority::High, Priority::High]);
 }

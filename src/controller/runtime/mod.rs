@@ -2,18 +2,21 @@
 //!
 //! Knows nothing of secrets, sources or what a condition means, and could be a crate.
 
+mod cache;
 mod cache_sync;
 mod client;
 mod events;
 mod health;
 mod lenient;
 mod mutation_cache;
+mod packed;
 mod permits;
 mod queue;
 mod status;
 mod watch;
 mod watch_health;
 
+pub(crate) use cache::{Cache, Form};
 pub(crate) use cache_sync::CacheSync;
 pub(crate) use client::{ClientError, Clients, connect};
 pub(crate) use events::{Announced, emit_transitions};

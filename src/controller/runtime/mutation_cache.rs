@@ -16,9 +16,17 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// Objects as they were after our own last write. A cache lags behind its own operator: without this, the reconcile
 /// that follows a write would decide by a status that was already replaced, and write again.
+///
+/// Cheap to clone; all clones are one.
 #[derive(Debug)]
 pub(crate) struct MutationCache<K: Resource<DynamicType = ()>> {
-    entries: Mutex<Entries<K>>,
+    entries: Arc<Mutex<Entries<K>>>,
+}
+
+impl<K: Resource<DynamicType = ()>> Clone for MutationCache<K> {
+    fn clone(&self) -> Self {
+        Self { entries: Arc::clone(&self.entries) }
+    }
 }
 
 #[derive(Debug)]
@@ -36,7 +44,7 @@ struct Entry<K> {
 
 impl<K: Resource<DynamicType = ()>> Default for MutationCache<K> {
     fn default() -> Self {
-        Self { entries: Mutex::new(Entries { known: HashMap::new(), swept: Instant::now() }) }
+        Self { entries: Arc::new(Mutex::new(Entries { known: HashMap::new(), swept: Instant::now() })) }
     }
 }
 
@@ -59,6 +67,16 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
     #[must_use]
     pub(crate) fn last_write(&self, object: &K) -> Option<Instant> {
         self.lock().known.get(&ObjectRef::from_obj(object)).map(|entry| entry.at)
+    }
+
+    /// The cache has the object as it is here, or `None`: it is gone. Otherwise what nobody reconciles again would be held for ever.
+    pub(crate) fn seen(&self, name: &ObjectRef<K>, cached: Option<&K>) {
+        let mut entries = self.lock();
+        let written = entries.known.get(name).and_then(|entry| entry.object.as_deref());
+        let is_behind = written.zip(cached).is_some_and(|(written, cached)| is_older(cached, written));
+        if !is_behind {
+            entries.known.remove(name);
+        }
     }
 
     /// Takes note of an object as the API server gave it back.
@@ -109,6 +127,21 @@ mod tests {
         assert_eq!(latest("1", "9").as_deref(), Some("10"));
         assert_eq!(latest("1", "10").as_deref(), Some("10"));
         assert_eq!(latest("1", "9").as_deref(), Some("9"), "it was let go when the cache had it");
+    }
+
+    #[test]
+    fn what_the_cache_has_is_held_no_longer() {
+        let written = MutationCache::default();
+        let name = ObjectRef::from_obj(&object("1", "10"));
+        let held = |written: &MutationCache<ConfigMap>| written.lock().known.len();
+        written.record(object("1", "10"));
+        written.seen(&name, Some(&object("1", "9")));
+        assert_eq!(held(&written), 1, "the cache is behind");
+        written.seen(&name, Some(&object("1", "10")));
+        assert_eq!(held(&written), 0);
+        written.record(object("1", "10"));
+        written.seen(&name, None);
+        assert_eq!(held(&written), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -15,7 +15,8 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use kube::Resource;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
+use serde::de::DeserializeOwned;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
+use super::cache::Cache;
 use super::permits::{Permit, PermitLimits, Permits, Priority};
 use super::watch_health::WatchHealth;
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
@@ -69,7 +71,7 @@ pub(crate) enum Requeue {
 /// What reconciles one kind of object.
 pub(crate) struct Queue<O: Resource<DynamicType = ()> + 'static, K> {
     pub(crate) requests: UnboundedReceiver<Request<O>>,
-    pub(crate) store: Store<O>,
+    pub(crate) cache: Cache<O>,
     pub(crate) limits: PermitLimits,
     /// By what permits are counted, beside their number in all.
     pub(crate) permit_key: fn(&O) -> K,
@@ -117,7 +119,7 @@ struct Done<O: Resource<DynamicType = ()>, K, E: std::error::Error + 'static> {
 
 /// What is known of all objects that are not at rest.
 struct Worker<O: Resource<DynamicType = ()> + 'static, K, F, E: std::error::Error + 'static> {
-    store: Store<O>,
+    cache: Cache<O>,
     permit_key: fn(&O) -> K,
     metrics: Arc<Metrics>,
     reconcile: F,
@@ -136,7 +138,7 @@ struct Told {
 
 impl<O, K> Queue<O, K>
 where
-    O: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    O: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K: Clone + Eq + Hash + Send + 'static,
 {
     /// Works until told to stop, and until what runs then is finished.
@@ -144,10 +146,10 @@ where
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let Self { mut requests, store, limits, permit_key, metrics, heartbeat, watches, stop } = self;
+        let Self { mut requests, cache, limits, permit_key, metrics, heartbeat, watches, stop } = self;
         let mut recoveries = watches.recoveries();
         let mut worker = Worker {
-            store,
+            cache,
             permit_key,
             metrics,
             reconcile,
@@ -193,7 +195,7 @@ where
 
 impl<O, K, F, E> Worker<O, K, F, E>
 where
-    O: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    O: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     K: Clone + Eq + Hash + Send + 'static,
     F: Fn(Arc<O>) -> BoxFuture<'static, Result<Requeue, E>>,
     E: std::error::Error + Send + Sync + 'static,
@@ -201,7 +203,7 @@ where
     /// Has an object wait for its turn, or run once more when it is done, if it runs.
     fn wake(&mut self, name: ObjectRef<O>, priority: Priority) {
         // A name without an object is one that was deleted meanwhile.
-        let Some(object) = self.store.get(&name) else { return self.forget(&name) };
+        let Some(object) = self.cache.get(&name) else { return self.forget(&name) };
         let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(priority));
         if let Some(timer) = slot.timer.take() {
             self.timers.remove(&timer);
@@ -248,9 +250,9 @@ where
     fn start_all(&mut self) {
         while let Some((name, permit)) = self.permits.next() {
             let slot = self.slots.get_mut(&name).filter(|slot| slot.waits && slot.priority == permit.priority());
-            let (Some(slot), Some(object)) = (slot, self.store.get(&name)) else {
+            let (Some(slot), Some(object)) = (slot, self.cache.get(&name)) else {
                 self.permits.give_back(permit);
-                if self.store.get(&name).is_none() {
+                if !self.cache.contains(&name) {
                     self.forget(&name);
                 }
                 continue;

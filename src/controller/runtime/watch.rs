@@ -1,6 +1,6 @@
 //! Keeps a store in step with the API server, and hands on what became different.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::fmt::Debug;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,12 +10,14 @@ use backon::ExponentialBuilder;
 use futures::StreamExt;
 use kube::api::Api;
 use kube::runtime::WatchStreamExt;
-use kube::runtime::reflector::{ObjectRef, store};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher::{self, Event, ExponentialBackoff, watcher};
 use kube::{Resource, ResourceExt};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use super::cache::{Cache, Objects};
 use super::lenient::{Lenient, Unreadable};
 use super::watch_health::{WATCH_TIMEOUT, WatchHealth};
 use crate::telemetry::watch_error_text;
@@ -37,18 +39,28 @@ const LOG_INTERVAL: Duration = Duration::from_mins(1);
 pub(crate) struct Change<K> {
     pub(crate) before: Option<Arc<K>>,
     pub(crate) after: Option<Arc<K>>,
+    /// Whether the cache has it as it is now. Where its namespace has too much of its kind, it has not.
+    pub(crate) is_cached: bool,
+}
+
+impl<K> Change<K> {
+    /// Of what the cache has, and had.
+    pub(crate) const fn cached(before: Option<Arc<K>>, after: Option<Arc<K>>) -> Self {
+        let is_cached = after.is_some();
+        Self { before, after, is_cached }
+    }
 }
 
 /// What is watched, and what is done with it.
 pub(crate) struct Watching<K: Resource<DynamicType = ()> + Clone + 'static, T, H, F> {
     pub(crate) api: Api<Lenient<K>>,
     pub(crate) config: watcher::Config,
-    pub(crate) writer: store::Writer<K>,
-    /// Takes from each object what the store need not keep.
+    pub(crate) cache: Cache<K>,
+    /// Takes from each object what the cache need not keep.
     pub(crate) trim: T,
-    /// Called for each object that is another one than the store had, once the store has it.
+    /// Called for each object that is another one than the cache had, once the cache has it.
     pub(crate) handle: H,
-    /// Called when the store has everything.
+    /// Called when the cache has everything.
     pub(crate) filled: F,
     pub(crate) health: WatchHealth,
     /// What the API server is called in messages.
@@ -57,18 +69,18 @@ pub(crate) struct Watching<K: Resource<DynamicType = ()> + Clone + 'static, T, H
 
 impl<K, T, H, F> Watching<K, T, H, F>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + Debug + Send + Sync + 'static,
     T: Fn(&mut K),
     H: FnMut(&Change<K>),
     F: Fn(),
 {
     /// Watches for ever.
     pub(crate) async fn watch(self) {
-        let Self { api, config, writer, trim, handle, filled, health, server } = self;
+        let Self { api, config, cache, trim, handle, filled, health, server } = self;
         let resource = K::plural(&()).into_owned();
         let timeout = u32::try_from(WATCH_TIMEOUT.as_secs()).unwrap_or(u32::MAX);
         let mut config = config.streaming_lists().timeout(timeout);
-        let mut store = Store { reader: writer.as_reader(), writer, trim, handle, unreadable: HashSet::new() };
+        let mut store = Store::new(cache, trim, handle);
         let mut told: Option<Instant> = None;
         loop {
             let mut events = pin!(watcher(api.clone(), config.clone()).backoff(retry_pauses()));
@@ -99,7 +111,7 @@ where
                 };
                 let is_filled = matches!(event, Event::InitDone);
                 store.take(event);
-                health.unreadable(&resource, store.unreadable.len());
+                health.left_out(&resource, store.unreadable.len(), store.crowded.len());
                 if is_filled {
                     filled();
                 }
@@ -108,30 +120,40 @@ where
     }
 }
 
-/// The store, and who hears of what changes in it.
-struct Store<K: Resource<DynamicType = ()> + Clone + 'static, T, H> {
-    reader: kube::runtime::reflector::Store<K>,
-    writer: store::Writer<K>,
+/// The cache, and who hears of what changes in it.
+struct Store<K, T, H> {
+    cache: Cache<K>,
+    /// The list that is coming, which takes the place of what is cached.
+    coming: Option<Objects<K>>,
     trim: T,
     handle: H,
     /// Objects that are there and cannot be read.
     unreadable: HashSet<String>,
+    /// Namespaces that had more objects than are cached, since the list was made.
+    crowded: BTreeSet<String>,
 }
 
 impl<K, T, H> Store<K, T, H>
 where
-    K: Resource<DynamicType = ()> + Clone + Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + Serialize + DeserializeOwned + Debug + Send + Sync + 'static,
     T: Fn(&mut K),
     H: FnMut(&Change<K>),
 {
+    fn new(cache: Cache<K>, trim: T, handle: H) -> Self {
+        Self { cache, coming: None, trim, handle, unreadable: HashSet::new(), crowded: BTreeSet::new() }
+    }
+
     fn take(&mut self, event: Event<Lenient<K>>) {
         match event {
             Event::Apply(object) => match self.read(object) {
                 Ok(object) => {
-                    let key = ObjectRef::from_obj(&object);
-                    let before = self.reader.get(&key);
-                    self.writer.apply_watcher_event(&Event::Apply(object));
-                    (self.handle)(&Change { before, after: self.reader.get(&key) });
+                    let before = self.cache.get(&ObjectRef::from_obj(&object));
+                    let object = Arc::new(object);
+                    let is_cached = self.cache.insert(Arc::clone(&object));
+                    if !is_cached {
+                        self.tell_crowded(&*object);
+                    }
+                    (self.handle)(&Change { before, after: Some(object), is_cached });
                 }
                 // What it was before says nothing about what it is now: it is none of ours until it can be read.
                 Err(key) => self.forget(&key, None),
@@ -145,22 +167,29 @@ where
             }
             Event::Init => {
                 self.unreadable.clear();
-                self.writer.apply_watcher_event(&Event::Init);
+                self.crowded.clear();
+                self.coming = Some(self.cache.empty());
             }
             Event::InitApply(object) => {
-                if let Ok(object) = self.read(object) {
-                    self.writer.apply_watcher_event(&Event::InitApply(object));
+                if let Ok(object) = self.read(object)
+                    && let Some(coming) = &mut self.coming
+                {
+                    let object = Arc::new(object);
+                    if !coming.insert(Arc::clone(&object)) {
+                        self.tell_crowded(&*object);
+                    }
                 }
             }
             Event::InitDone => {
-                let before = self.reader.state();
-                self.writer.apply_watcher_event(&Event::InitDone);
-                compare(before, self.reader.state()).for_each(|change| (self.handle)(&change));
+                let Some(coming) = self.coming.take() else { return };
+                for (before, after) in self.cache.replace(coming) {
+                    (self.handle)(&Change::cached(before, after));
+                }
             }
         }
     }
 
-    /// The object as it is stored; or only its name, which is told once.
+    /// The object as it is cached; or only its name, which is told once.
     fn read(&mut self, object: Lenient<K>) -> Result<K, ObjectRef<K>> {
         let key = key_of(&object);
         match object.readable() {
@@ -187,11 +216,25 @@ where
         }
     }
 
+    /// Says once of a namespace that it has more than is cached.
+    fn tell_crowded(&mut self, object: &K) {
+        let namespace = object.namespace().unwrap_or_default();
+        if !self.crowded.contains(&namespace) {
+            let kind = K::kind(&());
+            tracing::warn!(
+                %kind,
+                namespace,
+                "a namespace has more objects of the kind than are cached; what is left out is read when it is needed"
+            );
+            self.crowded.insert(namespace);
+        }
+    }
+
     fn forget(&mut self, key: &ObjectRef<K>, last: Option<K>) {
-        let before = self.reader.get(key).or_else(|| last.map(Arc::new));
-        if let Some(before) = before {
-            self.writer.apply_watcher_event(&Event::Delete(K::clone(&before)));
-            (self.handle)(&Change { before: Some(before), after: None });
+        let before = self.cache.get(key).or_else(|| last.map(Arc::new));
+        if before.is_some() {
+            self.cache.remove(key);
+            (self.handle)(&Change::cached(before, None));
         }
     }
 }
@@ -207,21 +250,6 @@ fn key_of<K: Resource<DynamicType = ()>>(object: &Lenient<K>) -> ObjectRef<K> {
 /// As an object that cannot be read is called.
 fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> String {
     object.namespace().map_or_else(|| object.name_any(), |namespace| format!("{namespace}/{}", object.name_any()))
-}
-
-/// What a list that was made anew changed, what vanished unseen included.
-fn compare<K: Resource<DynamicType = ()>>(before: Vec<Arc<K>>, after: Vec<Arc<K>>) -> impl Iterator<Item = Change<K>> {
-    let mut before: HashMap<ObjectRef<K>, Arc<K>> =
-        before.into_iter().map(|object| (ObjectRef::from_obj(&*object), object)).collect();
-    let mut changes: Vec<Change<K>> = Vec::new();
-    for object in after {
-        let then = before.remove(&ObjectRef::from_obj(&*object));
-        if then.as_ref().is_none_or(|then| then.resource_version() != object.resource_version()) {
-            changes.push(Change { before: then, after: Some(object) });
-        }
-    }
-    changes.extend(before.into_values().map(|gone| Change { before: Some(gone), after: None }));
-    changes.into_iter()
 }
 
 /// Whether the API server refused to stream the list: an older one, or one with the feature turned off.
@@ -241,6 +269,7 @@ mod tests {
     use kube::core::ObjectMeta;
 
     use super::*;
+    use crate::controller::runtime::cache::Form;
 
     fn object(name: &str, version: &str) -> Arc<ConfigMap> {
         let metadata =
@@ -255,20 +284,19 @@ mod tests {
             let object = serde_json::json!({"metadata": {"name": name, "resourceVersion": "2"}, "data": 7});
             serde_json::from_value::<Lenient<ConfigMap>>(object).unwrap()
         };
-        let (reader, writer) = store::store();
+        let cache = Cache::new(Form::Whole);
         let told = std::cell::RefCell::new(Vec::new());
         let handle = |change: &Change<ConfigMap>| {
             let object = change.after.as_ref().or(change.before.as_ref()).unwrap();
             told.borrow_mut().push((object.name_any(), change.after.is_some()));
         };
-        let mut store =
-            Store { reader: reader.clone(), writer, trim: |_: &mut ConfigMap| {}, handle, unreadable: HashSet::new() };
+        let mut store = Store::new(cache.clone(), |_: &mut ConfigMap| {}, handle);
         store.take(Event::Init);
         store.take(Event::InitApply(seen(&object("a", "1"))));
         store.take(Event::InitApply(unreadable("b")));
         store.take(Event::InitApply(seen(&object("c", "1"))));
         store.take(Event::InitDone);
-        assert_eq!((reader.len(), store.unreadable.len()), (2, 1));
+        assert_eq!((cache.len(), store.unreadable.len()), (2, 1));
         told.borrow_mut().clear();
         store.take(Event::Apply(unreadable("a")));
         store.take(Event::Apply(unreadable("a")));
@@ -276,29 +304,27 @@ mod tests {
         store.take(Event::Apply(seen(&object("a", "3"))));
         store.take(Event::Delete(unreadable("b")));
         assert_eq!((told.take(), store.unreadable.len()), (vec![("a".to_owned(), true)], 0));
-        assert_eq!(reader.len(), 2);
+        assert_eq!(cache.len(), 2);
     }
 
     #[test]
-    fn a_new_list_tells_of_what_is_new_changed_or_gone_and_of_nothing_else() {
-        let before = vec![object("same", "1"), object("changed", "1"), object("gone", "1")];
-        let after = vec![object("same", "1"), object("changed", "2"), object("new", "1")];
-        let version = |object: &Option<Arc<ConfigMap>>| object.as_ref().and_then(|object| object.resource_version());
-        let mut told: Vec<_> = compare(before, after)
-            .map(|change| {
-                let name = change.after.as_ref().or(change.before.as_ref()).map(|object| object.name_any());
-                (name.unwrap_or_default(), version(&change.before), version(&change.after))
-            })
-            .collect();
-        told.sort();
-        let one = || Some("1".to_owned());
+    fn of_what_a_namespace_has_too_much_of_is_told_and_nothing_kept() {
+        let cache = Cache::new(Form::Packed { namespace_max: Some(0) });
+        let told = std::cell::RefCell::new(Vec::new());
+        let handle = |change: &Change<ConfigMap>| {
+            told.borrow_mut().push((change.before.is_some(), change.after.is_some(), change.is_cached));
+        };
+        let mut store = Store::new(cache.clone(), |_: &mut ConfigMap| {}, handle);
+        store.take(Event::Init);
+        store.take(Event::InitApply(Lenient::Readable((*object("a", "1")).clone())));
+        store.take(Event::InitDone);
+        store.take(Event::Apply(Lenient::Readable((*object("a", "2")).clone())));
+        store.take(Event::Delete(Lenient::Readable((*object("a", "2")).clone())));
+        assert_eq!((cache.len(), store.crowded.len()), (0, 1));
         assert_eq!(
-            told,
-            [
-                ("changed".to_owned(), one(), Some("2".to_owned())),
-                ("gone".to_owned(), one(), None),
-                ("new".to_owned(), None, one()),
-            ]
+            told.take(),
+            [(false, true, false), (true, false, false)],
+            "an event says where to look all the same"
         );
     }
 }

@@ -33,6 +33,8 @@ struct Watch {
     failing: AtomicBool,
     /// Objects that cannot be read, now.
     unreadable: AtomicUsize,
+    /// Namespaces that have more objects than are cached.
+    crowded: AtomicUsize,
 }
 
 /// What is to be said of one watch.
@@ -43,6 +45,8 @@ pub(crate) struct WatchState {
     pub(crate) silence: Duration,
     /// Objects that are passed over, since they cannot be read.
     pub(crate) unreadable: usize,
+    /// Namespaces that have more objects than are cached.
+    pub(crate) crowded: usize,
 }
 
 impl WatchHealth {
@@ -53,6 +57,7 @@ impl WatchHealth {
             heard: Heartbeat::default(),
             failing: AtomicBool::new(false),
             unreadable: AtomicUsize::new(0),
+            crowded: AtomicUsize::new(0),
         });
         Self { watches: watches.collect(), recovered: watch::channel(()).0 }
     }
@@ -75,10 +80,11 @@ impl WatchHealth {
         }
     }
 
-    /// So many objects of that resource cannot be read.
-    pub(super) fn unreadable(&self, resource: &str, objects: usize) {
+    /// So many objects of that resource cannot be read, and so many namespaces have more of them than are cached.
+    pub(super) fn left_out(&self, resource: &str, unreadable: usize, crowded: usize) {
         for watch in self.of_resource(resource) {
-            watch.unreadable.store(objects, Ordering::Relaxed);
+            watch.unreadable.store(unreadable, Ordering::Relaxed);
+            watch.crowded.store(crowded, Ordering::Relaxed);
         }
     }
 
@@ -98,6 +104,7 @@ impl WatchHealth {
             resource: watch.resource,
             silence: watch.heard.age(),
             unreadable: watch.unreadable.load(Ordering::Relaxed),
+            crowded: watch.crowded.load(Ordering::Relaxed),
         })
     }
 

@@ -25,14 +25,13 @@ use self::observe::ObserveError;
 use self::observed::{Life, Observed, Question, ReadLevel, SyncRequest};
 use self::plan::{ObjectVersion, Outcome, Plan};
 use super::Context;
-use super::runtime::{MutationCache, Requeue, StatusError};
+use super::runtime::{Requeue, StatusError};
 use crate::api::SecretBinding;
 
 /// Reconciles SecretBindings.
 pub(crate) struct Reconciler {
     context: Arc<Context>,
     /// What each status was written to, until the cache knows.
-    mutations: MutationCache<SecretBinding>,
     memory: BindingMemory,
 }
 
@@ -40,18 +39,18 @@ impl Reconciler {
     /// One for the whole operator.
     #[must_use]
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, mutations: MutationCache::default(), memory: BindingMemory::default() }
+        Self { context, memory: BindingMemory::default() }
     }
 
     /// Brings one binding's Secret and status up to date.
     pub(crate) async fn reconcile(self: Arc<Self>, binding: Arc<SecretBinding>) -> Result<Requeue, BindingError> {
-        let binding = self.mutations.latest(binding);
+        let binding = self.context.mutations.latest(binding);
         let uid = binding.metadata.uid.clone().unwrap_or_default();
         if self.memory.is_gone(&uid) {
             return Ok(Requeue::OnChange);
         }
-        let (context, mutations, memory) = (&self.context, &self.mutations, &self.memory);
-        let mut cluster = RealCluster { context, mutations, memory, binding, uid, sync: None };
+        let (context, memory) = (&self.context, &self.memory);
+        let mut cluster = RealCluster { context, memory, binding, uid, sync: None };
         driver::drive(&mut cluster, &self.context.keyring).await
     }
 }
@@ -59,7 +58,6 @@ impl Reconciler {
 /// The API server and the sources, for one reconcile of one binding.
 struct RealCluster<'c> {
     context: &'c Context,
-    mutations: &'c MutationCache<SecretBinding>,
     memory: &'c BindingMemory,
     binding: Arc<SecretBinding>,
     uid: String,
@@ -91,7 +89,7 @@ impl Cluster for RealCluster<'_> {
         if let Some(repeats) = &outcome.repeats {
             self.memory.remember_repeats(&self.uid, repeats.clone());
         }
-        let reported = report::report(&self.binding, self.context, self.mutations, outcome, written).await;
+        let reported = report::report(&self.binding, self.context, outcome, written).await;
         let is_gone = match &reported {
             Err(StatusError::Gone { .. }) => true,
             // Changed meanwhile, or another one of the same name: the watch may be behind on either.

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use kube::runtime::reflector::ObjectRef;
 use kube::{Api, Resource, ResourceExt};
 
 use super::plan::{ObjectVersion, Outcome, TargetEvent, next_status};
 use crate::api::names::FIELD_MANAGER;
 use crate::api::{ANNOUNCED, ConditionType, SecretBinding, find, is_said_of_source, is_warning};
 use crate::controller::Context;
-use crate::controller::runtime::{Announced, Lenient, MutationCache, StatusError, emit_transitions, write_status};
+use crate::controller::runtime::{Announced, Lenient, StatusError, emit_transitions, write_status};
 use crate::core::RegistryTime;
 use crate::telemetry::{Severity, Verb};
 
@@ -26,7 +27,6 @@ fn latency(binding: &SecretBinding, newest: RegistryTime, now: Timestamp) -> Opt
 pub(super) async fn report(
     binding: &Arc<SecretBinding>,
     context: &Context,
-    mutations: &MutationCache<SecretBinding>,
     outcome: &Outcome,
     written: Option<&ObjectVersion>,
 ) -> Result<(), StatusError> {
@@ -47,7 +47,10 @@ pub(super) async fn report(
         Api::namespaced(context.client.clone(), &binding.namespace().unwrap_or_default());
     context.metrics.wrote("secretbindings/status", Verb::Patch);
     let after = write_status(&api, FIELD_MANAGER, &**binding, &status).await?;
-    mutations.record(after);
+    let name = ObjectRef::from_obj(&after);
+    context.mutations.record(after);
+    // The watch may have been quicker than the answer.
+    context.mutations.seen(&name, context.stores.bindings.get(&name).as_deref());
     let before = binding.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let is_ready = find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True");
     // To become Ready for the first time is no news: a thousand new bindings would be a thousand Events.

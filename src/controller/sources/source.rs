@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::ResourceExt;
-use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::reflector::ObjectRef;
 
 use super::{SealedValues, SourceReference, SourceState, Sources, Tombstones, refusal};
 use crate::api::{ConditionType, Grants, OnRevoke, ProjectEnvironment, Reason, SourceKind, find};
+use crate::controller::runtime::Cache;
 use crate::core::ShortDigest;
 use crate::registry::{Refusal, RegistryError, SourceName, ValueId};
 
@@ -23,7 +24,7 @@ impl Source {
     /// The source of that name as it was last read; `None` where there is none, or of no kind that is known here.
     pub(crate) fn find(
         reference: &SourceReference,
-        environments: &Store<ProjectEnvironment>,
+        environments: &Cache<ProjectEnvironment>,
         sources: &Sources,
     ) -> Option<Self> {
         match reference.kind {

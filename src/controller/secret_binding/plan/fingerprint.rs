@@ -72,8 +72,8 @@ fn parts(binding: &SecretBinding, snapshot: &Snapshot, keys: &[SelectedKey]) -> 
 mod tests {
     use super::super::content;
     use super::*;
-    use crate::controller::sources::SecretRow;
     use crate::controller::secret_binding::fixtures::{BindingFixture, SnapshotFixture, binding, keyring, snapshot};
+    use crate::controller::sources::SecretRow;
 
     fn of(binding: BindingFixture, snapshot: SnapshotFixture) -> String {
         let (binding, snapshot) = (binding.build(), snapshot.build());

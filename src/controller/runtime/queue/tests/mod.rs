@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::core::ObjectMeta;
-use kube::runtime::reflector::store;
-use kube::runtime::watcher::Event;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::time::{sleep, timeout};
 
@@ -25,27 +23,26 @@ fn request(name: &str, priority: Priority) -> Request<ConfigMap> {
 }
 
 /// A queue over objects of these names, which have all come already; the means to let more come; and its store's end.
-fn queue(names: &[&str]) -> (TestQueue, UnboundedSender<Request<ConfigMap>>, store::Writer<ConfigMap>) {
+fn queue(names: &[&str]) -> (TestQueue, UnboundedSender<Request<ConfigMap>>, Cache<ConfigMap>) {
     let (send, receive) = mpsc::unbounded_channel();
-    let (reader, mut writer) = kube::runtime::reflector::store();
+    let cache = Cache::with([]);
     for name in names {
         let metadata = ObjectMeta { name: Some((*name).to_owned()), ..ObjectMeta::default() };
         let object = ConfigMap { metadata, ..ConfigMap::default() };
         send.send(request(name, Priority::High)).unwrap();
-        writer.apply_watcher_event(&Event::InitApply(object));
+        cache.put(object);
     }
-    writer.apply_watcher_event(&Event::InitDone);
     let queue = Queue {
         watches: WatchHealth::of(&[]),
         requests: receive,
-        store: reader,
+        cache: cache.clone(),
         limits: PermitLimits::new(24, 8),
         permit_key: |object| object.metadata.namespace.clone().unwrap_or_default(),
         metrics: Arc::default(),
         heartbeat: Heartbeat::default(),
         stop: CancellationToken::new(),
     };
-    (queue, send, writer)
+    (queue, send, cache)
 }
 
 /// Waits for the end of a queue that is told to stop some time.

@@ -101,10 +101,10 @@ async fn one_key_leaves_room_for_others() {
 
 #[tokio::test(start_paused = true)]
 async fn who_was_deleted_while_it_waited_does_not_run_and_costs_nobody_a_permit() {
-    let (mut queue, _send, mut writer) = queue(&["first", "gone", "last"]);
+    let (mut queue, _send, cache) = queue(&["first", "gone", "last"]);
     queue.limits = PermitLimits::new(1, 1);
     let (stop, begun) = (queue.stop.clone(), Begun::default());
-    let gone = queue.store.get(&ObjectRef::new("gone")).unwrap();
+    let gone = ObjectRef::new("gone");
     let work = queue.work({
         let (stop, begun) = (stop.clone(), begun.clone());
         move |object: Arc<ConfigMap>| {
@@ -123,7 +123,7 @@ async fn who_was_deleted_while_it_waited_does_not_run_and_costs_nobody_a_permit(
     });
     let delete = async {
         sleep(Duration::from_millis(500)).await;
-        writer.apply_watcher_event(&Event::Delete((*gone).clone()));
+        cache.take_out(&gone);
     };
     tokio::join!(ends(work), delete);
     assert_eq!(begun.names(), ["first", "last"]);
