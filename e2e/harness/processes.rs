@@ -103,6 +103,11 @@ impl Server {
         anyhow!("{} {what}; the end of {}:\n{}", self.name, self.log.display(), tail(&self.log, 25))
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
     /// Sends it a signal, named without `SIG`.
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
         signal(self.pid(), name)

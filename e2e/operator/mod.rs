@@ -8,6 +8,7 @@ mod crowded;
 mod delivery;
 mod external_schema;
 mod health;
+mod leader;
 mod lifecycle;
 mod multiple_operators;
 mod outage;

@@ -53,9 +53,9 @@ async fn two_operators_write_each_change_once_and_never_contradict_each_other() 
         stage.team.set(environment, "A", "0").await;
     }
     let names = stage.numbered_bindings(BINDINGS, "dev").await;
-    // The first is notified of each change; the second has to poll, so it is behind most of the time; the label makes
+    // The first is notified of each change; the second has to poll, so it is behind most of the time; the annotation makes
     // it reconcile the object just then.
-    let mark = |round: i32| json!({"metadata": {"labels": {"round": round.to_string()}}});
+    let mark = |round: i32| json!({"metadata": {"annotations": {"tidelock.dev/round": round.to_string()}}});
     let _first = stage.operator().await;
     let _second = stage.operator_with(&[("TIDELOCK_LISTEN_URL", NOWHERE)]).await;
     for name in &names {

@@ -88,14 +88,24 @@ impl Stage {
         writes.unwrap_or_else(|why| panic!("reading the audit log: {why:#}"))
     }
 
-    /// Everything that the chart renders but the definitions, which the run's control plane has from the start.
+    /// Installs the chart once more, with these values set beside those of every stage.
+    pub(crate) async fn upgrade_chart(&self, values: &str) {
+        self.apply_chart(values).await.unwrap_or_else(|why| panic!("upgrading the chart: {why:#}"));
+    }
+
     async fn install_chart(&self) -> Result<()> {
+        self.apply_chart("").await
+    }
+
+    /// Everything that the chart renders but the definitions, which the run's control plane has from the start.
+    async fn apply_chart(&self, values: &str) -> Result<()> {
         let namespace = &self.cluster.namespace;
         let chart = tools::repository().join("charts/tidelock");
         let rendered = Command::new(tools::tool("helm")?)
             .args(["template", namespace, &chart.to_string_lossy(), "--namespace", namespace])
             .args(["--set", &format!("serviceAccount.name={namespace},crds.install=false,replicas=0")])
             .args(["--set", "database.existingSecret=tidelock-database,keyring.existingSecret=tidelock-keyring"])
+            .args(["--set", values])
             .output()
             .await
             .context("running helm")?;

@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::{SOON, Stage, program};
-use crate::harness::RunDir;
 use crate::harness::ports::free_port;
 use crate::harness::processes::{Server, Spec};
+use crate::harness::{RunDir, wait_for};
 
 /// An operator that runs. Dropping it ends it.
 pub(crate) struct Operator {
@@ -87,6 +87,16 @@ impl Operator {
         let metrics = get(self.port, "/metrics").await.map_err(|why| why.to_string())?;
         let value = metrics.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok());
         value.ok_or_else(|| format!("there is no {series}"))
+    }
+
+    /// Waits until it has ended by itself; its exit code.
+    pub(crate) async fn ended(mut self) -> Option<i32> {
+        wait_for("the operator to end by itself", SOON, async || match self.server.exit_status() {
+            Ok(Some(status)) => Ok(status.code()),
+            Ok(None) => Err(format!("it runs; its log:\n{}", self.log())),
+            Err(why) => Err(format!("{why:#}")),
+        })
+        .await
     }
 
     /// Ends it without asking.

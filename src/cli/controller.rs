@@ -1,12 +1,13 @@
 //! `tidelock controller`.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use super::context::Context;
 use super::error::{Answer, CliError};
-use crate::controller::{self, Config};
+use crate::controller::{self, Config, LeaseOptions};
 use crate::telemetry::init_logs;
 
 /// Run the operator
@@ -30,6 +31,24 @@ pub(super) struct Controller {
     #[arg(long, env = "TIDELOCK_CLASS", value_name = "NAME")]
     class: Option<String>,
 
+    /// Of several replicas, let one work: the one that holds a Lease
+    #[arg(long, env = "TIDELOCK_LEADER_ELECTION", value_name = "BOOLEAN", num_args = 0..=1, default_value_t = false,
+        default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = ArgAction::Set)]
+    leader_election: bool,
+
+    /// Namespace of the Lease; absent: the pod's
+    #[arg(long, env = "TIDELOCK_LEASE_NAMESPACE", value_name = "NAME")]
+    lease_namespace: Option<String>,
+
+    /// Name of the Lease; absent: tidelock, with the class behind it
+    #[arg(long, env = "TIDELOCK_LEASE_NAME", value_name = "NAME")]
+    lease_name: Option<String>,
+
+    /// How long a replica that fell silent is waited for, in seconds, from 2 to 300; it renews three times as often
+    #[arg(long, env = "TIDELOCK_LEASE_SECONDS", value_name = "SECONDS", default_value_t = 15,
+        value_parser = clap::value_parser!(u64).range(2..=300))]
+    lease_seconds: u64,
+
     /// How many objects are worked on at once because they are new or changed
     #[arg(long, env = "TIDELOCK_CONCURRENCY", value_name = "COUNT", default_value_t = controller::CONCURRENCY)]
     concurrency: usize,
@@ -43,15 +62,27 @@ impl Controller {
         }
         // An empty variable, as a chart may set it, is as good as none.
         let named = |name: Option<String>| name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+        let class = named(self.class);
+        let lease = self.leader_election.then(|| LeaseOptions {
+            namespace: named(self.lease_namespace),
+            name: named(self.lease_name).unwrap_or_else(|| lease_of(class.as_deref())),
+            duration: Duration::from_secs(self.lease_seconds),
+        });
         let config = Config {
             listen_url: named(self.listen_url),
             primary_url: named(self.primary_url),
             http: self.listen,
-            class: named(self.class),
+            class,
+            lease,
             concurrency: self.concurrency,
             ..Config::new(context.settings()?, context.keyring_path()?)
         };
         controller::run(config).await?;
         Ok(Answer::Done)
     }
+}
+
+/// Operators of different classes do not wait for one another.
+fn lease_of(class: Option<&str>) -> String {
+    class.map_or_else(|| "tidelock".to_owned(), |class| format!("tidelock-{class}"))
 }

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::runtime::ClientError;
+use super::runtime::{ClientError, LeaseLost};
 use crate::core::Hint;
 use crate::crypto::KeyringFileError;
 use crate::registry::{ConnectSettings, RegistryError};
@@ -29,6 +30,8 @@ pub(crate) struct Config {
     pub(crate) http: SocketAddr,
     /// The value of the label `tidelock.dev/class` on the objects that are this operator's; absent: those without it.
     pub(crate) class: Option<String>,
+    /// Which Lease to hold while working; absent: none, and this operator works whoever else does.
+    pub(crate) lease: Option<LeaseOptions>,
     /// How many objects are reconciled at once because they are new or changed; see [`CONCURRENCY`].
     pub(crate) concurrency: usize,
     /// How many are reconciled at once for any other reason.
@@ -46,10 +49,21 @@ impl Config {
             keyring,
             http: SocketAddr::from(([0, 0, 0, 0], 8080)),
             class: None,
+            lease: None,
             concurrency: CONCURRENCY,
             low_priority_concurrency: LOW_PRIORITY_CONCURRENCY,
         }
     }
+}
+
+/// A Lease as a person names it.
+#[derive(Debug, Clone)]
+pub(crate) struct LeaseOptions {
+    /// Absent: the pod's, or that of the kubeconfig.
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+    /// How long a replica that fell silent is waited for.
+    pub(crate) duration: Duration,
 }
 
 /// Why an operator ended, other than being asked to.
@@ -73,6 +87,9 @@ pub(crate) enum ControllerError {
     /// It cannot hear that it is to stop.
     #[error("cannot listen for signals: {0}")]
     Signals(#[source] std::io::Error),
+    /// Another replica works now, or may by now.
+    #[error("{0}; the operator stops, so that it is started anew")]
+    Lease(#[from] LeaseLost),
     /// A task that never ends ended.
     #[error("{task} ended unexpectedly; the operator stops, so that it is started anew")]
     Task {
@@ -86,7 +103,7 @@ impl Hint for ControllerError {
         match self {
             Self::Keyring(error) => error.hint(),
             Self::Database(error) | Self::Login(error) => error.hint(),
-            Self::Client(_) | Self::Bind(_) | Self::Signals(_) | Self::Task { .. } => None,
+            Self::Client(_) | Self::Bind(_) | Self::Signals(_) | Self::Lease(_) | Self::Task { .. } => None,
         }
     }
 }

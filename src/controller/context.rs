@@ -9,7 +9,7 @@ use kube::Client;
 use kube::core::PartialObjectMeta;
 
 use super::index::{BindingIndex, ControlledSecrets};
-use super::runtime::{Cache, CountGauges, MutationCache, WatchHealth};
+use super::runtime::{Cache, CountGauges, Leadership, MutationCache, WatchHealth};
 use super::sources::{Sources, registry_name};
 use crate::api::{KeyCounts, ProjectEnvironment, SecretBinding, ready_reason};
 use crate::crypto::Keyring;
@@ -55,7 +55,12 @@ pub(crate) struct Stores {
 }
 
 /// Counts objects by kind and reason, sources by state, and says how the watches are, when somebody asks for the metrics.
-pub(super) fn count_gauges(stores: Stores, sources: Sources, watches: WatchHealth) -> CountGauges {
+pub(super) fn count_gauges(
+    stores: Stores,
+    sources: Sources,
+    watches: WatchHealth,
+    leadership: Leadership,
+) -> CountGauges {
     Box::new(move |metrics| {
         let mut objects = BTreeMap::<(&'static str, String), usize>::new();
         let mut count = |kind, conditions: Option<&[Condition]>| {
@@ -79,6 +84,7 @@ pub(super) fn count_gauges(stores: Stores, sources: Sources, watches: WatchHealt
             }
             *states.entry(sources.state(&registry_name(&environment)).as_str()).or_default() += 1;
         }
+        metrics.set_leading(leadership.is_held());
         metrics.set_objects(objects);
         metrics.set_sources(states);
         let keys = [("stale", keys.stale), ("missing", keys.missing), ("unregistered", keys.unregistered)];

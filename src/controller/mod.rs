@@ -18,6 +18,6 @@ mod watches;
 pub(crate) use run::run;
 
 pub use config::CONCURRENCY;
-pub(crate) use config::{Config, ControllerError};
+pub(crate) use config::{Config, ControllerError, LeaseOptions};
 
 use context::Context;

@@ -10,19 +10,21 @@ use futures::future::BoxFuture;
 use kube::Resource;
 use serde::de::DeserializeOwned;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Mutex;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, interval, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
-use super::config::{Config, ControllerError};
+use super::config::{Config, ControllerError, LeaseOptions};
 use super::context::{Context, count_gauges};
 use super::event_handlers::EventHandlers;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::project_environment;
 use super::runtime::{
-    Cache, CacheSync, Clients, HEARTBEAT_INTERVAL, MutationCache, OperatorHealth, PermitLimits, Queue, Request,
-    Requeue, WatchHealth, connect,
+    Cache, CacheSync, Clients, Election, HEARTBEAT_INTERVAL, Leadership, LeaseSettings, MutationCache, OperatorHealth,
+    PermitLimits, Queue, Request, Requeue, WatchHealth, connect,
 };
 use super::secret_binding;
 use super::sources::{PollerDependencies, Reach, SourceChange, SourceReference, Sources, registry_name};
@@ -73,6 +75,17 @@ pub(crate) async fn run(config: Config) -> Result<(), ControllerError> {
     end
 }
 
+/// The Lease as this replica holds it: under the name of its pod, and of no other process in it.
+fn lease_of(options: &LeaseOptions, namespace: &str) -> LeaseSettings {
+    let host = std::env::var("HOSTNAME").ok().filter(|host| !host.is_empty()).unwrap_or_else(|| "tidelock".to_owned());
+    LeaseSettings {
+        namespace: options.namespace.clone().unwrap_or_else(|| namespace.to_owned()),
+        name: options.name.clone(),
+        identity: format!("{host}_{}", Uuid::new_v4()),
+        duration: options.duration,
+    }
+}
+
 struct Operator {
     /// They never end by themselves; with why, if one does.
     essential: JoinSet<ControllerError>,
@@ -83,6 +96,8 @@ struct Operator {
     events: JoinHandle<()>,
     /// What was written last.
     tally: Tally,
+    /// Where one of several replicas works.
+    election: Option<Arc<Mutex<Election>>>,
     /// Ends the taking of work.
     stop: CancellationToken,
     /// Ends everything else.
@@ -141,6 +156,15 @@ impl Operator {
         watches.start(&mut essential, clients, config.class.as_deref(), &event_handlers, &context.sources)?;
         essential.spawn(wake(turned, event_handlers, context.stores.environments.clone()));
 
+        let mut leadership = Leadership::always();
+        let mut election = None;
+        if let Some(lease) = &config.lease {
+            let (candidate, of_lease) = Election::new(clients.requests.clone(), lease_of(lease, &clients.namespace));
+            let candidate = Arc::new(Mutex::new(candidate));
+            let campaign = Arc::clone(&candidate);
+            essential.spawn(async move { campaign.lock().await.run().await.into() });
+            (leadership, election) = (of_lease, Some(candidate));
+        }
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());
         let mut queues = Queues {
             workers: JoinSet::new(),
@@ -148,6 +172,7 @@ impl Operator {
             limits: PermitLimits::new(config.concurrency, config.low_priority_concurrency),
             caches: caches.clone(),
             watches: watch_health.clone(),
+            leadership: leadership.clone(),
             metrics: Arc::clone(&context.metrics),
             stop: stop.clone(),
         };
@@ -162,11 +187,12 @@ impl Operator {
             caches,
             heartbeats: queues.heartbeats,
             metrics: Arc::clone(&context.metrics),
-            count_gauges: count_gauges(stores, context.sources.clone(), watch_health),
+            count_gauges: count_gauges(stores, context.sources.clone(), watch_health, leadership),
             remark: Box::new(move || reach.remark()),
         };
         let server = tokio::spawn(server.serve(Arc::new(health), end.clone()));
-        Ok(Self { essential, workers: queues.workers, server, events: tokio::spawn(sending), tally, stop, end })
+        let (workers, events) = (queues.workers, tokio::spawn(sending));
+        Ok(Self { essential, workers, server, events, tally, election, stop, end })
     }
 
     /// Comes back when a task ended that should not have, with why.
@@ -191,6 +217,10 @@ impl Operator {
         self.workers.shutdown().await;
         self.tally.tell();
         self.essential.shutdown().await;
+        // Once nothing of this replica's is under way any more.
+        if let Some(election) = &self.election {
+            let _ = timeout_at(deadline, async { election.lock().await.release().await }).await;
+        }
         self.end.cancel();
         if !self.server.is_finished() {
             // Whoever asks just now is answered; half a request is not waited for.
@@ -209,6 +239,7 @@ struct Queues {
     limits: PermitLimits,
     caches: CacheSync,
     watches: WatchHealth,
+    leadership: Leadership,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
 }
@@ -235,6 +266,7 @@ impl Queues {
             metrics: Arc::clone(&self.metrics),
             heartbeat: heartbeat.clone(),
             watches: self.watches.clone(),
+            leadership: self.leadership.clone(),
             stop: self.stop.clone(),
         };
         let work = async move { queue.work(reconcile).await };

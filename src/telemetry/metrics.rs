@@ -99,6 +99,7 @@ pub(crate) struct Metrics {
     watch_silence: Family<OfResource, Gauge<f64, AtomicU64>>,
     unreadable_objects: Family<OfResource, Gauge>,
     crowded_namespaces: Family<OfResource, Gauge>,
+    leading: Gauge,
     events_dropped: Counter,
 }
 
@@ -156,6 +157,7 @@ impl Default for Metrics {
             watch_silence: Family::default(),
             unreadable_objects: Family::default(),
             crowded_namespaces: Family::default(),
+            leading: Gauge::default(),
             events_dropped: Counter::default(),
         };
         registry.register("build", "The running build", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
@@ -200,6 +202,11 @@ impl Default for Metrics {
             "crowded_namespaces",
             "Namespaces of which not every object is cached, since they have too many or too large ones",
             metrics.crowded_namespaces.clone(),
+        );
+        registry.register(
+            "leading",
+            "1 where this replica works, 0 where it waits for another one",
+            metrics.leading.clone(),
         );
         registry.register("events_dropped", "Events that were not sent", metrics.events_dropped.clone());
         Self { registry: all, ..metrics }.begin()
@@ -269,6 +276,11 @@ impl Metrics {
             let labels = Queued { kind: kind.to_owned(), state };
             self.queue.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// Sets whether this replica is the one that works.
+    pub(crate) fn set_leading(&self, leading: bool) {
+        self.leading.set(i64::from(leading));
     }
 
     /// Sets how a watch is: how long ago it heard anything, how many objects it has to pass over, and how many namespaces

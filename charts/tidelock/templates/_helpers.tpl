@@ -26,6 +26,19 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
+{{- /* "true", or nothing */ -}}
+{{- define "tidelock.leaderElection" -}}
+{{- if kindIs "bool" .Values.leaderElection.enabled -}}
+{{- ternary "true" "" .Values.leaderElection.enabled -}}
+{{- else if gt (int .Values.replicas) 1 -}}
+true
+{{- end -}}
+{{- end -}}
+
+{{- define "tidelock.leaseName" -}}
+{{- include "tidelock.fullname" . -}}
+{{- end -}}
+
 {{- define "tidelock.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}

@@ -49,6 +49,8 @@ pub(crate) struct Clients {
     for_watches: Config,
     /// Where they lead, for messages.
     pub(crate) server: String,
+    /// The namespace of the pod, or that of the kubeconfig's context.
+    pub(crate) namespace: String,
 }
 
 impl Clients {
@@ -89,7 +91,7 @@ fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Re
 
     let mut for_watches = config.clone();
     for_watches.read_timeout = Some(watch_silence);
-    let server = address(&config);
+    let (server, namespace) = (address(&config), config.default_namespace.clone());
     config.read_timeout = Some(request);
     let (shortest, longest, times) = REPEAT;
     let repeat = RetryPolicy::new(shortest, longest, times, true).expect("the shortest pause is not the longest");
@@ -100,7 +102,7 @@ fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Re
         .with_layer(&TimeoutLayer::new(request))
         .with_layer(&naming(server.clone()))
         .build();
-    Ok(Clients { requests, for_watches, server })
+    Ok(Clients { requests, for_watches, server, namespace })
 }
 
 /// Names the API server in the error of a request that got no answer from it.

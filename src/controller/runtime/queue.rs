@@ -25,6 +25,7 @@ use tokio_util::time::DelayQueue;
 use tokio_util::time::delay_queue::Key;
 
 use super::cache::Cache;
+use super::lease::Leadership;
 use super::permits::{Permit, PermitLimits, Permits, Priority};
 use super::watch_health::WatchHealth;
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
@@ -79,6 +80,8 @@ pub(crate) struct Queue<O: Resource<DynamicType = ()> + 'static, K> {
     pub(crate) heartbeat: Heartbeat,
     /// While one of these is deaf, nothing is begun: what it should have told may forbid it.
     pub(crate) watches: WatchHealth,
+    /// Whether this replica is the one that works: the others only take note of what waits.
+    pub(crate) leadership: Leadership,
     /// Ends the taking of requests; what runs is finished.
     pub(crate) stop: CancellationToken,
 }
@@ -146,7 +149,7 @@ where
     where
         E: std::error::Error + Send + Sync + 'static,
     {
-        let Self { mut requests, cache, limits, permit_key, metrics, heartbeat, watches, stop } = self;
+        let Self { mut requests, cache, limits, permit_key, metrics, heartbeat, watches, mut leadership, stop } = self;
         let mut recoveries = watches.recoveries();
         let mut worker = Worker {
             cache,
@@ -175,12 +178,13 @@ where
                     }
                 }
                 Ok(()) = recoveries.changed() => worker.retry_soon(),
+                () = leadership.changed() => {}
                 _ = beats.tick() => heartbeat.beat(),
             }
             if stop.is_cancelled() {
                 break;
             }
-            if !watches.is_deaf() {
+            if leadership.is_held() && !watches.is_deaf() {
                 worker.start_all();
             }
             worker.metrics.queued(&O::kind(&()), worker.permits.waiting(), worker.running.len());

@@ -7,6 +7,7 @@ fn what_was_counted_is_printed() {
     metrics.wrote("secrets", Verb::Create);
     metrics.synced(Duration::from_millis(30));
     metrics.set_objects([(("SecretBinding", "Ready".to_owned()), 3)]);
+    metrics.set_leading(true);
     metrics.set_watch("secrets", Duration::from_millis(1500), 2, 3);
     metrics.set_out_of_sync([("stale", 4), ("missing", 0), ("unregistered", 0)], 5);
     metrics.queued("SecretBinding", 6, 7);
@@ -17,6 +18,7 @@ fn what_was_counted_is_printed() {
         "tidelock_sync_latency_seconds_bucket{le=\"0.05\"} 1",
         "tidelock_watch_silence_seconds{resource=\"secrets\"} 1.5",
         "tidelock_unreadable_objects{resource=\"secrets\"} 2",
+        "tidelock_leading 1",
         "tidelock_crowded_namespaces{resource=\"secrets\"} 3",
         "tidelock_out_of_sync_keys{state=\"stale\"} 4",
         "tidelock_out_of_sync_bindings 5",

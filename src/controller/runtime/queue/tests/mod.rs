@@ -34,6 +34,7 @@ fn queue(names: &[&str]) -> (TestQueue, UnboundedSender<Request<ConfigMap>>, Cac
     }
     let queue = Queue {
         watches: WatchHealth::of(&[]),
+        leadership: Leadership::always(),
         requests: receive,
         cache: cache.clone(),
         limits: PermitLimits::new(24, 8),

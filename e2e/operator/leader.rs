@@ -1,0 +1,114 @@
+//! Several replicas with a Lease: one works, and another one when it leaves or falls silent.
+
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{Api, Patch, PatchParams, PostParams};
+use serde_json::json;
+
+use crate::harness::wait_for;
+use crate::stage::{Operator, SOON, Stage};
+
+async fn stage(what: &str) -> Stage {
+    let stage = Stage::with_shop(what).await;
+    stage.upgrade_chart("leaderElection.enabled=true").await;
+    stage.team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    stage
+}
+
+async fn replica(stage: &Stage, seconds: &str) -> Operator {
+    let (namespace, name) = (stage.cluster.namespace.clone(), lease_name(stage));
+    let election = [
+        ("TIDELOCK_LEADER_ELECTION", "true"),
+        ("TIDELOCK_LEASE_NAMESPACE", namespace.as_str()),
+        ("TIDELOCK_LEASE_NAME", name.as_str()),
+        ("TIDELOCK_LEASE_SECONDS", seconds),
+    ];
+    stage.operator_with(&election).await
+}
+
+/// As the chart calls it, after the release.
+fn lease_name(stage: &Stage) -> String {
+    format!("{}-tidelock", stage.cluster.namespace)
+}
+
+fn leases(stage: &Stage) -> Api<Lease> {
+    Api::namespaced(stage.cluster.admin.clone(), &stage.cluster.namespace)
+}
+
+async fn leads(operator: &Operator, expected: bool) {
+    wait_for("the replica's own word on whether it leads", SOON, async || {
+        let leading = operator.metric("tidelock_leading").await?;
+        if (leading > 0.5) == expected { Ok(()) } else { Err(format!("{leading}")) }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_replica_works_and_the_next_one_when_it_is_killed() {
+    let stage = stage("leader-killed").await;
+    let log = stage.cluster.audit_from_now().await;
+    let first = replica(&stage, "3").await;
+    leads(&first, true).await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    let second = replica(&stage, "3").await;
+    leads(&second, false).await;
+    stage.team.set("dev", "A", "2").await;
+    stage.secret_has("app", &[("A", "2")]).await;
+    stage.binding_is("app", &["Ready=True"]).await;
+    let writes = stage.operator_writes(&log).await;
+    let of_secrets = writes.iter().filter(|write| write.object().resource == "secrets").count();
+    assert_eq!(of_secrets, 2, "one for each content: {writes:#?}");
+    assert!(!second.log().contains("wrote a Secret"), "it only waits");
+
+    first.kill();
+    stage.team.set("dev", "A", "3").await;
+    stage.secret_has("app", &[("A", "3")]).await;
+    leads(&second, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_leaves_in_order_is_not_waited_for() {
+    let stage = stage("leader-leaves").await;
+    let first = replica(&stage, "300").await;
+    leads(&first, true).await;
+    let second = replica(&stage, "300").await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    first.stop();
+    stage.team.set("dev", "A", "2").await;
+    stage.secret_has("app", &[("A", "2")]).await;
+    leads(&second, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clocks_that_are_an_hour_apart_and_a_lease_that_is_taken_away() {
+    let stage = stage("leader-clocks").await;
+    let lease = |ago: SignedDuration, seconds: i32| {
+        let renewed = Timestamp::now() - ago;
+        let lease = json!({
+            "metadata": {"name": lease_name(&stage)},
+            "spec": {"holderIdentity": "somebody", "leaseDurationSeconds": seconds, "renewTime": renewed.to_string()},
+        });
+        serde_json::from_value::<Lease>(lease).unwrap()
+    };
+    // Held by one whose clock is an hour behind: its Lease looks as if it had ended long ago.
+    leases(&stage).create(&PostParams::default(), &lease(SignedDuration::from_hours(1), 300)).await.unwrap();
+    let operator = replica(&stage, "2").await;
+    wait_for("the replica to wait", SOON, async || {
+        if operator.log().contains("another replica leads") { Ok(()) } else { Err(operator.log()) }
+    })
+    .await;
+    leads(&operator, false).await;
+    // And by one whose clock is an hour ahead, and that has fallen silent.
+    let ahead = serde_json::to_value(lease(SignedDuration::from_hours(-1), 2)).unwrap();
+    let patch = Patch::Merge(json!({"spec": ahead["spec"]}));
+    leases(&stage).patch(&lease_name(&stage), &PatchParams::default(), &patch).await.unwrap();
+    stage.secret_has("app", &[("A", "1")]).await;
+    leads(&operator, true).await;
+
+    // Taken away, it stops: whoever took it works now.
+    leases(&stage).patch(&lease_name(&stage), &PatchParams::default(), &patch).await.unwrap();
+    let code = operator.ended().await;
+    assert_eq!(code, Some(1));
+}
