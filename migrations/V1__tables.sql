@@ -56,7 +56,8 @@ INSERT INTO schema_floor (version, oldest_reader, oldest_writer) VALUES (1, 1, 1
 CREATE TABLE users (
     id          uuid PRIMARY KEY DEFAULT gen_random_uuid(),
     name        text NOT NULL UNIQUE CHECK (is_label(translate(name, '@+', '--'))),
-    db_role     text UNIQUE,
+    -- Almost anything, but for what it would have in common with an assignment or a URL.
+    db_role     text UNIQUE CHECK (is_allowable_name(db_role) AND octet_length(db_role) <= 63 AND db_role !~ '[=:/]'),
     db_role_oid oid,
     kind        user_kind NOT NULL DEFAULT 'person',
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),

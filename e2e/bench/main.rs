@@ -14,6 +14,8 @@ mod figures;
 mod import;
 mod latency;
 mod memory;
+mod patterns;
+mod recovery;
 mod remade;
 mod start;
 
@@ -34,6 +36,12 @@ async fn main() {
     }
     if wanted("company") {
         company::measure(&mut figures).await;
+    }
+    if wanted("patterns") {
+        patterns::measure(&mut figures).await;
+    }
+    if wanted("recovery") {
+        recovery::measure(&mut figures).await;
     }
     if wanted("remade") {
         remade::measure(&mut figures).await;

@@ -60,7 +60,7 @@ pub(crate) async fn measure(figures: &mut Figures) {
 }
 
 /// User and system time so far; the kernel counts in hundredths of a second.
-fn cpu_time(pid: u32) -> Duration {
+pub(crate) fn cpu_time(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
     let after_name = stat.rsplit(')').next().unwrap_or_default();
     let ticks =

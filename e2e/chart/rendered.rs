@@ -1,21 +1,40 @@
 //! What the chart makes of its values.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::EnvVar;
+use k8s_openapi::api::core::v1::{EnvVar, PodSpec};
 use tokio::process::Command;
 
 use crate::harness::tools;
 use crate::stage::program;
 
 #[tokio::test]
-async fn the_url_to_listen_on_is_read_from_the_key_that_is_named_and_left_out_where_none_is() {
-    let listens =
-        |variables: &[EnvVar]| variables.iter().find(|variable| variable.name == "TIDELOCK_LISTEN_URL").cloned();
-    assert_eq!(listens(&variables("minimal").await), None);
-    let variable = listens(&variables("pooler").await).expect("a variable for the URL");
-    assert_eq!(variable.value, None, "its value is in the Secret alone");
-    let key = variable.value_from.and_then(|from| from.secret_key_ref).expect("a key of a Secret");
-    assert_eq!((&*key.name, &*key.key, key.optional), ("tidelock-database", "direct", None));
+async fn each_url_is_a_file_from_the_key_that_is_named_and_is_left_out_where_none_is() {
+    for (values, expected) in [
+        ("minimal", &[("TIDELOCK_DATABASE_URL", "url", "url")][..]),
+        (
+            "pooler",
+            &[
+                ("TIDELOCK_DATABASE_URL", "pooled", "url"),
+                ("TIDELOCK_LISTEN_URL", "direct", "listen-url"),
+                ("TIDELOCK_PRIMARY_URL", "primary", "primary-url"),
+            ],
+        ),
+    ] {
+        let pod = pod(values).await;
+        let volume = pod.volumes.iter().flatten().find(|volume| volume.name == "database").expect("a volume");
+        let secret = volume.secret.as_ref().expect("of a Secret");
+        assert_eq!(secret.secret_name.as_deref(), Some("tidelock-database"));
+        let keys: Vec<_> = secret.items.iter().flatten().map(|item| (&*item.key, &*item.path)).collect();
+        assert_eq!(keys, expected.iter().map(|(_, key, path)| (*key, *path)).collect::<Vec<_>>(), "{values}");
+        let container = &pod.containers[0];
+        let mounted = container.volume_mounts.iter().flatten().find(|mount| mount.name == "database").expect("a mount");
+        assert_eq!((&*mounted.mount_path, &mounted.sub_path), ("/etc/tidelock/database", &None));
+        let urls = container.env.iter().flatten().filter(|variable| variable.name.ends_with("_URL"));
+        let urls: Vec<_> = urls.map(|variable| (variable.name.clone(), variable.value.clone())).collect();
+        let at = |path: &str| Some(format!("file:{}/{path}", mounted.mount_path));
+        let expected = expected.iter().map(|(name, _, path)| ((*name).to_owned(), at(path)));
+        assert_eq!(urls, expected.collect::<Vec<_>>(), "{values}");
+    }
 }
 
 #[tokio::test]
@@ -25,7 +44,8 @@ async fn every_variable_that_the_chart_sets_is_one_that_the_operator_reads() {
     // It is wrapped, so a name may stand on another line than what announces it.
     let read: Vec<&str> = help.split(|c: char| !(c.is_ascii_uppercase() || c == '_')).collect();
     for values in ["full", "pooler"] {
-        for EnvVar { name, .. } in variables(values).await {
+        let pod = pod(values).await;
+        for EnvVar { name, .. } in pod.containers.into_iter().flat_map(|container| container.env.unwrap_or_default()) {
             assert!(
                 name == "SSL_CERT_FILE" || name == "RUST_LOG" || read.contains(&&*name),
                 "{values}: {name}\n{help}"
@@ -34,8 +54,8 @@ async fn every_variable_that_the_chart_sets_is_one_that_the_operator_reads() {
     }
 }
 
-/// The container's, for the values in `ci/<values>-values.yaml`.
-async fn variables(values: &str) -> Vec<EnvVar> {
+/// The operator's, for the values in `ci/<values>-values.yaml`.
+async fn pod(values: &str) -> PodSpec {
     let chart = tools::repository().join("charts/tidelock");
     let output = Command::new(tools::tool("helm").unwrap())
         .args([
@@ -52,6 +72,5 @@ async fn variables(values: &str) -> Vec<EnvVar> {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let deployment: Deployment = serde_yaml::from_slice(&output.stdout).unwrap();
-    let pod = deployment.spec.template.spec.expect("a pod");
-    pod.containers.into_iter().flat_map(|container| container.env.unwrap_or_default()).collect()
+    deployment.spec.template.spec.expect("a pod")
 }

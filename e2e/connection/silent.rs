@@ -1,5 +1,7 @@
 //! A host that does not answer is given up on, whenever it falls silent.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -118,6 +120,25 @@ async fn listening_gives_up_on_a_server_that_shows_no_sign_of_life() {
     proxy.stall();
     let error = timeout(SOON, listening).await.expect("it gives up").unwrap();
     assert!(error.to_string().contains("no answer for"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listening_is_begun_anew_where_another_url_is_in_the_file() {
+    let team = Team::with_shop("listen-elsewhere").await;
+    let file = team.home().join("url");
+    let put = |url: &str| {
+        fs::write(&file, url).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    put(&team.operator.url);
+    let settings = ConnectSettings::new(format!("file:{}", file.display()));
+    let reader = Reader::new(settings, None).unwrap_or_else(|why| panic!("{why}"));
+    let (hint, mut hints) = mpsc::channel(8);
+    let listening = tokio::spawn(async move { reader.listen(&hint).await });
+    timeout(SOON, hints.recv()).await.expect("it listens");
+    put(&format!("{}?application_name=another", team.operator.url));
+    let error = timeout(SOON, listening).await.expect("it is begun anew").unwrap();
+    assert!(error.to_string().contains("settings were replaced"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

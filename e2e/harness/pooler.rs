@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::chown;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::database::Login;
@@ -15,9 +16,41 @@ const SESSIONS: u32 = 3;
 
 /// A pooler that runs. Dropping it ends it.
 pub(crate) struct Pooler {
-    _server: Server,
+    server: Option<Server>,
+    /// As it is started.
+    command: Command,
     from: u16,
     to: u16,
+}
+
+/// Program, name and settings.
+struct Command {
+    program: PathBuf,
+    name: String,
+    settings: String,
+    /// Of somebody whom it lets in.
+    url: String,
+}
+
+impl Command {
+    async fn start(&self) -> Server {
+        let spec = Spec {
+            name: &self.name,
+            program: self.program.clone(),
+            arguments: vec![self.settings.clone()],
+            environment: Vec::new(),
+            unprivileged: true,
+            dies_by: "INT",
+        };
+        let run = RunDir::shared().expect("the run has a folder");
+        let mut server = spec.start(run).unwrap_or_else(|why| panic!("{why:#}"));
+        let look = async || connect(&self.url).await.map(drop).map_err(|why| format!("{why:#}"));
+        server
+            .wait_until("its first answer", Duration::from_secs(20), look)
+            .await
+            .unwrap_or_else(|why| panic!("{why:#}"));
+        server
+    }
 }
 
 impl Pooler {
@@ -48,22 +81,19 @@ impl Pooler {
                 chown(folder.join(file), Some(user.uid), Some(user.gid)).expect("root may give files away");
             }
         }
-        let spec = Spec {
-            name: &name,
-            program,
-            arguments: vec![format!("{place}/ini")],
-            environment: Vec::new(),
-            unprivileged: true,
-            dies_by: "INT",
-        };
-        let mut server = spec.start(run).unwrap_or_else(|why| panic!("{why:#}"));
         let url = rerouted(&database.owner.url, from, to);
-        let look = async || connect(&url).await.map(drop).map_err(|why| format!("{why:#}"));
-        server
-            .wait_until("its first answer", Duration::from_secs(20), look)
-            .await
-            .unwrap_or_else(|why| panic!("{why:#}"));
-        Some(Self { _server: server, from, to })
+        let command = Command { program, name, settings: format!("{place}/ini"), url };
+        Some(Self { server: Some(command.start().await), command, from, to })
+    }
+
+    /// Ends it, and every connection through it, until it is started again.
+    pub(crate) fn stop(&mut self) {
+        self.server = None;
+    }
+
+    /// Starts it again, in the same place.
+    pub(crate) async fn start_again(&mut self) {
+        self.server = Some(self.command.start().await);
     }
 
     /// The URL of a login that leads through it.

@@ -17,6 +17,7 @@ mod patterns;
 mod removal;
 mod repair;
 mod restored;
+mod rotation;
 mod schema;
 mod sources;
 mod standby;

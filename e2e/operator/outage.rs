@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::harness::pooler::Pooler;
 use crate::harness::tcp_proxy::TcpProxy;
 use crate::harness::{Postgres, wait_for};
 use crate::stage::{Operator, SOON, Stage, Team};
@@ -156,6 +157,30 @@ async fn a_server_that_is_stopped_and_one_that_crashes_keep_the_secret_and_chang
     stage.team.set("dev", "A", "3").await;
     stage.secret_has("app", &[("A", "3")]).await;
     stage.binding_is("app", &["Ready=True", "Delivered=True"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_that_is_restarted_is_an_outage_that_ends_with_it() {
+    let stage = Stage::with_shop("pooler-restarted").await;
+    let team = &stage.team;
+    let Some(mut pooler) = Pooler::before(&team.database, &[&team.database.owner, &team.operator]).await else {
+        return;
+    };
+    team.set("dev", "A", "1").await;
+    stage.source("dev").await;
+    stage.binding("app", "dev", json!({})).await;
+    let (url, listen) = (pooler.url(&team.operator), team.operator.url.clone());
+    let _operator = stage.operator_with(&[("TIDELOCK_DATABASE_URL", &url), ("TIDELOCK_LISTEN_URL", &listen)]).await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    for value in ["2", "3"] {
+        pooler.stop();
+        stage.source_is("dev", &["Ready=False(DatabaseUnavailable)"]).await;
+        stage.binding_is("app", &["Ready=True", "Delivered=True"]).await;
+        team.set("dev", "A", value).await;
+        pooler.start_again().await;
+        stage.secret_has("app", &[("A", value)]).await;
+        stage.source_is("dev", &["Ready=True"]).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

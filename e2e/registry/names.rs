@@ -80,6 +80,23 @@ async fn a_line_of_a_file_becomes_no_key_in_sql_either_and_no_error_repeats_it()
     assert_eq!(shop.team.dump().await, before);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_no_login_is_nobodys_and_is_not_audited() {
+    let shop = Shop::open("names-of-logins").await;
+    let add = |role: &str| format!("INSERT INTO users (name, db_role) VALUES ('carl', '{role}')");
+    let before = shop.team.dump().await;
+    for role in [LINE, "postgres://u:hunter2@h/d", "PASSWORD=hunter2", "", " carl", "ca\nrl", &"c".repeat(64)] {
+        let why = refusal(&shop.owner, &add(role)).await;
+        assert!(why.contains("23514") && !why.contains("hunter2"), "{why}");
+    }
+    assert_eq!(shop.team.dump().await, before);
+    for (n, role) in
+        ["carl", "Carl Jr.", r"CORP\carl", "carl@corp.example", "käthe", &"c".repeat(63)].iter().enumerate()
+    {
+        done(&shop.owner, &add(role).replace("'carl', ", &format!("'carl-{n}', "))).await;
+    }
+}
+
 /// A refusal with all of its fields, as psql shows them.
 async fn all_that_is_said(session: &Client, sql: &str) -> String {
     let why = run(session, sql).await.expect_err(sql);

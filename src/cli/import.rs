@@ -68,7 +68,7 @@ impl Import {
         let written = session.write_values(&keyring, &environment, &values, options).await?;
         report(&written, self.dry_run, &environment, output)?;
         if !self.dry_run {
-            advise(&mut session, context, &environment, written, output).await;
+            advise(&mut session, context, &environment, &written, output).await;
         }
         Ok(Answer::Done)
     }
@@ -156,13 +156,14 @@ async fn advise(
     session: &mut Session,
     context: &Context,
     environment: &Environment,
-    written: Vec<(String, WriteOutcome)>,
+    written: &[(String, WriteOutcome)],
     output: &Output,
 ) {
     let changed: Vec<String> = written
-        .into_iter()
+        .iter()
         .filter(|(_, outcome)| matches!(outcome, WriteOutcome::Created | WriteOutcome::Changed))
-        .map(|(key, _)| key)
+        .map(|(key, _)| key.clone())
         .collect();
-    behind_elsewhere(session, context, environment, &changed, output).await.summarise(context, output);
+    let imported = written.iter().map(|(key, _)| key.as_str());
+    behind_elsewhere(session, context, environment, &changed, output).await.summarise(imported, context, output);
 }

@@ -87,13 +87,18 @@ fn keys(arguments: &[String], allowed: &AllowedNames) -> Result<Vec<KeyName>, Cl
 pub(super) fn suggested<'k>(keys: impl IntoIterator<Item = &'k str>) -> String {
     let written = keys.into_iter().map(|key| {
         let argument = shell(key);
-        if KeyName::from_person(key, &BTreeSet::new()).is_ok() {
-            argument
-        } else {
-            format!("--allow-name={argument} {argument}")
-        }
+        if is_plain(key) { argument } else { format!("--allow-name={argument} {argument}") }
     });
     written.collect::<Vec<_>>().join(" ")
+}
+
+/// What has to be said of keys to a command that is suggested and finds them by itself, a space before each.
+pub(super) fn allowing<'k>(keys: impl IntoIterator<Item = &'k str>) -> String {
+    keys.into_iter().filter(|key| !is_plain(key)).map(|key| format!(" --allow-name={}", shell(key))).collect()
+}
+
+fn is_plain(key: &str) -> bool {
+    KeyName::from_person(key, &BTreeSet::new()).is_ok()
 }
 
 #[cfg(test)]
@@ -104,5 +109,6 @@ mod tests {
     fn a_suggested_command_is_taken_as_it_is() {
         assert_eq!(suggested(["A", "B"]), "A B");
         assert_eq!(suggested(["a b", "B"]), "--allow-name='a b' 'a b' B");
+        assert_eq!(allowing(["a b", "B", "tls.crt"]), " --allow-name='a b' --allow-name=tls.crt");
     }
 }

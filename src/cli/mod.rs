@@ -107,8 +107,36 @@ fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)).map_err(|error| {
         // The help names every variable, also one that is empty just now.
         let help = Cli::try_parse_from(arguments).err().filter(|error| error.kind() == ErrorKind::DisplayHelp);
-        help.unwrap_or_else(|| without_values(with_plain_usage(error, arguments)))
+        help.unwrap_or_else(|| match error.kind() {
+            ErrorKind::InvalidSubcommand => unknown_command(&error, arguments),
+            _ => without_values(with_plain_usage(error, arguments)),
+        })
     })
+}
+
+/// Of a word that is no command, its place: it may be a value that came one word too early.
+fn unknown_command(error: &clap::Error, arguments: &[OsString]) -> clap::Error {
+    let (mut command, mut path) = (Cli::command(), "tidelock".to_owned());
+    command.build();
+    let given = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(given)) => given.as_str(),
+        _ => "",
+    };
+    let place = arguments.iter().skip(1).position(|argument| argument.to_string_lossy() == given);
+    for argument in arguments.iter().skip(1).take(place.unwrap_or_default()).filter_map(|argument| argument.to_str()) {
+        if let Some(verb) = command.find_subcommand(argument) {
+            path = format!("{path} {}", verb.get_name());
+            command = verb.clone();
+        }
+    }
+    let place = place.map_or("an argument".to_owned(), |place| format!("argument {}", place + 1));
+    let similar = match error.get(ContextKind::SuggestedSubcommand) {
+        Some(ContextValue::Strings(similar)) if !similar.is_empty() => {
+            format!("\n\n  tip: perhaps '{}'", similar.join("' or '"))
+        }
+        _ => String::new(),
+    };
+    command.error(ErrorKind::InvalidSubcommand, format!("{place} is no command of '{path}'{similar}"))
 }
 
 /// What was refused, without what was given: where a name should stand there may be a secret.
@@ -191,6 +219,20 @@ mod tests {
         let arguments = ["tidelock", "-p", "shop", "secret", "get"].map(OsString::from);
         let error = with_plain_usage(Cli::try_parse_from(&arguments).err().unwrap(), &arguments).to_string();
         assert!(error.contains("Usage: tidelock secret get [OPTIONS] <KEY>"), "{error}");
+    }
+
+    #[test]
+    fn a_word_that_is_no_command_is_told_by_its_place() {
+        for (arguments, expected) in [
+            (&["-p", "shop", "hunter2"][..], "error: argument 3 is no command of 'tidelock'\n"),
+            (&["secret", "hunter2", "API_KEY"], "error: argument 2 is no command of 'tidelock secret'\n"),
+            (&["secret", "sett", "API_KEY"], "' or 'set'"),
+        ] {
+            let given: Vec<OsString> = ["tidelock"].iter().chain(arguments).map(OsString::from).collect();
+            let told = parse(&given).err().expect("an error").to_string();
+            assert!(told.contains(expected) && told.contains("Usage: tidelock"), "{told}");
+            assert!(!told.contains("hunter2") && !told.contains("sett"), "{told}");
+        }
     }
 
     #[test]

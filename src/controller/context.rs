@@ -8,11 +8,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Client;
 use kube::core::PartialObjectMeta;
 
+use super::held_keyring::HeldKeyring;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::runtime::{Cache, CountGauges, Leadership, MutationCache, WatchHealth};
 use super::sources::{Sources, registry_name};
 use crate::api::{KeyCounts, ProjectEnvironment, SecretBinding, ready_reason};
-use crate::crypto::Keyring;
 use crate::telemetry::{Events, Metrics, Tally};
 
 /// What every reconcile is given; one for the whole operator.
@@ -22,21 +22,28 @@ pub(crate) struct Context {
     /// Where every watched environment stands.
     pub(crate) sources: Sources,
     /// The rings that the operator holds.
-    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) keyring: HeldKeyring,
     /// What was watched.
     pub(crate) stores: Stores,
-    /// Bindings as they were just written, until the cache has them so.
-    pub(crate) mutations: MutationCache<SecretBinding>,
     /// Which bindings write a target or read a source, without walking through all of them.
     pub(crate) index: BindingIndex,
     /// Which Secrets a binding controls, likewise.
     pub(crate) controlled: ControlledSecrets,
+    /// What was written to statuses lately.
+    pub(crate) mutations: Mutations,
     /// For people: what just happened to an object.
     pub(crate) events: Events,
     /// For machines: how often, how long, how many.
     pub(crate) metrics: Arc<Metrics>,
     /// For the log: one line for each source, not for each Secret.
     pub(crate) tally: Tally,
+}
+
+/// What was written to the statuses of both kinds lately, until the caches have it. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Mutations {
+    pub(crate) bindings: MutationCache<SecretBinding>,
+    pub(crate) environments: MutationCache<ProjectEnvironment>,
 }
 
 /// Caches of what was watched, with what decisions need of it. They may be behind the API server, and never hold a value:

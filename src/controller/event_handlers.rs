@@ -9,11 +9,12 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::context::Mutations;
 use super::index::{BindingIndex, ControlledSecrets};
-use super::runtime::{Cache, Change, MutationCache, Priority, Request};
+use super::runtime::{Cache, Change, Priority, Request};
 use super::sources::{ChangeKind, SourceChange, SourceReference, Sources, registry_name};
 use crate::api::names::unanswered_sync;
-use crate::api::{ConditionType, OutOfSyncPolicy, ProjectEnvironment, SecretBinding, find};
+use crate::api::{ConditionType, OutOfSyncPolicy, ProjectEnvironment, Reason, SecretBinding, find};
 
 /// The queues of both kinds, and what is needed to know who goes there. A queue that nobody reads any more belongs to
 /// an operator that stops.
@@ -21,8 +22,8 @@ use crate::api::{ConditionType, OutOfSyncPolicy, ProjectEnvironment, SecretBindi
 pub(super) struct EventHandlers {
     pub(super) index: BindingIndex,
     pub(super) controlled: ControlledSecrets,
-    pub(super) mutations: MutationCache<SecretBinding>,
     pub(super) stored_bindings: Cache<SecretBinding>,
+    pub(super) mutations: Mutations,
     pub(super) bindings: UnboundedSender<Request<SecretBinding>>,
     pub(super) environments: UnboundedSender<Request<ProjectEnvironment>>,
 }
@@ -74,13 +75,13 @@ impl EventHandlers {
             (Some(before), None) => self.index.delete(before),
             (None, None) => {}
         }
-        if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
-            self.mutations.seen(&ObjectRef::from_obj(&**object), change.after.as_deref());
-        }
         if let Some(after) = &change.after
-            && is_news(change, of_binding)
+            && (is_news(change, of_binding) || self.is_altered_binding(change))
         {
             self.request(after, Cause::of(change));
+        }
+        if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
+            self.mutations.bindings.seen(&**object, change.after.as_deref());
         }
         let source = |binding: &SecretBinding| SourceReference::from(binding);
         let (before, after) = (change.before.as_deref().map(source), change.after.as_deref().map(source));
@@ -100,6 +101,9 @@ impl EventHandlers {
     /// A source's object: itself, and its bindings.
     pub(super) fn environment(&self, change: &Change<ProjectEnvironment>, sources: &Sources) {
         if !is_news(change, of_environment) {
+            if let Some(altered) = change.after.as_ref().filter(|_| self.is_altered_environment(change)) {
+                self.request_environment(ObjectRef::from_obj(&**altered));
+            }
             return;
         }
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
@@ -148,6 +152,27 @@ impl EventHandlers {
             self.all_of(&self.index.of_source(&SourceReference::from(&**object)), cause);
             self.request_environment(ObjectRef::from_obj(&**object));
         }
+    }
+
+    /// Another keyring is held: those first that wait for a key.
+    pub(super) fn keyring(&self) {
+        let waits = [Reason::RingNotHeld, Reason::OpenFailed];
+        for binding in self.stored_bindings.objects() {
+            let said = find(of_binding(&binding), ConditionType::Delivered);
+            let is_waiting = said.is_some_and(|said| waits.iter().any(|reason| reason.as_str() == said.reason));
+            self.request(&binding, if is_waiting { Cause::Change } else { Cause::Resync });
+        }
+    }
+
+    /// Whether somebody else may have written its status, which is put right then.
+    fn is_altered_binding(&self, change: &Change<SecretBinding>) -> bool {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
+        before.status != after.status && self.mutations.bindings.may_be_anothers(after)
+    }
+
+    fn is_altered_environment(&self, change: &Change<ProjectEnvironment>) -> bool {
+        let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
+        before.status != after.status && self.mutations.environments.may_be_anothers(after)
     }
 
     fn target(&self, namespace: &str, target: &str, cause: Cause) {

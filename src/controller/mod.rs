@@ -7,6 +7,7 @@ mod config;
 mod context;
 
 mod event_handlers;
+mod held_keyring;
 mod index;
 mod project_environment;
 mod run;

@@ -18,19 +18,19 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::config::{Config, ControllerError, LeaseOptions};
-use super::context::{Context, count_gauges};
+use super::context::{Context, Mutations, count_gauges};
 use super::event_handlers::EventHandlers;
+use super::held_keyring::KeyringFile;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::project_environment;
 use super::runtime::{
-    Cache, CacheSync, Clients, Election, HEARTBEAT_INTERVAL, Leadership, LeaseSettings, MutationCache, OperatorHealth,
-    PermitLimits, Queue, Request, Requeue, WatchHealth, connect,
+    Cache, CacheSync, Clients, Election, HEARTBEAT_INTERVAL, Leadership, LeaseSettings, OperatorHealth, PermitLimits,
+    Queue, Request, Requeue, WatchHealth, connect,
 };
 use super::secret_binding;
 use super::sources::{PollerDependencies, Reach, SourceChange, SourceReference, Sources, registry_name};
 use super::watches::Watches;
 use crate::api::ProjectEnvironment;
-use crate::crypto::Keyring;
 use crate::registry::{Reader, RegistryError, SourceName};
 use crate::server::Server;
 use crate::telemetry::{Events, Heartbeat, Metrics, Tally};
@@ -55,7 +55,7 @@ const SERVER_GRACE: Duration = Duration::from_secs(1);
 pub(crate) async fn run(config: Config) -> Result<(), ControllerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ControllerError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
-    let keyring = Arc::new(Keyring::read(&config.keyring)?);
+    let keyring = KeyringFile::open(config.keyring.clone())?;
     let reader = reader(&config).map_err(ControllerError::Database)?;
     let clients = connect().await?;
     let server = Server::bind(config.http).await?;
@@ -109,7 +109,7 @@ impl Operator {
         config: &Config,
         reader: Reader,
         clients: &Clients,
-        keyring: Arc<Keyring>,
+        keyring: KeyringFile,
         server: Server,
     ) -> Result<Self, ControllerError> {
         let metrics = Arc::new(Metrics::default());
@@ -133,11 +133,11 @@ impl Operator {
         let context = Arc::new(Context {
             client: clients.requests.clone(),
             sources,
-            keyring,
+            keyring: keyring.held(),
             stores: watches.stores.clone(),
-            mutations: MutationCache::default(),
             index: BindingIndex::default(),
             controlled: ControlledSecrets::default(),
+            mutations: Mutations::default(),
             events,
             metrics,
             tally: tally.clone(),
@@ -145,15 +145,17 @@ impl Operator {
         let (to_bindings, bindings) = mpsc::unbounded_channel();
         let (to_environments, environments) = mpsc::unbounded_channel();
         let event_handlers = EventHandlers {
+            mutations: context.mutations.clone(),
             index: context.index.clone(),
             controlled: context.controlled.clone(),
-            mutations: context.mutations.clone(),
             stored_bindings: context.stores.bindings.clone(),
             bindings: to_bindings,
             environments: to_environments,
         };
         let (stores, caches, watch_health) = (watches.stores.clone(), watches.caches.clone(), watches.health.clone());
         watches.start(&mut essential, clients, config.class.as_deref(), &event_handlers, &context.sources)?;
+        let woken = event_handlers.clone();
+        essential.spawn(keyring.follow(move || woken.keyring()));
         essential.spawn(wake(turned, event_handlers, context.stores.environments.clone()));
 
         let mut leadership = Leadership::always();

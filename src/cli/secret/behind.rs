@@ -9,7 +9,7 @@ use crate::registry::{Environment, Session};
 
 use crate::cli::context::Context;
 use crate::cli::error::CliError;
-use crate::cli::key_arguments::suggested;
+use crate::cli::key_arguments::{allowing, suggested};
 use crate::cli::output::{Output, enumerate, keys_in_words};
 
 /// Where some keys stand after a write, and which other environments are behind for them.
@@ -134,8 +134,13 @@ impl Behind {
         lines
     }
 
-    /// For many keys: how many, where.
-    pub(in crate::cli) fn summarise(&self, context: &Context, output: &Output) {
+    /// For many keys: how many, where. `imported` are all that the file has, which the next import has to be allowed as well.
+    pub(in crate::cli) fn summarise<'k>(
+        &self,
+        imported: impl IntoIterator<Item = &'k str>,
+        context: &Context,
+        output: &Output,
+    ) {
         for (environment, keys) in &self.environments {
             let names: Vec<&str> = keys.keys().map(String::as_str).collect();
             output.note(&format!(
@@ -150,8 +155,9 @@ impl Behind {
                 [] => String::new(),
                 some => format!(", and the same with -e {}", others_of(some)),
             };
-            let project = context.project_option();
-            output.note(&format!("to follow there: tidelock import FILE{project} -e {first} --follow{others}"));
+            let (project, allowed) = (context.project_option(), allowing(imported));
+            output
+                .note(&format!("to follow there: tidelock import FILE{project} -e {first} --follow{allowed}{others}"));
         }
     }
 }

@@ -21,8 +21,8 @@ impl Fixture {
         let store = Cache::with([]);
         let event_handlers = EventHandlers {
             index: BindingIndex::default(),
+            mutations: Mutations::default(),
             controlled: ControlledSecrets::default(),
-            mutations: MutationCache::default(),
             stored_bindings: store.clone(),
             bindings: to_bindings,
             environments: to_environments,
@@ -80,7 +80,9 @@ fn a_new_binding_is_looked_at_and_counted_and_its_status_is_no_news() {
     let first = binding("a", "app", 1, false);
     fixture.binding(None, Some(&first));
     assert_eq!(fixture.triggered(), (words(&["a"]), words(&["dev"])));
-    fixture.binding(Some(&first), Some(&binding("a", "app", 1, true)));
+    let said = binding("a", "app", 1, true);
+    fixture.event_handlers.mutations.bindings.record((*said).clone());
+    fixture.binding(Some(&first), Some(&said));
     assert_eq!(fixture.triggered(), (words(&[]), words(&[])));
 }
 
@@ -97,6 +99,7 @@ fn a_status_that_somebody_took_away_is_news_of_a_binding_and_of_a_source() {
     fixture.triggered();
     fixture.binding(Some(&said), Some(&taken));
     assert_eq!(fixture.triggered(), (words(&["a"]), words(&[])));
+    fixture.event_handlers.mutations.bindings.record((*said).clone());
     fixture.binding(Some(&taken), Some(&said));
     assert_eq!(fixture.triggered(), (words(&[]), words(&[])), "what it says again is its own doing");
 
@@ -105,6 +108,49 @@ fn a_status_that_somebody_took_away_is_news_of_a_binding_and_of_a_source() {
     let mut said = taken.clone();
     said.status = Some(serde_json::from_value(ready).expect("a status"));
     assert!(is_news(&Change::cached(Some(Arc::new(said)), Some(Arc::new(taken))), of_environment));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_status_that_somebody_altered_is_news_of_its_object_alone() {
+    let mut fixture = Fixture::new();
+    let at = |version: &str, ready| {
+        let mut binding = (*binding("a", "app", 1, ready)).clone();
+        binding.metadata.resource_version = Some(version.to_owned());
+        Arc::new(binding)
+    };
+    let (said, altered) = (at("10", true), at("11", false));
+    fixture.binding(None, Some(&said));
+    fixture.event_handlers.mutations.bindings.record((*said).clone());
+    tokio::time::advance(std::time::Duration::from_secs(3)).await;
+    fixture.triggered();
+    fixture.binding(Some(&said), Some(&altered));
+    assert_eq!(fixture.triggered(), (words(&["a"]), words(&[])));
+    let again = at("12", true);
+    fixture.event_handlers.mutations.bindings.record((*again).clone());
+    fixture.binding(Some(&altered), Some(&again));
+    assert_eq!(fixture.triggered(), (words(&[]), words(&[])), "it was put right");
+    fixture.binding(Some(&again), Some(&at("13", false)));
+    assert_eq!(fixture.triggered(), (words(&[]), words(&[])), "two that answer each other would go on for ever");
+}
+
+#[test]
+fn when_another_keyring_is_held_those_go_first_that_wait_for_a_key() {
+    for (reason, expected) in
+        [("RingNotHeld", Priority::High), ("OpenFailed", Priority::High), ("Delivered", Priority::Low)]
+    {
+        let condition = json!({
+            "type": "Delivered", "status": "False", "reason": reason, "message": "",
+            "lastTransitionTime": "2026-11-23T10:00:00Z",
+        });
+        let mut binding = (*settled("Report", None)).clone();
+        binding.status.as_mut().expect("a status").conditions =
+            serde_json::from_value(json!([condition])).expect("conditions");
+        let mut fixture = Fixture::new();
+        fixture.binding(None, Some(&Arc::new(binding)));
+        fixture.priorities();
+        fixture.event_handlers.keyring();
+        assert_eq!(fixture.priorities(), [expected], "{reason}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Context;
-use super::runtime::{MutationCache, Requeue, StatusError};
+use super::runtime::{Requeue, StatusError};
 use crate::api::ProjectEnvironment;
 
 /// When to look again after a status that changed while it was judged: its event is on the way.
@@ -25,14 +25,13 @@ pub(crate) enum EnvironmentError {
 /// Reconciles ProjectEnvironments.
 pub(crate) struct Reconciler {
     context: Arc<Context>,
-    mutations: MutationCache<ProjectEnvironment>,
 }
 
 impl Reconciler {
-    /// One for the whole operator: it remembers when each status was written.
+    /// One for the whole operator.
     #[must_use]
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        Self { context, mutations: MutationCache::default() }
+        Self { context }
     }
 
     /// Brings one status up to date.
@@ -43,9 +42,9 @@ impl Reconciler {
         if object.metadata.deletion_timestamp.is_some() {
             return Ok(Requeue::OnChange);
         }
-        let observed = observe::observe(&self.context, self.mutations.latest(object)).await;
+        let observed = observe::observe(&self.context, self.context.mutations.environments.latest(object)).await;
         let Some(status) = plan::plan(&observed) else { return Ok(Requeue::OnChange) };
-        match report::report(&self.context, &self.mutations, &observed, status).await {
+        match report::report(&self.context, &observed, status).await {
             Err(StatusError::Gone { .. }) => Ok(Requeue::OnChange),
             // Somebody else was quicker.
             Err(StatusError::Conflict { .. }) => Ok(Requeue::After(CONFLICT_REQUEUE_AFTER)),

@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use super::observe::ObservedEnvironment;
 use crate::api::names::FIELD_MANAGER;
-use crate::api::{ANNOUNCED, ProjectEnvironment, ProjectEnvironmentStatus, differs, is_warning};
+use crate::api::{ANNOUNCED, ProjectEnvironmentStatus, differs, is_warning};
 use crate::controller::Context;
-use crate::controller::runtime::{Announced, MutationCache, Requeue, StatusError, emit_transitions, write_status};
+use crate::controller::runtime::{Announced, Requeue, StatusError, emit_transitions, write_status};
 use crate::telemetry::Verb;
 
 /// Shortest time from one write of a status to the next.
@@ -17,7 +17,6 @@ const SPACING: Duration = Duration::from_secs(1);
 
 pub(super) async fn report(
     context: &Context,
-    mutations: &MutationCache<ProjectEnvironment>,
     observed: &ObservedEnvironment,
     status: ProjectEnvironmentStatus,
 ) -> Result<Requeue, StatusError> {
@@ -25,7 +24,7 @@ pub(super) async fn report(
     if !differs(object.status.as_ref(), &status) {
         return Ok(Requeue::OnChange);
     }
-    if let Some(rest) = rest(mutations.last_write(object), Instant::now()) {
+    if let Some(rest) = rest(context.mutations.environments.last_write(object), Instant::now()) {
         return Ok(Requeue::After(rest));
     }
     context.metrics.wrote("projectenvironments/status", Verb::Patch);
@@ -39,7 +38,7 @@ pub(super) async fn report(
     };
     let announced = Announced { types: ANNOUNCED, is_warning, is_said_elsewhere: |_, _| false, suffix };
     emit_transitions(&context.events, &object.object_ref(&()), before, &status.conditions, &announced);
-    mutations.record(after);
+    context.mutations.environments.record(after);
     Ok(Requeue::OnChange)
 }
 

@@ -14,6 +14,9 @@ const MEMORY: Duration = Duration::from_mins(1);
 /// From one search for what may be forgotten to the next: with each write, it would cost the square of their number.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// For how long after a write somebody else's is left alone. Two that answer each other's writes would go on for ever.
+const CALM: Duration = Duration::from_secs(2);
+
 /// Objects as they were after our own last write. A cache lags behind its own operator: without this, the reconcile
 /// that follows a write would decide by a status that was already replaced, and write again.
 ///
@@ -39,6 +42,7 @@ struct Entries<K: Resource<DynamicType = ()>> {
 struct Entry<K> {
     /// The object, until the cache has it.
     object: Option<Arc<K>>,
+    version: Option<u128>,
     at: Instant,
 }
 
@@ -53,7 +57,7 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
     #[must_use]
     pub(crate) fn latest(&self, cached: Arc<K>) -> Arc<K> {
         let mut entries = self.lock();
-        let Some(entry) = entries.known.get_mut(&ObjectRef::from_obj(&*cached)) else { return cached };
+        let Some(entry) = entries.known.get_mut(&name_of(&*cached)) else { return cached };
         match &entry.object {
             Some(written) if is_older(&*cached, &**written) => Arc::clone(written),
             _ => {
@@ -63,31 +67,40 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
         }
     }
 
+    /// Whether an object that comes over a watch may be as somebody else wrote it. A write of our own is heard of before its
+    /// answer now and then, and is taken for somebody else's.
+    #[must_use]
+    pub(crate) fn may_be_anothers(&self, object: &K) -> bool {
+        let entries = self.lock();
+        let Some(entry) = entries.known.get(&name_of(object)) else { return true };
+        entry.at.elapsed() >= CALM && entry.version < version(object)
+    }
+
     /// When it was written last; `None` where that is long ago.
     #[must_use]
     pub(crate) fn last_write(&self, object: &K) -> Option<Instant> {
-        self.lock().known.get(&ObjectRef::from_obj(object)).map(|entry| entry.at)
+        self.lock().known.get(&name_of(object)).map(|entry| entry.at)
     }
 
-    /// The cache has the object as it is here, or `None`: it is gone. Otherwise what nobody reconciles again would be held for ever.
-    pub(crate) fn seen(&self, name: &ObjectRef<K>, cached: Option<&K>) {
+    /// The cache has an object as it is now, or `None`: it is gone. Otherwise what nobody reconciles again would be held for
+    /// ever. That something was written is remembered all the same.
+    pub(crate) fn seen(&self, object: &K, cached: Option<&K>) {
         let mut entries = self.lock();
-        let written = entries.known.get(name).and_then(|entry| entry.object.as_deref());
-        let is_behind = written.zip(cached).is_some_and(|(written, cached)| is_older(cached, written));
+        entries.sweep();
+        let Some(entry) = entries.known.get_mut(&name_of(object)) else { return };
+        let is_behind = entry.object.as_deref().zip(cached).is_some_and(|(written, cached)| is_older(cached, written));
         if !is_behind {
-            entries.known.remove(name);
+            entry.object = None;
         }
     }
 
     /// Takes note of an object as the API server gave it back.
     pub(crate) fn record(&self, object: K) {
         let mut entries = self.lock();
-        if entries.swept.elapsed() >= SWEEP {
-            entries.swept = Instant::now();
-            entries.known.retain(|_, entry| entry.at.elapsed() < MEMORY);
-        }
-        let key = ObjectRef::from_obj(&object);
-        entries.known.insert(key, Entry { object: Some(Arc::new(object)), at: Instant::now() });
+        entries.sweep();
+        let key = name_of(&object);
+        let version = version(&object);
+        entries.known.insert(key, Entry { object: Some(Arc::new(object)), version, at: Instant::now() });
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K>> {
@@ -95,11 +108,32 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
     }
 }
 
+impl<K: Resource<DynamicType = ()>> Entries<K> {
+    fn sweep(&mut self) {
+        if self.swept.elapsed() >= SWEEP {
+            self.swept = Instant::now();
+            self.known.retain(|_, entry| entry.at.elapsed() < MEMORY);
+        }
+    }
+}
+
+/// Without the uid and version that a reference made from an object has.
+fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
+    let name = ObjectRef::new(&object.name_any());
+    match object.namespace() {
+        Some(namespace) => name.within(&namespace),
+        None => name,
+    }
+}
+
 /// Whether it is the same object at an earlier time. Resource versions of one object are comparable as numbers; one
 /// that is not a number says nothing.
 fn is_older<K: Resource>(cached: &K, written: &K) -> bool {
-    let number = |object: &K| object.resource_version().and_then(|version| version.parse::<u128>().ok());
-    cached.uid() == written.uid() && number(cached).zip(number(written)).is_some_and(|(ours, theirs)| ours < theirs)
+    cached.uid() == written.uid() && version(cached).zip(version(written)).is_some_and(|(ours, theirs)| ours < theirs)
+}
+
+fn version<K: Resource>(object: &K) -> Option<u128> {
+    object.resource_version().and_then(|version| version.parse().ok())
 }
 
 #[cfg(test)]
@@ -132,15 +166,18 @@ mod tests {
     #[test]
     fn what_the_cache_has_is_held_no_longer() {
         let written = MutationCache::default();
-        let name = ObjectRef::from_obj(&object("1", "10"));
-        let held = |written: &MutationCache<ConfigMap>| written.lock().known.len();
-        written.record(object("1", "10"));
-        written.seen(&name, Some(&object("1", "9")));
+        let held = |written: &MutationCache<ConfigMap>| {
+            written.lock().known.values().filter(|entry| entry.object.is_some()).count()
+        };
+        let (older, newer) = (object("1", "9"), object("1", "10"));
+        written.record(newer.clone());
+        written.seen(&older, Some(&older));
         assert_eq!(held(&written), 1, "the cache is behind");
-        written.seen(&name, Some(&object("1", "10")));
+        written.seen(&newer, Some(&newer));
         assert_eq!(held(&written), 0);
-        written.record(object("1", "10"));
-        written.seen(&name, None);
+        assert!(!written.may_be_anothers(&newer), "who wrote it is remembered");
+        written.record(newer.clone());
+        written.seen(&newer, None);
         assert_eq!(held(&written), 0);
     }
 
@@ -156,6 +193,19 @@ mod tests {
         written.record(other.clone());
         assert!(written.last_write(&object("1", "10")).is_none());
         assert!(written.last_write(&other).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_newer_than_what_was_written_is_another_ones_unless_both_just_wrote() {
+        let written = MutationCache::default();
+        assert!(written.may_be_anothers(&object("1", "9")));
+        written.record(object("1", "10"));
+        assert!(!written.may_be_anothers(&object("1", "11")), "an answer to an answer");
+        tokio::time::advance(CALM).await;
+        assert!(written.may_be_anothers(&object("1", "11")));
+        for ours in ["9", "10"] {
+            assert!(!written.may_be_anothers(&object("1", ours)));
+        }
     }
 
     #[test]

@@ -31,7 +31,6 @@ use crate::api::SecretBinding;
 /// Reconciles SecretBindings.
 pub(crate) struct Reconciler {
     context: Arc<Context>,
-    /// What each status was written to, until the cache knows.
     memory: BindingMemory,
 }
 
@@ -44,14 +43,15 @@ impl Reconciler {
 
     /// Brings one binding's Secret and status up to date.
     pub(crate) async fn reconcile(self: Arc<Self>, binding: Arc<SecretBinding>) -> Result<Requeue, BindingError> {
-        let binding = self.context.mutations.latest(binding);
+        let binding = self.context.mutations.bindings.latest(binding);
         let uid = binding.metadata.uid.clone().unwrap_or_default();
         if self.memory.is_gone(&uid) {
             return Ok(Requeue::OnChange);
         }
-        let (context, memory) = (&self.context, &self.memory);
+        let (context, memory) = (&*self.context, &self.memory);
         let mut cluster = RealCluster { context, memory, binding, uid, sync: None };
-        driver::drive(&mut cluster, &self.context.keyring).await
+        let keyring = self.context.keyring.current();
+        driver::drive(&mut cluster, &keyring).await
     }
 }
 

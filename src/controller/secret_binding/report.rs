@@ -48,9 +48,11 @@ pub(super) async fn report(
     context.metrics.wrote("secretbindings/status", Verb::Patch);
     let after = write_status(&api, FIELD_MANAGER, &**binding, &status).await?;
     let name = ObjectRef::from_obj(&after);
-    context.mutations.record(after);
+    context.mutations.bindings.record(after);
     // The watch may have been quicker than the answer.
-    context.mutations.seen(&name, context.stores.bindings.get(&name).as_deref());
+    if let Some(cached) = context.stores.bindings.get(&name) {
+        context.mutations.bindings.seen(&*cached, Some(&*cached));
+    }
     let before = binding.status.as_ref().map_or(&[][..], |status| &status.conditions);
     let is_ready = find(&status.conditions, ConditionType::Ready).is_some_and(|ready| ready.status == "True");
     // To become Ready for the first time is no news: a thousand new bindings would be a thousand Events.

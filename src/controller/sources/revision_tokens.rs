@@ -9,8 +9,9 @@ use super::registry::{Registry, in_time};
 use crate::core::ProjectId;
 use crate::registry::{LoggedToken, RegistryError, Revision, Snapshot, SnapshotVersion};
 
-/// Most tokens that are remembered of one project.
-const TOKENS_MAX: usize = 1_024;
+/// Most tokens that are remembered of one project, which is some 500 KiB. Each binding may rest on a revision of its own, and all
+/// of a source's ask after each change.
+const TOKENS_MAX: usize = 16_384;
 
 /// What is known of the projects' logs.
 ///
@@ -110,8 +111,11 @@ impl RevisionTokens {
 
 impl Known {
     fn remember(&mut self, revision: i64, token: Uuid) {
-        if self.tokens.len() >= TOKENS_MAX {
-            self.tokens.clear();
+        // Any one has to go: were it all of them, or the one that is asked for next, they would be asked for again and again.
+        if self.tokens.len() >= TOKENS_MAX
+            && let Some(any) = self.tokens.keys().next().copied()
+        {
+            self.tokens.remove(&any);
         }
         self.tokens.insert(revision, token);
     }

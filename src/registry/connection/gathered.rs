@@ -43,6 +43,9 @@ pub(super) enum SettingError {
     /// An option with a value that it cannot have, or that does not go with another one.
     #[error("{option}{} {problem}", by(.origin.as_ref()))]
     Value { option: &'static str, origin: Option<Origin>, problem: String },
+    /// The file that the string is in.
+    #[error("{0}")]
+    File(String),
     /// The service.
     #[error("service: {0}")]
     Service(String),
@@ -54,7 +57,7 @@ impl SettingError {
         match self {
             Self::Unsupported { remedy, .. } => Some(remedy),
             Self::Text(_) => Some("it is postgresql://LOGIN:PASSWORD@HOST/DATABASE, or what else libpq takes"),
-            Self::Value { .. } | Self::Service(_) => None,
+            Self::Value { .. } | Self::File(_) | Self::Service(_) => None,
         }
     }
 }
@@ -64,7 +67,7 @@ fn by(origin: Option<&Origin>) -> String {
 }
 
 /// What was said. Has no `Debug`: the password is among it.
-#[derive(Default)]
+#[derive(Default, PartialEq, Eq)]
 pub(super) struct Gathered(BTreeMap<&'static str, (String, Origin)>);
 
 impl Gathered {

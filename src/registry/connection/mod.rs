@@ -9,6 +9,7 @@ mod activity;
 mod certificate_names;
 mod dial;
 mod dial_error;
+mod followed;
 mod frames;
 mod gathered;
 mod host_order;
@@ -29,6 +30,7 @@ mod surroundings;
 mod target;
 mod tls;
 mod tls_settings;
+mod url_file;
 mod verifier;
 
 use std::sync::Arc;
@@ -46,6 +48,7 @@ use self::link::{Patience, Probe, Work};
 pub(super) use self::pool::{Borrowed, Pool};
 use self::surroundings::Surroundings;
 use self::target::{SessionKind, Target};
+use self::url_file::connection_string;
 use super::{RegistryError, login};
 
 /// The schema where nothing else is said.
@@ -59,7 +62,7 @@ const SILENCE: Duration = Duration::from_millis(4_500);
 #[derive(Clone)]
 pub struct ConnectSettings {
     /// A connection string as libpq takes it, `postgresql://…` or `keyword=value`. What it leaves open, a service file, a
-    /// passfile and the variables `PG…` may say.
+    /// passfile and the variables `PG…` may say. `file:/PATH` is what that file has.
     pub url: String,
     /// The schema that holds the tables. What logins may use of them is in another beside it, named `<schema>_api`.
     pub schema: String,
@@ -91,10 +94,12 @@ impl ConnectSettings {
         format!("{}_api", self.schema)
     }
 
-    /// What the URL and the process's surroundings mean now: files are read anew each time, so that a passfile may change
-    /// while a program runs.
+    /// What the URL and the process's surroundings mean now: files are read anew each time, so that they may change while a
+    /// program runs.
     fn target(&self) -> Result<Target, RegistryError> {
-        Target::from(&self.url, &self.application_name, &Surroundings::of_process()).map_err(unusable)
+        let understood = connection_string(&self.url)
+            .and_then(|text| Target::from(&text, &self.application_name, &Surroundings::of_process()));
+        understood.map_err(unusable)
     }
 
     /// Why a passfile that could have had the password is not used, if one is not.
@@ -136,6 +141,11 @@ impl ConnectSettings {
         let done = work(&mut link).await.map_err(|error| ended.add_to(error));
         link.close().await;
         done
+    }
+
+    /// What leads to sessions now; `None` where it cannot be used.
+    pub(super) fn in_force(&self) -> Option<InForce> {
+        self.target().ok().map(InForce)
     }
 
     /// One connection of its own, whose notifications become hints. A server that owes an answer is given up on as in
@@ -188,6 +198,15 @@ impl ConnectSettings {
             // Or it is somebody else's process, of which nothing is told.
             None => Work::Unknown,
         })
+    }
+}
+
+/// What leads to sessions at a time, for whoever wants to know whether that has changed. Has no `Debug`: passwords are in it.
+pub(super) struct InForce(Target);
+
+impl PartialEq for InForce {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_same_as(&other.0)
     }
 }
 

@@ -8,32 +8,68 @@ use deadpool::managed::{self, Metrics, Object, PoolError, RecycleError, RecycleR
 
 use super::ConnectSettings;
 use super::dial::{Check, dial};
+use super::followed::{Followed, Verdict, Version};
 use super::host_order::HostOrder;
 use super::link::{Link, Patience};
 use crate::registry::RegistryError;
 
 /// Makes the sessions of a pool.
 pub(in crate::registry) struct Dialer {
-    settings: ConnectSettings,
+    settings: Followed,
     order: HostOrder,
     check: Check,
     /// How long a server may be silent that owes an answer.
     silence: Duration,
 }
 
+/// A session of a pool's.
+pub(in crate::registry) struct Session {
+    link: Link,
+    made_by: Version,
+}
+
+impl Dialer {
+    async fn dial(&self, by: &Version) -> Result<Session, RegistryError> {
+        // A large future, and who waits for it holds it.
+        let connected = Box::pin(dial(&by.target, &self.order, Some(&self.check))).await?;
+        self.settings.works(by);
+        let link = Link::start(connected, Patience::Silence(self.silence), None);
+        Ok(Session { link, made_by: by.clone() })
+    }
+}
+
 impl managed::Manager for Dialer {
-    type Type = Link;
+    type Type = Session;
     type Error = RegistryError;
 
-    async fn create(&self) -> Result<Link, RegistryError> {
-        let target = self.settings.target()?;
-        // A large future, and who waits for it holds it.
-        let connected = Box::pin(dial(&target, &self.order, Some(&self.check))).await?;
-        Ok(Link::start(connected, Patience::Silence(self.silence), None))
+    /// A password may be in its file before the server has it: what worked before is tried, too.
+    async fn create(&self) -> Result<Session, RegistryError> {
+        let newest = self.settings.newest();
+        let error = match self.dial(&newest).await {
+            Ok(session) => return Ok(session),
+            Err(error) => error,
+        };
+        match self.settings.instead_of(&newest, &error) {
+            Some(earlier) => self.dial(&earlier).await.map_err(|_| error),
+            None => Err(error),
+        }
     }
 
-    async fn recycle(&self, link: &mut Link, _: &Metrics) -> RecycleResult<RegistryError> {
-        if link.is_closed() { Err(RecycleError::message("it was closed")) } else { Ok(()) }
+    async fn recycle(&self, session: &mut Session, _: &Metrics) -> RecycleResult<RegistryError> {
+        if session.link.is_closed() {
+            return Err(RecycleError::message("it was closed"));
+        }
+        match self.settings.verdict(&session.made_by) {
+            Verdict::Keep => Ok(()),
+            Verdict::Replace => Err(RecycleError::message("the settings were replaced")),
+            Verdict::Try(newest) => {
+                match self.dial(&newest).await {
+                    Ok(replacement) => *session = replacement,
+                    Err(error) => drop(self.settings.instead_of(&newest, &error)),
+                }
+                Ok(())
+            }
+        }
     }
 }
 
@@ -41,7 +77,6 @@ impl managed::Manager for Dialer {
 #[derive(Clone)]
 pub(in crate::registry) struct Pool {
     pool: managed::Pool<Dialer>,
-    longest: Duration,
 }
 
 impl Pool {
@@ -53,29 +88,26 @@ impl Pool {
         check: Check,
         silence: Duration,
     ) -> Result<Self, RegistryError> {
-        let longest = settings.target()?.longest();
-        let dialer = Dialer { settings: settings.clone(), order: HostOrder::default(), check, silence };
-        let pool = managed::Pool::builder(dialer)
-            .max_size(size)
-            .runtime(Runtime::Tokio1)
-            // Making one gives up by itself.
-            .timeouts(Timeouts { wait: Some(longest), create: None, recycle: None })
-            .build()
-            .map_err(|error| RegistryError::Settings {
+        let dialer = Dialer { settings: Followed::new(settings)?, order: HostOrder::default(), check, silence };
+        let pool = managed::Pool::builder(dialer).max_size(size).runtime(Runtime::Tokio1).build().map_err(|error| {
+            RegistryError::Settings {
                 setting: "the connection pool cannot be built".to_owned(),
                 hint: None,
                 cause: error.into(),
-            })?;
-        Ok(Self { pool, longest })
+            }
+        })?;
+        Ok(Self { pool })
     }
 
     /// How long it may take until there is a session, all hosts tried.
-    pub(in crate::registry) const fn longest(&self) -> Duration {
-        self.longest
+    pub(in crate::registry) fn longest(&self) -> Duration {
+        self.pool.manager().settings.longest()
     }
 
     pub(in crate::registry) async fn get(&self, attempt: &str) -> Result<Borrowed, RegistryError> {
-        match self.pool.get().await {
+        // Making one gives up by itself.
+        let timeouts = Timeouts { wait: Some(self.longest()), create: None, recycle: None };
+        match self.pool.timeout_get(&timeouts).await {
             Ok(object) => Ok(Borrowed { object: Some(object), pool: self.pool.clone(), settled: false }),
             Err(PoolError::Backend(RegistryError::Unavailable { attempt: made, cause })) => {
                 Err(RegistryError::Unavailable { attempt: format!("{attempt}, {made}"), cause })
@@ -106,10 +138,10 @@ impl Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         let Some(object) = self.object.take() else { return };
-        if self.settled && !object.is_closed() {
+        if self.settled && !object.link.is_closed() {
             return;
         }
-        Object::take(object).abandon();
+        Object::take(object).link.abandon();
         // Those that idle are likely to lead to the same server, and each would have to be waited for.
         self.pool.retain(|_, _| false);
     }
@@ -119,12 +151,12 @@ impl Deref for Borrowed {
     type Target = Link;
 
     fn deref(&self) -> &Link {
-        self.object.as_ref().expect("it is there until it is dropped")
+        &self.object.as_ref().expect("it is there until it is dropped").link
     }
 }
 
 impl DerefMut for Borrowed {
     fn deref_mut(&mut self) -> &mut Link {
-        self.object.as_mut().expect("it is there until it is dropped")
+        &mut self.object.as_mut().expect("it is there until it is dropped").link
     }
 }

@@ -116,6 +116,13 @@ impl Target {
         })
     }
 
+    /// Whether it leads to the same sessions, as far as it was said: certificates are read anew by each connection.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        let passwords =
+            |target: &Self| -> Vec<Option<String>> { target.hosts.iter().map(|host| host.password.clone()).collect() };
+        self.gathered == other.gathered && passwords(self) == passwords(other)
+    }
+
     /// How long a connection may take to come about, all hosts tried.
     pub(super) fn longest(&self) -> Duration {
         let rounds = if self.session_kind == SessionKind::PreferStandby { 2 } else { 1 };

@@ -18,6 +18,7 @@ impl Reader {
     /// Returns only when the connection breaks, cannot be made or gives no sign of life any more, with why.
     pub async fn listen(&self, hints: &mpsc::Sender<()>) -> RegistryError {
         let attempt = "listening for notifications";
+        let before = self.listen.in_force();
         let link = match self.listen.connect_to_listen(hints.clone()).await {
             Ok(link) => link,
             Err(error) => return error,
@@ -28,6 +29,12 @@ impl Reader {
         let _ = hints.try_send(());
         loop {
             tokio::time::sleep(SIGN_OF_LIFE).await;
+            if self.listen.in_force().is_some_and(|now| before.as_ref() != Some(&now)) {
+                return RegistryError::Unavailable {
+                    attempt: attempt.to_owned(),
+                    cause: "the connection's settings were replaced".into(),
+                };
+            }
             if let Err(error) = link.batch_execute("").await {
                 return link.explain(attempt, error);
             }

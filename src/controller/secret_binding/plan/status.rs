@@ -54,7 +54,9 @@ pub(crate) fn next_status(
     if let Some(nonce) = outcome.answered_sync.as_ref().filter(|_| state.answers_sync()) {
         next.last_handled_sync = Some(nonce.clone());
     }
-    if next == previous {
+    // Nobody has read a newer one, so that somebody else wrote it, or the database was set back.
+    let is_ahead = outcome.registry_revision.is_some() && previous.registry_revision > outcome.registry_revision;
+    if next == previous && !is_ahead {
         return None;
     }
     next.registry_revision = outcome.registry_revision.or(previous.registry_revision);

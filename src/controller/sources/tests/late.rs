@@ -119,3 +119,31 @@ async fn an_environment_whose_reading_takes_half_a_minute_is_read_and_keeps_nobo
     }
     assert!(longest < Duration::from_secs(15), "dev waited for {longest:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_who_ask_for_a_slow_source_to_be_read_anew_share_one_reading_and_hold_no_other_up() {
+    let registry = FakeRegistry::new();
+    let (sources, mut changes) = registry.start(&["dev", "staging"]);
+    next_source(&mut changes).await;
+    next_source(&mut changes).await;
+    registry.with(|script| script.takes.insert(source("dev"), Duration::from_secs(3)));
+    let before = registry.with(|script| (script.polls, script.snapshots));
+    let began = Instant::now();
+    let asked = (0..1_000).map(|_| {
+        let sources = sources.clone();
+        tokio::spawn(async move { sources.read_again(&source("dev")).await })
+    });
+    let asked: Vec<_> = asked.collect();
+    sleep(Duration::from_millis(100)).await;
+    let changed = Instant::now();
+    registry.change();
+    while next_source(&mut changes).await != source("staging") {}
+    assert!(changed.elapsed() < Duration::from_secs(1), "{:?}", changed.elapsed());
+    for answer in asked {
+        assert!(matches!(answer.await.unwrap(), SourceState::Ready(_)));
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(7), "two readings at most: {took:?}");
+    let (polls, snapshots) = registry.with(|script| (script.polls - before.0, script.snapshots - before.1));
+    assert!(polls < 40 && snapshots <= 4, "{polls} polls, {snapshots} snapshots");
+}

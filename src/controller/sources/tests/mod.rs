@@ -268,6 +268,26 @@ async fn tokens_are_asked_for_once_while_the_history_only_grows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bindings_that_rest_on_thousands_of_revisions_ask_for_each_once_and_not_after_each_change() {
+    let registry = FakeRegistry::new();
+    (0..5_000).for_each(|_| registry.change());
+    let (sources, mut changes) = registry.start(&["dev"]);
+    next_source(&mut changes).await;
+    let ask_for_all = async || {
+        for revision in 1..=5_000 {
+            let logged = sources.token_of(PROJECT, revision).await.unwrap();
+            assert!(matches!(logged, LoggedToken::Token(_)), "{revision}: {logged:?}");
+        }
+        registry.with(|script| script.token_questions)
+    };
+    let first = ask_for_all().await;
+    // As many steps again between two looks.
+    (0..2_000).for_each(|_| registry.change());
+    next_source(&mut changes).await;
+    assert_eq!(ask_for_all().await - first, 1, "whether the log has only grown");
+}
+
+#[tokio::test(start_paused = true)]
 async fn another_history_is_not_answered_from_memory() {
     let registry = FakeRegistry::new();
     registry.change();

@@ -2,6 +2,7 @@
 
 mod altered;
 mod delivery;
+mod forged;
 mod granting;
 mod holding;
 mod targets;
