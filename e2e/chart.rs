@@ -61,7 +61,8 @@ async fn the_examples_apply_and_are_delivered() {
     let folder = examples.to_string_lossy();
     stage.kubectl(&["apply", "-f", &format!("{folder}/namespaces.yaml")], b"").await.unwrap();
     stage.kubectl(&["apply", "-f", &folder], b"").await.unwrap();
-    for binding in ["shop-dev/shop", "shop-staging/shop-database"] {
+    let shaped = ["shop-dev/shop-env-file", "shop-dev/shop-urls", "shop-dev/shop-parts", "shop-dev/shop-shared"];
+    for binding in ["shop-dev/shop", "shop-staging/shop-database"].into_iter().chain(shaped) {
         let (namespace, name) = binding.split_once('/').unwrap();
         let wait = ["wait", "--for=condition=Ready", "--timeout=20s", "secretbinding", name, "--namespace", namespace];
         if let Err(why) = stage.kubectl(&wait, b"").await {

@@ -14,4 +14,5 @@ pub mod crypto;
 mod glossary;
 pub mod registry;
 mod server;
+mod shape;
 mod telemetry;

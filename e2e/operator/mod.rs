@@ -19,6 +19,7 @@ mod repair;
 mod restored;
 mod rotation;
 mod schema;
+mod shaping;
 mod sources;
 mod standby;
 mod sync;

@@ -33,6 +33,8 @@ async fn what_cannot_be_meant_is_refused_at_once_and_says_what_would_be_right() 
     };
     let template = |template: Value| binding(json!({"target": {"template": template}}));
     let metadata = |what: &str, name: &str| template(json!({"metadata": {what: {name: "x"}}}));
+    let target = |target: Value| binding(json!({"target": target}));
+    let rewrite = |step: Value| binding(json!({"dataFrom": [{"find": {}, "rewrite": [step]}]}));
     let grants = |grant: Value| json!({"project": "shop", "environment": "dev", "grants": [grant]});
     for (kind, spec, expected) in [
         ("SecretBinding", binding(json!({})), "accepted"),
@@ -45,6 +47,39 @@ async fn what_cannot_be_meant_is_refused_at_once_and_says_what_would_be_right() 
         ("SecretBinding", metadata("annotations", "argocd.argoproj.io/tracking-id"), "reserved"),
         ("SecretBinding", binding(json!({"data": []})), "spec.data"),
         ("SecretBinding", binding(json!({"data": [{"secretKey": "..bad", "remoteRef": {"key": "A"}}]})), "secretKey"),
+        ("SecretBinding", binding(json!({"dataFrom": [{"find": {}}]})), "accepted"),
+        ("SecretBinding", binding(json!({"dataFrom": []})), "spec.dataFrom"),
+        ("SecretBinding", binding(json!({"dataFrom": [{}]})), "find"),
+        ("SecretBinding", binding(json!({"dataFrom": [{"find": {"name": {"regexp": "("}}}]})), "regular expression"),
+        ("SecretBinding", rewrite(json!({})), "at least 1"),
+        ("SecretBinding", rewrite(json!({"merge": {}, "transform": {"template": "a"}})), "at most 1"),
+        ("SecretBinding", rewrite(json!({"regexp": {"source": "(", "target": ""}})), "regular expression"),
+        ("SecretBinding", rewrite(json!({"merge": {"strategy": "JSON"}})), "into names the entry"),
+        ("SecretBinding", rewrite(json!({"merge": {"into": "all"}})), "into names the entry"),
+        ("SecretBinding", rewrite(json!({"merge": {"strategy": "Later"}})), "Unsupported value"),
+        ("SecretBinding", rewrite(json!({"merge": {"strategy": "JSON", "into": "all"}})), "accepted"),
+        ("SecretBinding", binding(json!({"nameTransformer": "shouting"})), "Unsupported value"),
+        ("SecretBinding", target(json!({"format": {"as": "toml", "secretKey": "a"}})), "Unsupported value"),
+        ("SecretBinding", target(json!({"format": {"as": "json", "secretKey": ".."}})), "secretKey"),
+        ("SecretBinding", target(json!({"format": {"as": "json", "secretKey": "a"}})), "accepted"),
+        (
+            "SecretBinding",
+            target(json!({"format": {"as": "json", "secretKey": "a"}, "template": {"data": {"a": "b"}}})),
+            "not both",
+        ),
+        ("SecretBinding", template(json!({"data": {"..": "x"}})), "starts with no '..'"),
+        ("SecretBinding", template(json!({"data": {}})), "at least 1"),
+        ("SecretBinding", template(json!({"data": {"tls.crt": "{{ A }}"}})), "accepted"),
+        ("SecretBinding", template(json!({"templateFrom": [{"configMap": {"name": "a", "items": []}}]})), "at least 1"),
+        ("SecretBinding", target(json!({"creationPolicy": "Merge", "immutable": true})), "not made immutable"),
+        ("SecretBinding", target(json!({"creationPolicy": "Merge", "deletionPolicy": "Delete"})), "is not deleted"),
+        (
+            "SecretBinding",
+            target(json!({"creationPolicy": "Merge", "template": {"type": "example.com/x"}})),
+            "keeps its type",
+        ),
+        ("SecretBinding", target(json!({"creationPolicy": "Merge", "deletionPolicy": "Merge"})), "accepted"),
+        ("SecretBinding", target(json!({"creationPolicy": "None"})), "Unsupported value"),
         ("SecretBinding", binding(json!({"staleAfter": "soon"})), "staleAfter"),
         ("SecretBinding", binding(json!({"staleAfter": "1000h"})), "from 1s to 720h"),
         ("ProjectEnvironment", grants(json!({"namespaces": {"names": ["shop"]}})), "accepted"),

@@ -1,9 +1,10 @@
-//! The regular expressions of grants: one dialect, which means the same to the API server and here.
+//! The regular expressions of grants and bindings: one dialect, which means the same to the API server and here.
 //!
 //! It is RE2 as the API server's CEL has it, without what only one of both knows or what they read differently: classes of
 //! Unicode, operators within classes and classes within classes, comments and other flags than `i`, `m`, `s` and `U`, escapes
-//! by number, and counts above 1,000. `\w`, `\d`, `\s` and `\b` are of ASCII. A pattern stands for the whole of a key, and
-//! matches keys of ASCII alone: no letter of another script passes for one that looks alike. Such keys are granted by name.
+//! by number, and counts above 1,000. `\w`, `\d`, `\s` and `\b` are of ASCII. A pattern matches keys of ASCII alone: no letter
+//! of another script passes for one that looks alike. Such keys are granted and bound by name. In a grant a pattern stands for
+//! the whole of a key ([`KeyPattern`]); in a binding it is found in it ([`NamePattern`]), as External Secrets Operator has it.
 
 use regex::bytes::{Regex, RegexBuilder};
 use regex_syntax::ast::parse::Parser;
@@ -50,24 +51,56 @@ pub(crate) enum InvalidPattern {
 impl KeyPattern {
     /// Compiles a pattern of the dialect.
     pub(crate) fn new(pattern: &str) -> Result<Self, InvalidPattern> {
-        if !pattern.is_ascii() {
-            return Err(InvalidPattern::NotAscii);
-        }
         // Alone first: `a)|(b` must not become valid inside the group.
-        let ast = Parser::new().parse(pattern).map_err(|_| InvalidPattern::Syntax)?;
-        visit(&ast, Dialect)?;
-        let whole = format!(r"\A(?:{pattern})\z");
-        let built = RegexBuilder::new(&whole).unicode(false).size_limit(SIZE_MAX).build();
-        built.map(Self).map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => InvalidPattern::TooLarge,
-            _ => InvalidPattern::Syntax,
-        })
+        check(pattern)?;
+        compile(&format!(r"\A(?:{pattern})\z")).map(Self)
     }
 
     /// Whether it matches the whole key: `DB_.*` must not grant `ADMIN_DB_PASSWORD`.
     pub(crate) fn is_match(&self, key: &str) -> bool {
         key.is_ascii() && self.0.is_match(key.as_bytes())
     }
+}
+
+/// A pattern that is found somewhere in a key, compiled.
+#[derive(Debug, Clone)]
+pub(crate) struct NamePattern(Regex);
+
+impl NamePattern {
+    /// Compiles a pattern of the dialect.
+    pub(crate) fn new(pattern: &str) -> Result<Self, InvalidPattern> {
+        check(pattern)?;
+        compile(pattern).map(Self)
+    }
+
+    /// Whether it is found anywhere in the key.
+    pub(crate) fn is_found(&self, key: &str) -> bool {
+        key.is_ascii() && self.0.is_match(key.as_bytes())
+    }
+
+    /// The name with `target` at each place where it is found; `$1` and `${name}` stand there for its groups.
+    pub(crate) fn replace_all(&self, name: &str, target: &str) -> String {
+        if !name.is_ascii() {
+            return name.to_owned();
+        }
+        let replaced = self.0.replace_all(name.as_bytes(), target.as_bytes()).into_owned();
+        String::from_utf8(replaced).unwrap_or_else(|_| name.to_owned())
+    }
+}
+
+fn check(pattern: &str) -> Result<(), InvalidPattern> {
+    if !pattern.is_ascii() {
+        return Err(InvalidPattern::NotAscii);
+    }
+    let ast = Parser::new().parse(pattern).map_err(|_| InvalidPattern::Syntax)?;
+    visit(&ast, Dialect)
+}
+
+fn compile(pattern: &str) -> Result<Regex, InvalidPattern> {
+    RegexBuilder::new(pattern).unicode(false).size_limit(SIZE_MAX).build().map_err(|error| match error {
+        regex::Error::CompiledTooBig(_) => InvalidPattern::TooLarge,
+        _ => InvalidPattern::Syntax,
+    })
 }
 
 /// Looks for what is not of the dialect.

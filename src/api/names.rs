@@ -16,6 +16,13 @@ pub const SYNC: &str = "tidelock.dev/sync";
 /// Set by a person on a Secret: the SecretBinding of that name in the same namespace may take it over.
 pub const ADOPT: &str = "tidelock.dev/adopt";
 
+/// Set by a person on a Secret: the SecretBinding of that name in the same namespace may add keys to it, and touch no other.
+pub const MERGE: &str = "tidelock.dev/merge";
+
+/// Label on a ConfigMap, with the value `true`: bindings of its namespace may take templates from it, and the operator may
+/// read it.
+pub const TEMPLATE_LABEL: &str = "tidelock.dev/template";
+
 /// Set by a person on a SecretBinding: the removals held back at this revision are meant. The value is
 /// the revision, as the condition spells it; it is good for one write.
 pub const RELEASE_REMOVAL: &str = "tidelock.dev/release-removal";

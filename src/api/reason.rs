@@ -61,6 +61,9 @@ reasons! {
     Delivered: Fine, [DeliveredTo True],
         "The Secret holds what the source had at `status.revision`.",
         "Nothing.";
+    SourceEmpty: Fine, [DeliveredTo True],
+        "Nothing that the binding selects is there, and `deletionPolicy` is Delete: the Secret was deleted, or never made.",
+        "Nothing; the Secret is made as soon as there is a key.";
     AllKeysInSync: Fine, [InSync True],
         "No key has a newer version in another environment.",
         "Nothing.";
@@ -151,6 +154,24 @@ reasons! {
     KeyNameInvalid: Stalled, [DeliveredTo False],
         "A key's name is not valid in a Secret, or two keys would have one name.",
         "Give it a valid name of its own with `spec.data[].secretKey`. A name that no Secret takes is not shown: `tidelock key list` has it.";
+    ValueUnsuitable: Stalled, [DeliveredTo False],
+        "A value is not what an entry takes it for: not JSON, without the property, not base64, or not text.",
+        "Correct the value, or the entry of the spec that the message names.";
+    TemplateFailed: Stalled, [DeliveredTo False],
+        "A template of `spec.target.template` cannot be filled in; the message names the template, the line and what is wrong.",
+        "Correct the template, or deliver the key that it lacks.";
+    TemplateNotFound: Stalled, [DeliveredTo False],
+        "A ConfigMap of `spec.target.template.templateFrom`, or a key of it, is not there, lacks the label `tidelock.dev/template=true`, or the operator does not read ConfigMaps.",
+        "Create or label it, or have the operator run with `TIDELOCK_TEMPLATE_CONFIG_MAPS=true` (chart: `templateConfigMaps.enabled`).";
+    SecretTypeInvalid: Stalled, [DeliveredTo False],
+        "The data is not what the Secret's built-in type asks for: an entry is missing, cannot be read, or a TLS key is not its certificate's.",
+        "Correct the values in the registry, or `spec.target.template`.";
+    MergeConflict: Stalled, [DeliveredTo False],
+        "`creationPolicy: Merge`, and the Secret has keys of that name already that the binding did not write; nothing was written.",
+        "Give the entries other names, or have the Secret's owner take its keys out.";
+    TargetMissing: Waits, [DeliveredTo False],
+        "`creationPolicy: Merge`, and there is no Secret of that name to add keys to.",
+        "Create the Secret with the annotation `tidelock.dev/merge=<binding>`; the binding goes on within seconds.";
     RingNotHeld: Stalled, [DeliveredTo False],
         "The operator's keyring lacks the ring or the encryption key that a value was sealed with.",
         "Put the ring that the message names into the operator's keyring, or bind an environment whose ring it holds.";

@@ -106,6 +106,20 @@ pub(super) fn template_annotations(_: &mut SchemaGenerator) -> Schema {
     template_map("annotations", labels(64, 4096))
 }
 
+/// Templates of entries of a Secret, by name. Their sum is bounded by what etcd takes of one object.
+pub(super) fn templates(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "minProperties": 1,
+        "maxProperties": 256,
+        "additionalProperties": {"type": "string", "maxLength": 65_536},
+        "x-kubernetes-validations": [{
+            "rule": format!("self.all(name, size(name) <= 253 && name.matches('{}'))", SECRET_KEY.replace('\\', "\\\\")),
+            "message": "an entry's name has at most 253 letters, digits, '-', '_' and '.', and starts with no '..'",
+        }],
+    })
+}
+
 fn labels(max_properties: usize, max_length: usize) -> Value {
     json!({
         "type": "object",

@@ -1,6 +1,5 @@
 //! SecretBinding: which keys of a source an application wants in which Secret.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kube::{CustomResource, ResourceExt};
@@ -8,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::schema;
-use super::{OutOfSyncPolicy, SecretBindingStatus};
+use super::{
+    CreationPolicy, DataEntry, DataFromEntry, DeletionPolicy, Format, NameTransformer, OutOfSyncPolicy,
+    SecretBindingStatus, Selection, Target, Template, TemplateMetadata,
+};
 
 /// How long a binding stands on its last word while the database is away, where `staleAfter` is absent.
 pub const STALE_AFTER: Duration = Duration::from_mins(10);
@@ -44,13 +46,23 @@ pub struct SecretBindingSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
 
-    /// The keys to deliver, each under a name of its own; absent: every key that is granted, under its own name.
+    /// The keys to deliver, each under a name of its own. With neither data nor dataFrom: every key that is granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 1024),
         extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["secretKey"])
     )]
     pub data: Option<Vec<DataEntry>>,
+
+    /// More keys to deliver, found by pattern or name. An entry of the Secret must not come of two of them, nor of one and
+    /// of data, unless a merge says which wins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 32), extend("x-kubernetes-list-type" = "atomic"))]
+    pub data_from: Option<Vec<DataFromEntry>>,
+
+    /// How names of entries are spelled, after every rewrite; names that data writes out stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name_transformer: Option<NameTransformer>,
 
     /// Whether being behind the registry counts against Ready.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,98 +109,6 @@ pub enum SourceKind {
     Unknown,
 }
 
-/// The Secret that a binding writes.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
-pub struct Target {
-    /// Name of the Secret; absent: the binding's own name.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = schema::DNS_SUBDOMAIN))]
-    pub name: Option<String>,
-
-    /// True makes the Secret immutable: written once, and a later difference is reported instead of written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub immutable: Option<bool>,
-
-    /// What the Secret has beside its data.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub template: Option<Template>,
-}
-
-/// What a Secret has beside its data.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
-pub struct Template {
-    /// Type of the Secret; absent: Opaque. Kubernetes never changes the type of a Secret that exists.
-    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 253),
-        extend("x-kubernetes-validations" = [{
-            "rule": "!(self in ['kubernetes.io/service-account-token', 'bootstrap.kubernetes.io/token'])",
-            "message": "a Secret of this type makes the control plane mint a credential: not delivered",
-        }])
-    )]
-    pub type_: Option<String>,
-
-    /// Labels and annotations of the Secret.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub metadata: Option<TemplateMetadata>,
-}
-
-/// Labels and annotations of a Secret; those of other people are left alone.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq, Eq)]
-pub struct TemplateMetadata {
-    /// Labels to set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::template_labels")]
-    pub labels: BTreeMap<String, String>,
-
-    /// Annotations to set.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(schema_with = "schema::template_annotations")]
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// One key to deliver.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct DataEntry {
-    /// Name of the key in the Secret.
-    #[schemars(length(min = 1, max = 253), regex(pattern = schema::SECRET_KEY))]
-    pub secret_key: String,
-
-    /// The key in the source.
-    pub remote_ref: RemoteRef,
-
-    /// True lets the key be absent: it leaves the Secret when it is deleted in the source. Absent or false: a key
-    /// that is not there holds the whole Secret as it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub optional: Option<bool>,
-}
-
-impl DataEntry {
-    /// Whether the key may be absent; absent: no.
-    #[must_use]
-    pub fn is_optional(&self) -> bool {
-        self.optional.unwrap_or_default()
-    }
-}
-
-/// A key in a source.
-#[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, PartialEq, Eq)]
-pub struct RemoteRef {
-    /// The key's name in the registry.
-    #[schemars(length(min = 1, max = 253))]
-    pub key: String,
-}
-
-/// What a binding takes from its source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Selection<'a> {
-    /// Every key that is granted, under its own name.
-    Every,
-    /// These keys, each under the name given.
-    Named(&'a [DataEntry]),
-}
-
 impl SecretBindingSpec {
     /// Kind of the source; absent: [`SourceKind::ProjectEnvironment`].
     #[must_use]
@@ -199,7 +119,13 @@ impl SecretBindingSpec {
     /// What the binding takes from its source.
     #[must_use]
     pub fn selection(&self) -> Selection<'_> {
-        self.data.as_deref().map_or(Selection::Every, Selection::Named)
+        if self.data.is_none() && self.data_from.is_none() {
+            return Selection::Every;
+        }
+        Selection::Entries {
+            data: self.data.as_deref().unwrap_or_default(),
+            data_from: self.data_from.as_deref().unwrap_or_default(),
+        }
     }
 
     /// Type of the Secret; absent: `Opaque`.
@@ -240,8 +166,38 @@ impl SecretBindingSpec {
         self.suspend.unwrap_or_default()
     }
 
-    fn template(&self) -> Option<&Template> {
+    /// What the Secret is to look like.
+    #[must_use]
+    pub fn template(&self) -> Option<&Template> {
         self.target.as_ref()?.template.as_ref()
+    }
+
+    /// The one entry that is to hold all others.
+    #[must_use]
+    pub fn format(&self) -> Option<&Format> {
+        self.target.as_ref()?.format.as_ref()
+    }
+
+    /// Whose the Secret is; absent: [`CreationPolicy::Owner`].
+    #[must_use]
+    pub fn creation_policy(&self) -> CreationPolicy {
+        self.target.as_ref().and_then(|target| target.creation_policy).unwrap_or_default()
+    }
+
+    /// What happens when the source loses what the Secret was made from; absent: [`DeletionPolicy::Retain`].
+    #[must_use]
+    pub fn deletion_policy(&self) -> DeletionPolicy {
+        self.target.as_ref().and_then(|target| target.deletion_policy).unwrap_or_default()
+    }
+
+    /// Whether entries of the Secret are anything but stored values under names that are known without opening one.
+    #[must_use]
+    pub(crate) fn is_shaped(&self) -> bool {
+        self.data_from.is_some()
+            || self.name_transformer.is_some()
+            || self.format().is_some()
+            || self.template().is_some_and(Template::has_entries)
+            || self.data.iter().flatten().any(|entry| !entry.is_plain())
     }
 }
 
@@ -301,12 +257,15 @@ mod tests {
         assert_eq!(binding.spec.target_type(), "example.com/db");
         assert!(binding.spec.is_immutable());
         assert_eq!(binding.spec.stale_after(), Duration::from_mins(90));
-        assert!(matches!(binding.spec.selection(), Selection::Named([entry]) if !entry.is_optional()));
+        assert!(
+            matches!(binding.spec.selection(), Selection::Entries { data: [entry], data_from: [] } if !entry.is_optional())
+        );
+        assert!(!binding.spec.is_shaped());
     }
 
     #[test]
     fn an_empty_list_of_keys_is_not_every_key() {
         let binding = binding(json!({"sourceRef": {"name": "shop-dev"}, "data": []}));
-        assert_eq!(binding.spec.selection(), Selection::Named(&[]));
+        assert_eq!(binding.spec.selection(), Selection::Entries { data: &[], data_from: &[] });
     }
 }

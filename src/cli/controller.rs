@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use clap::builder::BoolishValueParser;
 use clap::{ArgAction, Args};
 
 use super::context::Context;
@@ -33,7 +34,7 @@ pub(super) struct Controller {
 
     /// Of several replicas, let one work: the one that holds a Lease
     #[arg(long, env = "TIDELOCK_LEADER_ELECTION", value_name = "BOOLEAN", num_args = 0..=1, default_value_t = false,
-        default_missing_value = "true", value_parser = clap::builder::BoolishValueParser::new(), action = ArgAction::Set)]
+        default_missing_value = "true", value_parser = BoolishValueParser::new(), action = ArgAction::Set)]
     leader_election: bool,
 
     /// Namespace of the Lease; absent: the pod's
@@ -48,6 +49,10 @@ pub(super) struct Controller {
     #[arg(long, env = "TIDELOCK_LEASE_SECONDS", value_name = "SECONDS", default_value_t = 15,
         value_parser = clap::value_parser!(u64).range(2..=300))]
     lease_seconds: u64,
+
+    /// Read ConfigMaps with the label tidelock.dev/template=true, for bindings that take templates from them
+    #[arg(long, env = "TIDELOCK_TEMPLATE_CONFIG_MAPS", value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    template_config_maps: bool,
 
     /// How many objects are worked on at once because they are new or changed
     #[arg(long, env = "TIDELOCK_CONCURRENCY", value_name = "COUNT", default_value_t = controller::CONCURRENCY)]
@@ -74,6 +79,7 @@ impl Controller {
             http: self.listen,
             class,
             lease,
+            template_config_maps: self.template_config_maps,
             concurrency: self.concurrency,
             ..Config::new(context.settings()?, context.keyring_path()?)
         };

@@ -32,6 +32,8 @@ pub(crate) struct Config {
     pub(crate) class: Option<String>,
     /// Which Lease to hold while working; absent: none, and this operator works whoever else does.
     pub(crate) lease: Option<LeaseOptions>,
+    /// Whether ConfigMaps with templates are watched.
+    pub(crate) template_config_maps: bool,
     /// How many objects are reconciled at once because they are new or changed; see [`CONCURRENCY`].
     pub(crate) concurrency: usize,
     /// How many are reconciled at once for any other reason.
@@ -50,6 +52,7 @@ impl Config {
             http: SocketAddr::from(([0, 0, 0, 0], 8080)),
             class: None,
             lease: None,
+            template_config_maps: false,
             concurrency: CONCURRENCY,
             low_priority_concurrency: LOW_PRIORITY_CONCURRENCY,
         }

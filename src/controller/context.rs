@@ -12,6 +12,7 @@ use super::held_keyring::HeldKeyring;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::runtime::{Cache, CountGauges, Leadership, MutationCache, WatchHealth};
 use super::sources::{Sources, registry_name};
+use super::template_config_maps::TemplateConfigMaps;
 use crate::api::{KeyCounts, ProjectEnvironment, SecretBinding, ready_reason};
 use crate::telemetry::{Events, Metrics, Tally};
 
@@ -59,6 +60,8 @@ pub(crate) struct Stores {
     pub(crate) secrets: Cache<PartialObjectMeta<Secret>>,
     /// Every Namespace, with its labels; one that is terminating has a deletion time.
     pub(crate) namespaces: Cache<PartialObjectMeta<Namespace>>,
+    /// ConfigMaps with templates, where they are watched.
+    pub(crate) template_config_maps: TemplateConfigMaps,
 }
 
 /// Counts objects by kind and reason, sources by state, and says how the watches are, when somebody asks for the metrics.

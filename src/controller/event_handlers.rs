@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::ObjectRef;
@@ -138,6 +138,22 @@ impl EventHandlers {
         }
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
             self.all_of(&self.index.of_namespace(&object.name_any()), Cause::of(change));
+        }
+    }
+
+    /// A ConfigMap with templates: the bindings of its namespace that take some from it.
+    pub(super) fn config_map(&self, change: &Change<ConfigMap>) {
+        let data = |object: &Option<Arc<ConfigMap>>| object.as_ref().map(|object| object.data.clone());
+        if data(&change.before) == data(&change.after) {
+            return;
+        }
+        let Some(object) = change.after.as_ref().or(change.before.as_ref()) else { return };
+        let name = object.name_any();
+        for found in self.index.of_namespace(&object.namespace().unwrap_or_default()) {
+            let Some(binding) = self.stored_bindings.get(&found) else { continue };
+            if binding.spec.template().is_some_and(|template| template.config_maps().any(|from| from.name == name)) {
+                self.request(&binding, Cause::of(change));
+            }
         }
     }
 

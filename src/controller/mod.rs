@@ -14,6 +14,7 @@ mod run;
 mod runtime;
 mod secret_binding;
 mod sources;
+mod template_config_maps;
 mod watches;
 
 pub(crate) use run::run;

@@ -114,7 +114,7 @@ impl Operator {
     ) -> Result<Self, ControllerError> {
         let metrics = Arc::new(Metrics::default());
         let (events, sending) = Events::new(clients.requests.clone(), Arc::clone(&metrics));
-        let watches = Watches::new();
+        let watches = Watches::new(config.template_config_maps);
         let tally = Tally::default();
         let mut essential = JoinSet::new();
 

@@ -12,6 +12,7 @@ use super::context::Stores;
 use super::event_handlers::EventHandlers;
 use super::runtime::{Cache, CacheSync, Change, ClientError, Clients, Form, WatchHealth, Watching};
 use super::sources::Sources;
+use super::template_config_maps::{self, ConfigMapWatch};
 use crate::api::{ProjectEnvironment, SecretBinding, names};
 
 /// What is watched.
@@ -26,18 +27,24 @@ pub(super) struct Watches {
     pub(super) stores: Stores,
     pub(super) caches: CacheSync,
     pub(super) health: WatchHealth,
+    config_maps: Option<ConfigMapWatch>,
 }
 
 impl Watches {
-    pub(super) fn new() -> Self {
+    /// With `config_maps`, those with templates, too.
+    pub(super) fn new(config_maps: bool) -> Self {
+        let (template_config_maps, config_maps) = config_maps.then(ConfigMapWatch::new).unzip();
+        let mut resources = RESOURCES.to_vec();
+        resources.extend(config_maps.as_ref().map(|_| template_config_maps::RESOURCE));
         let stores = Stores {
             bindings: Cache::new(Form::Packed { namespace_max: None }),
             // Few, and each is looked at for each of its bindings.
             environments: Cache::new(Form::Whole),
             secrets: Cache::new(Form::Packed { namespace_max: Some(SECRETS_MAX) }),
             namespaces: Cache::new(Form::Packed { namespace_max: None }),
+            template_config_maps: template_config_maps.unwrap_or_default(),
         };
-        Self { stores, caches: CacheSync::of(&RESOURCES), health: WatchHealth::of(&RESOURCES) }
+        Self { stores, caches: CacheSync::of(&resources), health: WatchHealth::of(&resources), config_maps }
     }
 
     /// Starts the watches; of the custom resources, those of that class.
@@ -107,6 +114,10 @@ impl Watches {
         tasks.spawn(ended(environments, "the watch of ProjectEnvironments"));
         tasks.spawn(ended(secrets, "the watch of Secrets"));
         tasks.spawn(ended(namespaces, "the watch of Namespaces"));
+        if let Some(config_maps) = self.config_maps {
+            let config_maps = config_maps.start(clients, handlers.clone(), self.caches.clone(), &self.health)?;
+            tasks.spawn(ended(config_maps, "the watch of ConfigMaps"));
+        }
         Ok(())
     }
 }
@@ -126,7 +137,7 @@ fn keep_origin(metadata: &mut ObjectMeta) {
         labels.retain(|name, _| name == names::MANAGED_BY_LABEL);
     }
     if let Some(annotations) = &mut metadata.annotations {
-        let kept = [names::ADOPT, names::BINDING, names::SOURCE, names::ROWS];
+        let kept = [names::ADOPT, names::MERGE, names::BINDING, names::SOURCE, names::ROWS];
         annotations.retain(|name, _| kept.contains(&name.as_str()));
     }
     if let Some(owners) = &mut metadata.owner_references {

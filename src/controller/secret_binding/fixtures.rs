@@ -46,6 +46,8 @@ pub(super) fn binding(name: &str) -> BindingFixture {
             source_ref,
             target: None,
             data: None,
+            data_from: None,
+            name_transformer: None,
             out_of_sync_policy: None,
             stale_after: None,
             suspend: None,
@@ -71,9 +73,18 @@ impl BindingFixture {
     }
 
     fn with_entry(mut self, secret_key: &str, key: &str, optional: Option<bool>) -> Self {
-        let remote_ref = RemoteRef { key: key.into() };
+        let remote_ref = RemoteRef { key: key.into(), property: None, decoding_strategy: None };
         let entry = DataEntry { secret_key: secret_key.into(), remote_ref, optional };
         self.0.spec.data.get_or_insert_default().push(entry);
+        self
+    }
+
+    /// With fields of `spec` added or replaced, as a manifest has them.
+    pub(super) fn with_spec(mut self, fields: serde_json::Value) -> Self {
+        let mut spec = serde_json::to_value(&self.0.spec).expect("JSON");
+        let serde_json::Value::Object(fields) = fields else { panic!("fields of a spec") };
+        spec.as_object_mut().expect("a spec").extend(fields);
+        self.0.spec = serde_json::from_value(spec).expect("a spec");
         self
     }
 

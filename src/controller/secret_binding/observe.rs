@@ -13,7 +13,7 @@ use super::observed::{Baseline, Life, Observed, Question, ReadLevel, SyncRequest
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, goes_first, ownership};
 use super::plan::target::FullSecret;
-use crate::api::{ConditionType, Reason, SecretBinding, find, names};
+use crate::api::{ConditionType, CreationPolicy, Reason, SecretBinding, find, names};
 use crate::controller::Context;
 use crate::controller::sources::{
     RegistryError, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
@@ -72,6 +72,7 @@ pub(super) async fn observe(
         baseline,
         history,
         environment_was_deleted,
+        config_maps: context.stores.template_config_maps.of(binding),
         values: SealedValues::default(),
         tombstones: Tombstones::default(),
         binding: Arc::clone(binding),
@@ -205,7 +206,9 @@ pub(super) fn target_in_cache(binding: &SecretBinding, cached: Option<&ObjectMet
             TargetState::AsWritten(cached.clone())
         }
         // The cache has only what bears our label: what it lacks may be there all the same.
-        (None, None) if !was_blocked(binding) => TargetState::Absent,
+        (None, None) if !was_blocked(binding) && binding.spec.creation_policy() != CreationPolicy::Merge => {
+            TargetState::Absent
+        }
         _ => TargetState::Unread,
     }
 }
@@ -222,6 +225,8 @@ fn was_blocked(binding: &SecretBinding) -> bool {
         Reason::TargetTaken,
         Reason::TargetImmutable,
         Reason::TargetAltered,
+        Reason::TargetMissing,
+        Reason::MergeConflict,
         Reason::WriteFailed,
     ];
     // The other: it was handed over with keys of its own.
@@ -259,7 +264,9 @@ fn orphans(binding: &SecretBinding, context: &Context, namespace: &str) -> Vec<O
     let status = binding.status.as_ref();
     let renamed = status.and_then(|status| status.target.as_ref()).is_some_and(|target| target.name != name);
     let is_new = status.is_none_or(|status| status.observed_generation != binding.metadata.generation);
-    if !renamed && !is_new {
+    // Secrets that stay when the binding goes stay when it lets go of them, too.
+    let leaves_them = binding.spec.creation_policy() == CreationPolicy::Orphan;
+    if (!renamed && !is_new) || leaves_them {
         return Vec::new();
     }
     let is_orphan = |metadata: &ObjectMeta| {

@@ -15,6 +15,7 @@ use super::plan::target::FullSecret;
 use crate::api::SecretBinding;
 use crate::controller::sources::{SealedValues, Source, SourceReference, Tombstones, ValueId};
 use crate::core::ShortDigest;
+use crate::shape::ConfigMapTexts;
 
 /// How closely to read a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,8 @@ pub(crate) struct Observed {
     pub(crate) history: History,
     /// Whether the environment that was delivered from was deleted on purpose.
     pub(crate) environment_was_deleted: bool,
+    /// Templates in ConfigMaps.
+    pub(crate) config_maps: ConfigMapTexts,
     /// What a plan asked for besides: values, sealed.
     pub(crate) values: SealedValues,
     /// And proofs that rows were deleted on purpose.
@@ -158,6 +161,11 @@ impl Baseline {
         };
         match (target.ownership(binding), target.metadata()) {
             (Some(Ownership::Ours | Ownership::PreviousBinding), Some(metadata)) => read(metadata),
+            // What cannot be told to be ours is its owner's: it stays, and stands in the way.
+            (Some(Ownership::Mergeable), Some(metadata)) => match read(metadata) {
+                Self::Known(known) if known.merged_by(binding) => Self::Known(known),
+                _ => Self::Nothing,
+            },
             // Of several, one that says what it holds; one that does not is no proof that there was nothing.
             _ => orphans
                 .iter()

@@ -24,11 +24,12 @@ use super::plan::repeats::Repeats;
 use super::plan::target::FullSecret;
 use super::plan::{ObjectVersion, Outcome, Plan, SecretWrite, TargetEvent, WriteFailure, next_status};
 use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
-use crate::api::{ConditionType, Grants, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
+use crate::api::{ConditionType, CreationPolicy, Grants, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
 use crate::controller::runtime::{Requeue, StatusError};
 use crate::controller::sources::{
     Fault, LoggedToken, Refusal, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
 };
+use crate::shape::ConfigMapTexts;
 
 pub(super) struct SimulatedCluster {
     pub(super) binding: SecretBinding,
@@ -46,6 +47,7 @@ pub(super) struct SimulatedCluster {
     /// Whether a question about the log fails.
     pub(super) log_is_unreadable: bool,
     secrets: BTreeMap<String, Secret>,
+    pub(super) config_maps: ConfigMapTexts,
     clock: i64,
     version: u64,
     writes: Vec<String>,
@@ -84,6 +86,7 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
         log: BTreeMap::new(),
         log_is_unreadable: false,
         secrets: BTreeMap::new(),
+        config_maps: ConfigMapTexts::default(),
         clock: 1_000,
         version: 10,
         writes: Vec::new(),
@@ -269,8 +272,11 @@ impl SimulatedCluster {
             }
         };
         let others = self.secrets.values().map(|secret| secret.metadata.clone());
+        let leaves_them = self.binding.spec.creation_policy() == CreationPolicy::Orphan;
         let is_orphan = |metadata: &ObjectMeta| {
-            metadata.name.as_ref() != Some(&name) && ownership(&self.binding, metadata, None) == Ownership::Ours
+            !leaves_them
+                && metadata.name.as_ref() != Some(&name)
+                && ownership(&self.binding, metadata, None) == Ownership::Ours
         };
         let orphans: Vec<ObjectMeta> = others.filter(is_orphan).collect();
         let baseline = Baseline::of(&self.binding, &target, &orphans);
@@ -298,6 +304,7 @@ impl SimulatedCluster {
             baseline,
             history,
             environment_was_deleted: self.environment_was_deleted,
+            config_maps: self.config_maps.clone(),
             values: SealedValues::default(),
             tombstones: Tombstones::default(),
         }

@@ -6,8 +6,8 @@ mod prerequisites;
 
 use self::content::{
     base_is_known, creation_is_for_the_living, history_continues, named_keys_are_granted, named_keys_exist,
-    names_are_valid, removals_are_known, removals_are_proven, something_changed, target_is_known, target_is_ours,
-    values_are_known,
+    names_are_valid, removals_are_known, removals_are_proven, something_changed, something_is_left, target_is_known,
+    target_is_ours, values_are_known,
 };
 use self::prerequisites::{
     binding_is_there, grants_are_valid, namespace_is_granted, namespace_is_there, not_suspended, source_exists,
@@ -42,6 +42,7 @@ const CHECKS: &[Check] = &[
     removals_are_proven,
     names_are_valid,
     target_is_ours,
+    something_is_left,
     base_is_known,
     creation_is_for_the_living,
     values_are_known,

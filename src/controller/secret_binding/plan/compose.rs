@@ -1,17 +1,20 @@
 //! Where every check was silent: opens the values, and says what is to be written, if anything.
 
-use super::content::{self, ContentError, SelectedKey};
+use kube::ResourceExt;
+
+use super::content::{self, ContentError, SelectedKey, Values};
 use super::differences::Differences;
 use super::facts::{Base, Facts};
 use super::ownership::Ownership;
-use super::provenance::Provenance;
+use super::provenance::{Merged, Provenance};
 use super::repeats::{Repeats, Undoing};
 use super::state::BindingState;
 use super::target::{Desired, FullSecret, TooLarge};
 use super::{BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, SecretWrite};
 use super::{RepeatsBefore, TargetEvent, checks};
-use crate::api::{ConditionUpdate, Reason};
+use crate::api::{ConditionUpdate, Reason, list_keys};
 use crate::controller::secret_binding::observed::SyncRequest;
+use crate::shape::{self, ShapeError, TypeError};
 
 pub(super) fn compose(facts: &Facts) -> Decision {
     // The checks would have spoken without them.
@@ -28,20 +31,39 @@ fn compose_from(facts: &Facts) -> Option<Plan> {
     };
     let sealed = selected.keys.iter().map(|key| Some((*key, facts.observed.values.get(&key.row.value_id())?)));
     let sealed: Vec<(SelectedKey, &str)> = sealed.collect::<Option<_>>()?;
-    let values = match content::open(&sealed, snapshot, facts.keyring) {
+    let values = match values(facts, sealed) {
         Ok(values) => values,
-        Err(error) => return refuse(reason_of(&error), error.to_string()),
+        Err(error) => return refuse(error.reason(), error.to_string()),
     };
     let mut provenance = Provenance::of(binding, snapshot, &selected.keys);
     provenance.origin.released = facts.release_to_remember();
+    if facts.is_merged() {
+        let keys = values.iter().map(|(name, _)| name.to_owned()).collect();
+        provenance.origin.merged = Some(Box::new(Merged { binding: binding.name_any(), keys }));
+    }
     let revision = provenance.origin.at.map(|at| at.revision);
     let desired = Desired { binding, values, provenance };
     let differences = match &base {
         Base::Full(current) => Some(desired.differences(current)),
         Base::Nothing | Base::Metadata(_) => None,
     };
+    if let Base::Full(current) = &base
+        && let conflicts = desired.conflicts(current)
+        && !conflicts.is_empty()
+    {
+        let message = format!(
+            "Secret {} has keys already that this binding did not write: {}",
+            binding.target_name(),
+            list_keys(&conflicts)
+        );
+        return refuse(Reason::MergeConflict, message);
+    }
+    let type_ = match &base {
+        Base::Full(current) if facts.is_merged() => current.type_(),
+        _ => binding.spec.target_type(),
+    };
     if let (Base::Full(current), Some(differences)) = (&base, &differences)
-        && let Some(message) = immutable(binding.spec.target_type(), current, differences)
+        && let Some(message) = immutable(type_, current, differences)
     {
         let plan = refuse(Reason::TargetImmutable, message)?;
         // One that is not ours yet sends no event when it is deleted.
@@ -82,17 +104,56 @@ fn compose_from(facts: &Facts) -> Option<Plan> {
     Some(plan)
 }
 
+/// The values as the Secret is to have them.
+fn values(facts: &Facts, mut sealed: Vec<(SelectedKey, &str)>) -> Result<Values, NoValues> {
+    let snapshot = facts.snapshot().ok_or(NoValues::Nothing)?;
+    let values = if facts.spec().is_shaped() {
+        // By their own names: what they are called in the Secret is for the shape to say.
+        for (key, _) in &mut sealed {
+            key.secret_key = key.key;
+        }
+        let opened = content::open(&sealed, snapshot, facts.keyring)?;
+        let shape = facts.shape().map_err(|_| NoValues::Nothing)?;
+        let entries = shape.entries(&opened.iter().collect(), &facts.observed.config_maps)?;
+        entries.into_iter().collect::<Values>().within_limits()?
+    } else {
+        content::open(&sealed, snapshot, facts.keyring)?
+    };
+    shape::check_type(facts.spec().target_type(), values.iter())?;
+    Ok(values)
+}
+
+/// Why there are no values to write.
+#[derive(Debug, thiserror::Error)]
+enum NoValues {
+    #[error(transparent)]
+    Content(#[from] ContentError),
+    #[error(transparent)]
+    Shape(#[from] ShapeError),
+    #[error(transparent)]
+    Type(#[from] TypeError),
+    /// The checks would have spoken.
+    #[error("nothing was read")]
+    Nothing,
+}
+
+impl NoValues {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::Content(error) => reason_of(error),
+            Self::Shape(error) => error.reason(),
+            Self::Type(_) => Reason::SecretTypeInvalid,
+            Self::Nothing => Reason::WriteFailed,
+        }
+    }
+}
+
 fn write(desired: &Desired, base: &Base, differences: Option<&Differences>) -> Result<SecretWrite, TooLarge> {
     match base {
         Base::Nothing => desired.build(None).map(SecretWrite::Create),
         Base::Metadata(metadata) => desired.build(Some(metadata)).map(SecretWrite::Replace),
         Base::Full(_) if differences.is_some_and(Differences::is_empty) => Ok(SecretWrite::Keep),
-        Base::Full(current) => {
-            let mut next = desired.build(Some(&current.0.metadata))?;
-            // Nobody can take it back.
-            next.0.immutable = next.0.immutable.or(current.is_immutable().then_some(true));
-            Ok(SecretWrite::Replace(next))
-        }
+        Base::Full(current) => desired.build_over(current).map(SecretWrite::Replace),
     }
 }
 

@@ -1,12 +1,13 @@
 //! From rows to the data of a Secret: select, rename, open, verify.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
-use crate::api::{Selection, list_keys};
+use crate::api::{DataFromEntry, Selection, list_keys};
 use crate::controller::sources::{SecretRow, Snapshot, contradicts};
 use crate::core::{Hint as _, KeyState, SecretValue, is_secret_key};
 use crate::crypto::{Keyring, OpenError};
+use crate::shape::Finder;
 
 /// Most bytes that the values of a Secret may have together.
 pub(crate) const VALUES_MAX: usize = 1_048_576;
@@ -14,7 +15,7 @@ pub(crate) const VALUES_MAX: usize = 1_048_576;
 /// A key that is to be delivered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SelectedKey<'a> {
-    /// Its name in the Secret.
+    /// Its name in the Secret; where that depends on more than the name, its name in the registry.
     pub(crate) secret_key: &'a str,
     /// Its name in the registry.
     pub(crate) key: &'a str,
@@ -31,6 +32,8 @@ pub(crate) struct Selected<'a> {
     pub(crate) missing: Vec<&'a str>,
     /// Keys that are named and not granted.
     pub(crate) ungranted: Vec<&'a str>,
+    /// Places in `spec.dataFrom` of entries that find no key.
+    pub(crate) finding_nothing: Vec<usize>,
     /// Every key that counts for the registry comparison, with its state, in order.
     pub(crate) states: BTreeMap<&'a str, KeyState>,
 }
@@ -48,8 +51,8 @@ pub(crate) fn select<'a>(
             selected.keys = granted.map(|(key, row)| SelectedKey { secret_key: key, key, row }).collect();
             selected.states = snapshot.states().filter(|(key, _)| is_granted(key)).collect();
         }
-        Selection::Named(entries) => {
-            for entry in entries {
+        Selection::Entries { data, data_from } => {
+            for entry in data {
                 let key = entry.remote_ref.key.as_str();
                 if !is_granted(key) {
                     selected.ungranted.push(key);
@@ -62,10 +65,33 @@ pub(crate) fn select<'a>(
                 }
                 selected.states.extend(snapshot.state_of(key).map(|state| (key, state)));
             }
+            for (place, entry) in data_from.iter().enumerate() {
+                find(entry, place, &is_granted, snapshot, &mut selected);
+            }
             selected.keys.sort_by_key(|key| key.secret_key);
         }
     }
     selected
+}
+
+/// Adds the keys that an entry finds. One that cannot be read finds nothing: the spec was refused before.
+fn find<'a>(
+    entry: &'a DataFromEntry,
+    place: usize,
+    is_granted: &impl Fn(&str) -> bool,
+    snapshot: &'a Snapshot,
+    selected: &mut Selected<'a>,
+) {
+    let Ok(finder) = Finder::new(&entry.find) else { return };
+    let is_meant = |key: &str| finder.covers(key) && is_granted(key);
+    let before: HashSet<&str> = selected.keys.iter().map(|key| key.key).collect();
+    let mut found = snapshot.secrets.iter().filter(|(key, _)| is_meant(key)).peekable();
+    if found.peek().is_none() {
+        selected.finding_nothing.push(place);
+    }
+    let found = found.filter(|(key, _)| !before.contains(&***key));
+    selected.keys.extend(found.map(|(key, row)| SelectedKey { secret_key: key, key, row }));
+    selected.states.extend(snapshot.states().filter(|(key, _)| is_meant(key)));
 }
 
 /// Why there is no content. Names keys, never values.
@@ -117,6 +143,12 @@ impl Values {
     #[cfg(test)]
     pub(crate) fn get(&self, name: &str) -> Option<&SecretValue> {
         self.0.get(name)
+    }
+
+    /// These, unless they are more than a Secret may have.
+    pub(crate) fn within_limits(self) -> Result<Self, ContentError> {
+        let bytes = self.0.values().map(SecretValue::len).sum();
+        if bytes > VALUES_MAX { Err(ContentError::TooLarge { keys: self.0.len(), bytes }) } else { Ok(self) }
     }
 
     /// How many there are.
@@ -171,11 +203,7 @@ pub(crate) fn open(
         }
     }
     failures.into_result()?;
-    let bytes = values.values().map(SecretValue::len).sum();
-    if bytes > VALUES_MAX {
-        return Err(ContentError::TooLarge { keys: values.len(), bytes });
-    }
-    Ok(Values(values))
+    Values(values).within_limits()
 }
 
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! What the checks ask, each worked out once and only when a check comes to it.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -16,12 +17,13 @@ use super::state::BindingState;
 use super::target::FullSecret;
 use super::{Delivery, Plan};
 use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL, RELEASE_REMOVAL};
-use crate::api::{ConditionType, ConditionUpdate, Granted, InvalidGrant, Reason, Selection, WrittenTarget};
+use crate::api::{ConditionType, ConditionUpdate, CreationPolicy, Granted, InvalidGrant, Reason, WrittenTarget};
 use crate::api::{SecretBinding, SecretBindingSpec};
 use crate::controller::secret_binding::observed::{Baseline, Observed, ReadLevel, TargetState};
 use crate::controller::sources::{Snapshot, Source, SourceState};
 use crate::core::{KeyState, ShortDigest};
 use crate::crypto::Keyring;
+use crate::shape::{InvalidShape, Outline, Shape, ShapeError};
 
 /// For how long after its creation a binding that was watched is taken to exist.
 const NEWBORN: SignedDuration = SignedDuration::from_secs(30);
@@ -33,6 +35,8 @@ pub(super) struct Facts<'o> {
     selected: OnceCell<Option<Selected<'o>>>,
     inputs: OnceCell<Option<String>>,
     hold: OnceCell<Option<Hold>>,
+    shape: OnceCell<Result<Shape<'o>, InvalidShape>>,
+    outline: OnceCell<Option<Result<Outline, ShapeError>>>,
 }
 
 /// What the Secret is written over.
@@ -45,7 +49,15 @@ pub(super) enum Base<'o> {
 
 impl<'o> Facts<'o> {
     pub(super) fn new(observed: &'o Observed, keyring: &'o Keyring) -> Self {
-        Self { observed, keyring, selected: OnceCell::new(), inputs: OnceCell::new(), hold: OnceCell::new() }
+        Self {
+            observed,
+            keyring,
+            selected: OnceCell::new(),
+            inputs: OnceCell::new(),
+            hold: OnceCell::new(),
+            shape: OnceCell::new(),
+            outline: OnceCell::new(),
+        }
     }
 
     pub(super) fn binding(&self) -> &'o SecretBinding {
@@ -89,11 +101,29 @@ impl<'o> Facts<'o> {
         self.selected.get_or_init(select).as_ref()
     }
 
+    /// What the spec makes of values, or why it makes nothing of any.
+    pub(super) fn shape(&self) -> Result<&Shape<'o>, &InvalidShape> {
+        self.shape.get_or_init(|| Shape::new(self.spec())).as_ref()
+    }
+
+    /// What the entries of the Secret will be called, as far as that is known before a value is opened.
+    pub(super) fn outline(&self) -> Option<&Result<Outline, ShapeError>> {
+        let outline = || {
+            let keys = &self.selected()?.keys;
+            if self.spec().is_shaped() {
+                return Some(self.shape().ok()?.outline(keys.iter().map(|key| key.key)));
+            }
+            let names = keys.iter().map(|key| key.secret_key.to_owned()).collect();
+            Some(Ok(Outline { names, is_whole: true }))
+        };
+        self.outline.get_or_init(outline).as_ref()
+    }
+
     /// The comparison over what the binding selects. Hidden rows look like missing ones, so then nothing can be said.
     pub(super) fn in_sync(&self) -> Option<ConditionUpdate> {
         let (selected, snapshot) = (self.selected()?, self.snapshot()?);
         let missing = selected.states.values().any(|state| *state == KeyState::Missing);
-        if snapshot.hides_rows() && (missing || self.spec().selection() == Selection::Every) {
+        if snapshot.hides_rows() && (missing || self.spec().selection().is_open()) {
             return Some(ConditionUpdate::plain(ConditionType::InSync, Reason::RowsMayBeHidden));
         }
         Some(ConditionUpdate::in_sync(selected.states.iter().map(|(key, state)| (*key, *state))))
@@ -117,7 +147,8 @@ impl<'o> Facts<'o> {
     pub(super) fn inputs(&self) -> Option<&str> {
         let inputs = || {
             let previous = self.written().and_then(|target| target.inputs.as_deref());
-            fingerprint::inputs(self.keyring, self.binding(), self.snapshot()?, &self.selected()?.keys, previous)
+            let (snapshot, keys) = (self.snapshot()?, &self.selected()?.keys);
+            fingerprint::inputs(self.keyring, self.binding(), snapshot, keys, &self.observed.config_maps, previous)
         };
         self.inputs.get_or_init(inputs).as_deref()
     }
@@ -139,6 +170,7 @@ impl<'o> Facts<'o> {
     fn about_removal<T>(&self, ask: impl FnOnce(&Question<'_>) -> T) -> Option<T> {
         let (source, snapshot, selected) = (self.source()?, self.snapshot()?, self.selected()?);
         let granted = self.granted()?;
+        let nothing = BTreeSet::new();
         Some(ask(&Question {
             delivered: match &self.observed.baseline {
                 Baseline::Nothing => Delivered::Nothing,
@@ -151,6 +183,7 @@ impl<'o> Facts<'o> {
             },
             is_handed_over: self.is_handed_over(),
             keys: &selected.keys,
+            stays: self.outline().and_then(|outline| outline.as_ref().ok()).map_or(&nothing, |outline| &outline.names),
             selection: self.spec().selection(),
             source: &self.observed.reference.to_string(),
             snapshot,
@@ -220,6 +253,11 @@ impl<'o> Facts<'o> {
         self.observed.target.metadata().is_some_and(|metadata| !label(metadata))
     }
 
+    /// Whether only keys are added to somebody else's Secret.
+    pub(super) fn is_merged(&self) -> bool {
+        self.spec().creation_policy() == CreationPolicy::Merge
+    }
+
     pub(super) fn ownership(&self) -> Option<Ownership> {
         self.observed.target.ownership(self.binding())
     }
@@ -228,7 +266,10 @@ impl<'o> Facts<'o> {
     pub(super) fn base(&self) -> Result<Base<'o>, ReadLevel> {
         // The type and the immutability of what is there are only known while the spec is the one it was written for.
         let written_for = self.provenance().map(|provenance| provenance.origin.generation);
-        let is_known = written_for == self.binding().metadata.generation && !self.spec().is_immutable();
+        let is_known = written_for == self.binding().metadata.generation
+            && !self.spec().is_immutable()
+            // Of somebody else's keys nobody remembers the values.
+            && !self.is_merged();
         match &self.observed.target {
             TargetState::AsWritten(_) if is_known => Err(ReadLevel::Metadata),
             TargetState::Complete(metadata) if is_known => Ok(Base::Metadata(metadata)),

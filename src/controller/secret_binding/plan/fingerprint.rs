@@ -3,9 +3,10 @@
 //! It needs nothing opened, so a restarted operator sees that there is nothing to do without reading a Secret or
 //! decrypting a value. It is keyed: without the keyring nobody can test a guess at a hash against a status.
 
-use crate::api::SecretBinding;
+use crate::api::{SecretBinding, SecretBindingSpec};
 use crate::controller::sources::Snapshot;
 use crate::crypto::{EncryptionKeyId, Keyring, MacKey};
+use crate::shape::ConfigMapTexts;
 
 use super::content::SelectedKey;
 
@@ -25,9 +26,10 @@ pub(crate) fn inputs(
     binding: &SecretBinding,
     snapshot: &Snapshot,
     keys: &[SelectedKey],
+    config_maps: &ConfigMapTexts,
     previous: Option<&str>,
 ) -> Option<String> {
-    let parts = parts(binding, snapshot, keys);
+    let parts = parts(binding, snapshot, keys, config_maps);
     let text = |key: &MacKey| {
         let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
         format!("{RENDERER}:{}:{}", key.encryption_key(), hex::encode(key.tag(&parts)))
@@ -48,13 +50,24 @@ fn key_of(inputs: &str) -> Option<EncryptionKeyId> {
     inputs.strip_prefix(RENDERER)?.strip_prefix(':')?.split_once(':')?.0.parse().ok()
 }
 
-fn parts(binding: &SecretBinding, snapshot: &Snapshot, keys: &[SelectedKey]) -> Vec<Vec<u8>> {
+fn parts(
+    binding: &SecretBinding,
+    snapshot: &Snapshot,
+    keys: &[SelectedKey],
+    config_maps: &ConfigMapTexts,
+) -> Vec<Vec<u8>> {
     let spec = &binding.spec;
     // Maps in a spec are sorted, so equal specs give equal text. What a binding selects stands in the keys.
     let spec = serde_json::to_vec(&(spec.source_kind(), &spec.source_ref.name, binding.target_name(), &spec.target));
     let epoch = snapshot.fence().map(|fence| fence.epoch.to_be_bytes().to_vec()).unwrap_or_default();
     let uid = binding.metadata.uid.clone().unwrap_or_default().into_bytes();
     let mut parts = vec![spec.unwrap_or_default(), uid, snapshot.environment.0.as_bytes().to_vec(), epoch];
+    // Without a shape, what makes the Secret is what it was before there were any: an upgrade writes nothing.
+    if binding.spec.is_shaped() {
+        let SecretBindingSpec { data, data_from, name_transformer, .. } = &binding.spec;
+        let shape = serde_json::to_vec(&(data, data_from, name_transformer, &config_maps.maps));
+        parts.extend([b"shape".to_vec(), shape.unwrap_or_default()]);
+    }
     for key in keys {
         parts.push(key.secret_key.as_bytes().to_vec());
         parts.push(key.key.as_bytes().to_vec());
@@ -70,6 +83,8 @@ fn parts(binding: &SecretBinding, snapshot: &Snapshot, keys: &[SelectedKey]) -> 
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::content;
     use super::*;
     use crate::controller::secret_binding::fixtures::{BindingFixture, SnapshotFixture, binding, keyring, snapshot};
@@ -78,7 +93,12 @@ mod tests {
     fn of(binding: BindingFixture, snapshot: SnapshotFixture) -> String {
         let (binding, snapshot) = (binding.build(), snapshot.build());
         let selected = content::select(binding.spec.selection(), |_| true, &snapshot);
-        inputs(&keyring(), &binding, &snapshot, &selected.keys, None).expect("the ring is held")
+        inputs(&keyring(), &binding, &snapshot, &selected.keys, &ConfigMapTexts::default(), None)
+            .expect("the ring is held")
+    }
+
+    fn with(fields: serde_json::Value) -> BindingFixture {
+        binding("app").with_spec(fields)
     }
 
     fn source() -> SnapshotFixture {
@@ -92,6 +112,17 @@ mod tests {
             of(binding("app").selecting(&["A"]), source()),
             of(binding("app").selecting(&["A"]), source().with("C", "3"))
         );
+    }
+
+    #[test]
+    fn a_binding_without_a_shape_has_the_parts_that_it_had_before_there_were_shapes() {
+        let (binding, snapshot) =
+            (binding("app").selecting(&["A"]).immutable().build(), snapshot().with_row("A", 7, "one").build());
+        let selected = content::select(binding.spec.selection(), |_| true, &snapshot);
+        let parts = parts(&binding, &snapshot, &selected.keys, &ConfigMapTexts::default());
+        let text = |place: usize| String::from_utf8_lossy(&parts[place]).into_owned();
+        assert_eq!(text(0), r#"["ProjectEnvironment","shop-dev","app",{"immutable":true}]"#);
+        assert_eq!((parts.len(), text(1), text(4), text(5)), (8, "uid-of-app".into(), "A".into(), "A".into()));
     }
 
     #[test]
@@ -109,6 +140,19 @@ mod tests {
             of(binding("app").labelled("team", "shop"), source()),
             of(binding("app").immutable(), source()),
             of(binding("app").with_uid("another"), source()),
+            of(with(json!({"nameTransformer": "camel"})), source()),
+            of(with(json!({"dataFrom": [{"find": {}}]})), source()),
+            of(with(json!({"dataFrom": [{"find": {}, "rewrite": [{"merge": {}}]}]})), source()),
+            of(with(json!({"dataFrom": [{"find": {"keys": ["A"]}}]})), source()),
+            of(with(json!({"data": [{"secretKey": "A", "remoteRef": {"key": "A", "property": "p"}}]})), source()),
+            of(
+                with(json!({"data": [{"secretKey": "A", "remoteRef": {"key": "A", "decodingStrategy": "Auto"}}]})),
+                source(),
+            ),
+            of(with(json!({"target": {"format": {"as": "json", "secretKey": "a"}}})), source()),
+            of(with(json!({"target": {"template": {"data": {"a": "b"}}}})), source()),
+            of(with(json!({"target": {"template": {"data": {"a": "b"}, "mergePolicy": "Merge"}}})), source()),
+            of(with(json!({"target": {"creationPolicy": "Orphan"}})), source()),
         ];
         for (n, fingerprint) in changed.iter().enumerate() {
             assert_eq!(changed.iter().position(|other| other == fingerprint), Some(n), "no two are equal");
@@ -130,17 +174,17 @@ mod tests {
     fn it_fits_its_field_and_a_ring_that_is_not_held_gives_none() {
         assert!(of(binding("app"), source()).len() <= 128);
         let (binding, snapshot) = (binding("app").build(), source().under_ring("production").build());
-        assert_eq!(inputs(&Keyring::generate(&[]), &binding, &snapshot, &[], None), None);
+        assert_eq!(inputs(&Keyring::generate(&[]), &binding, &snapshot, &[], &ConfigMapTexts::default(), None), None);
     }
 
     #[test]
     fn a_fingerprint_from_before_a_promotion_still_counts() {
         let (binding, snapshot) = (binding("app").build(), source().build());
-        let old = inputs(&keyring(), &binding, &snapshot, &[], None);
+        let old = inputs(&keyring(), &binding, &snapshot, &[], &ConfigMapTexts::default(), None);
         // The key that made it is held, and the ring's primary is another one now.
         let promoted = snapshot.clone();
         let promoted = Snapshot { ring: Some("production".into()), ..promoted };
-        assert_eq!(inputs(&keyring(), &binding, &promoted, &[], old.as_deref()), old);
-        assert_ne!(inputs(&keyring(), &binding, &promoted, &[], None), old);
+        assert_eq!(inputs(&keyring(), &binding, &promoted, &[], &ConfigMapTexts::default(), old.as_deref()), old);
+        assert_ne!(inputs(&keyring(), &binding, &promoted, &[], &ConfigMapTexts::default(), None), old);
     }
 }

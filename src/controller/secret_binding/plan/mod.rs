@@ -201,7 +201,9 @@ pub(crate) fn plan(observed: &Observed, keyring: &Keyring) -> Decision {
     let facts = Facts::new(observed, keyring);
     let decision = checks::first_to_speak(&facts).unwrap_or_else(|| compose::compose(&facts));
     let Decision::Do(mut plan) = decision else { return decision };
-    if matches!(plan.write, SecretWrite::Keep) && facts.is_target_unwatched() {
+    // One that keys are added to lacks our label, or may: no event tells of it.
+    let is_unwatched = matches!(plan.write, SecretWrite::Keep) && facts.is_target_unwatched();
+    if is_unwatched || (facts.is_merged() && plan.done.delivery.is_some()) {
         plan.done.requeue.get_or_insert(BLOCKED_REQUEUE_AFTER);
     }
     match &observed.sync {
@@ -251,7 +253,7 @@ impl Plan {
         };
         let message = &failure.message;
         let state = match &self.done.state {
-            Some(BindingState::Delivered { in_sync, .. }) => {
+            Some(BindingState::Delivered { in_sync, .. } | BindingState::Empty { in_sync, .. }) => {
                 BindingState::Undelivered { reason, message: message.clone(), in_sync: in_sync.clone() }
             }
             // A revoked key or Secret that could not be taken away.

@@ -3,8 +3,8 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt};
 
-use crate::api::SecretBinding;
-use crate::api::names::{ADOPT, BINDING, CREDENTIAL_MINTING_TYPES};
+use crate::api::names::{ADOPT, BINDING, CREDENTIAL_MINTING_TYPES, MERGE};
+use crate::api::{CreationPolicy, SecretBinding};
 
 /// What a Secret is to a binding.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) enum Ownership {
     PreviousBinding,
     /// Controlled by nobody, and a person said that this binding may have it.
     Adoptable,
+    /// Somebody else's, who said that this binding may add keys to it.
+    Mergeable,
     /// Controlled by another SecretBinding.
     OwnedByOtherBinding { name: String },
     /// Somebody else's.
@@ -32,14 +34,37 @@ pub(crate) fn ownership(binding: &SecretBinding, secret: &ObjectMeta, type_: Opt
         return Ownership::Foreign { who: format!("the control plane, by its type {type_}") };
     }
     let owners = secret.owner_references.as_deref().unwrap_or_default();
-    match owners.iter().find(|owner| owner.controller == Some(true)) {
+    let controller = owners.iter().find(|owner| owner.controller == Some(true));
+    if binding.spec.creation_policy() == CreationPolicy::Merge {
+        return to_merge_into(binding, secret, controller);
+    }
+    match controller {
         Some(owner) if Some(&owner.uid) == binding.metadata.uid.as_ref() => Ownership::Ours,
         Some(owner) if is_binding(owner) && owner.name == binding.name_any() => Ownership::PreviousBinding,
         Some(owner) if is_binding(owner) => Ownership::OwnedByOtherBinding { name: owner.name.clone() },
         Some(owner) => Ownership::Foreign { who: format!("{} {}", owner.kind, owner.name) },
         None if names_us(secret, ADOPT, binding) => Ownership::Adoptable,
+        // It was never to have a controller.
+        None if names_us(secret, BINDING, binding) && binding.spec.creation_policy() == CreationPolicy::Orphan => {
+            Ownership::Ours
+        }
         None if names_us(secret, BINDING, binding) => Ownership::PreviousBinding,
         None => Ownership::Foreign { who: "somebody else: no SecretBinding controls it".to_owned() },
+    }
+}
+
+/// What a Secret is to a binding that would only add keys to it. What a binding controls is that one's to write whole.
+fn to_merge_into(binding: &SecretBinding, secret: &ObjectMeta, controller: Option<&OwnerReference>) -> Ownership {
+    match controller {
+        Some(owner) if is_binding(owner) && owner.name != binding.name_any() => {
+            Ownership::OwnedByOtherBinding { name: owner.name.clone() }
+        }
+        Some(owner) if is_binding(owner) => {
+            let who = "this binding, which wrote it whole before creationPolicy was Merge".to_owned();
+            Ownership::Foreign { who }
+        }
+        _ if names_us(secret, MERGE, binding) => Ownership::Mergeable,
+        _ => Ownership::Foreign { who: "somebody else, who has not let this binding add keys to it".to_owned() },
     }
 }
 

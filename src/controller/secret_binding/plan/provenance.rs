@@ -3,10 +3,11 @@
 //! Kept on the Secret and not in the binding's status: it must be true of the data beside it, whatever happened in
 //! between, and it must outlive a binding that is deleted and made again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 
 use super::content::SelectedKey;
@@ -31,12 +32,22 @@ pub(crate) struct Origin {
     /// The last release of a removal that was used: it is good for one write.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) released: Option<String>,
+    /// Where only keys were added to somebody else's Secret: which, and by which binding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) merged: Option<Box<Merged>>,
     /// Names of the labels that the binding's template set, so that they can be taken off again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) labels: Vec<String>,
     /// Names of the annotations that the binding's template set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) annotations: Vec<String>,
+}
+
+/// The keys of somebody else's Secret that a binding added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Merged {
+    pub(crate) binding: String,
+    pub(crate) keys: BTreeSet<String>,
 }
 
 /// Which row a key of the Secret was delivered from.
@@ -76,11 +87,17 @@ impl Provenance {
             at: snapshot.fence(),
             generation: binding.metadata.generation.unwrap_or_default(),
             released: None,
+            merged: None,
             labels: names(metadata.map(|metadata| &metadata.labels)),
             annotations: names(metadata.map(|metadata| &metadata.annotations)),
         };
         let rows = keys.iter().map(|key| DeliveredRow { key: digest_of_key(key.key), row: digest_of_row(key.row.id) });
         Self { origin, rows: rows.collect() }
+    }
+
+    /// Whether it speaks of keys that this binding added to somebody else's Secret.
+    pub(crate) fn merged_by(&self, binding: &SecretBinding) -> bool {
+        self.origin.merged.as_ref().is_some_and(|merged| merged.binding == binding.name_any())
     }
 
     /// Reads what a Secret's annotations say.
@@ -115,6 +132,7 @@ impl Provenance {
         let epoch = |origin: &Origin| origin.at.map(|at| at.epoch);
         self.rows == wanted.rows
             && (&ours.source, ours.project, ours.environment) == (&theirs.source, theirs.project, theirs.environment)
+            && ours.merged == theirs.merged
             && (&ours.labels, &ours.annotations) == (&theirs.labels, &theirs.annotations)
             && epoch(ours) == epoch(theirs)
     }

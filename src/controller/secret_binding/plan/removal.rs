@@ -3,7 +3,7 @@
 //! A value leaves on a tombstone of the very row that was delivered, by the binding's own spec, or by a withdrawn grant
 //! where the source says so. Anything else (an error, zero rows, a row that vanished) keeps all that is there.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use super::content::SelectedKey;
@@ -11,6 +11,7 @@ use super::provenance::{DeliveredRow, Provenance};
 use crate::api::{OnRevoke, Reason, Selection, list_keys};
 use crate::controller::sources::{Snapshot, Tombstones};
 use crate::core::{ShortDigest, digest_of_key};
+use crate::shape::Finder;
 
 /// Fewest delivered keys for which losing most of them at once is suspicious.
 const MASS_FROM: usize = 10;
@@ -36,6 +37,8 @@ pub(crate) struct Question<'a> {
     pub(crate) is_handed_over: bool,
     /// What it would have.
     pub(crate) keys: &'a [SelectedKey<'a>],
+    /// The names that it would have then, as far as they are known before a value is opened.
+    pub(crate) stays: &'a BTreeSet<String>,
     /// What the spec asks for.
     pub(crate) selection: Selection<'a>,
     /// The source that the spec names.
@@ -158,9 +161,7 @@ pub(crate) fn judge(question: &Question) -> Result<(), Hold> {
         judge_handed_over(question)?;
     }
     match question.delivered {
-        Delivered::Nothing if question.selection == Selection::Every && question.snapshot.hides_rows() => {
-            Err(Hold::Incomplete)
-        }
+        Delivered::Nothing if question.selection.is_open() && question.snapshot.hides_rows() => Err(Hold::Incomplete),
         Delivered::Nothing => Ok(()),
         Delivered::Unreadable => judge_unreadable(question),
         Delivered::Known(provenance) => judge_known(question, provenance),
@@ -180,9 +181,8 @@ fn judge_handed_over(question: &Question) -> Result<(), Hold> {
 
 /// Keys that the Secret has and that would not be written; `None` where it was not read whole.
 fn not_written(question: &Question) -> Option<Vec<String>> {
-    let stays: HashSet<&str> = question.keys.iter().map(|key| key.secret_key).collect();
     let names = question.names.as_ref()?.iter();
-    Some(names.filter(|name| !stays.contains(*name)).map(|name| (*name).to_owned()).collect())
+    Some(names.filter(|name| !question.stays.contains(**name)).map(|name| (*name).to_owned()).collect())
 }
 
 /// What was delivered and would not be there any more, with its place among what was.
@@ -198,18 +198,13 @@ pub(crate) fn to_ask_about(question: &Question) -> Vec<ShortDigest> {
     if question.environment_was_deleted || provenance.origin.source != question.source {
         return Vec::new();
     }
-    let named = named_in_spec(question);
-    let is_asked_for = |row: &DeliveredRow| named.as_ref().is_none_or(|named| named.contains(&row.key));
-    let rows = leaving(question, provenance).into_iter().map(|(_, row)| row).filter(|row| is_asked_for(row));
-    rows.map(|row| row.row).filter(|row| !question.tombstones.was_asked_for(*row)).collect()
-}
-
-/// The keys that the spec names; `None` where it asks for all.
-fn named_in_spec(question: &Question) -> Option<HashSet<ShortDigest>> {
-    match question.selection {
-        Selection::Every => None,
-        Selection::Named(entries) => Some(entries.iter().map(|entry| digest_of_key(&entry.remote_ref.key)).collect()),
+    let leaving = leaving(question, provenance);
+    if leaving.is_empty() {
+        return Vec::new();
     }
+    let evidence = Evidence::gather(question);
+    let rows = leaving.into_iter().map(|(_, row)| row).filter(|row| evidence.is_asked_for(row));
+    rows.map(|row| row.row).filter(|row| !question.tombstones.was_asked_for(*row)).collect()
 }
 
 fn judge_known(question: &Question, provenance: &Provenance) -> Result<(), Hold> {
@@ -247,26 +242,38 @@ fn judge_known(question: &Question, provenance: &Provenance) -> Result<(), Hold>
 /// What the snapshot and the spec know, by digest.
 struct Evidence<'a> {
     names: HashMap<ShortDigest, &'a str>,
-    named_in_spec: Option<HashSet<ShortDigest>>,
+    selection: Selection<'a>,
+    /// The keys that the spec names.
+    named: HashSet<ShortDigest>,
+    /// What else it asks for.
+    finders: Vec<Finder<'a>>,
 }
 
 impl<'a> Evidence<'a> {
     fn gather(question: &Question<'a>) -> Self {
         let snapshot = question.snapshot;
-        let in_spec: Vec<&str> = match question.selection {
-            Selection::Every => Vec::new(),
-            Selection::Named(entries) => entries.iter().map(|entry| entry.remote_ref.key.as_str()).collect(),
-        };
+        let selection = question.selection;
+        let named_in_spec: Vec<&str> = selection.named().iter().map(|entry| entry.remote_ref.key.as_str()).collect();
+        let named = named_in_spec.iter().map(|key| digest_of_key(key)).collect();
+        let finders = selection.found().iter().filter_map(|entry| Finder::new(&entry.find).ok()).collect();
         let live = snapshot.secrets.keys().chain(snapshot.registry.keys()).map(|key| &**key);
-        let names = live.chain(question.tombstones.keys()).chain(in_spec);
-        Self { names: names.map(|name| (digest_of_key(name), name)).collect(), named_in_spec: named_in_spec(question) }
+        let names = live.chain(question.tombstones.keys()).chain(named_in_spec);
+        Self { names: names.map(|name| (digest_of_key(name), name)).collect(), selection, named, finders }
+    }
+
+    /// Whether the spec asks for the key, as far as is known: a pattern cannot be held against a name that nobody knows.
+    fn is_asked_for(&self, row: &DeliveredRow) -> bool {
+        let is_found = |name: &&str| self.finders.iter().any(|finder| finder.covers(name));
+        self.selection == Selection::Every
+            || self.named.contains(&row.key)
+            || (!self.finders.is_empty() && self.names.get(&row.key).is_none_or(is_found))
     }
 
     fn proof_for(&self, question: &Question, from: &Provenance, row: &DeliveredRow) -> Proof {
         if from.origin.source != question.source {
             return Proof::Spec;
         }
-        if self.named_in_spec.as_ref().is_some_and(|named| !named.contains(&row.key)) {
+        if !self.is_asked_for(row) {
             return Proof::Spec;
         }
         if question.tombstones.key_of(row.row).is_some() || question.environment_was_deleted {

@@ -50,6 +50,12 @@ pub(crate) enum BindingState {
         /// What the database answered.
         message: String,
     },
+    /// The source has nothing that the binding selects, and so there is no Secret.
+    Empty {
+        /// What there is none of.
+        message: String,
+        in_sync: ConditionUpdate,
+    },
     /// The Secret holds what the source has.
     Delivered {
         /// What it holds, in words.
@@ -93,6 +99,9 @@ impl BindingState {
             Self::DatabaseUnavailable { reason, message } => {
                 [resolved(), ConditionUpdate::new(Delivered, *reason, message), unknown(*reason, message)]
             }
+            Self::Empty { message, in_sync } => {
+                [resolved(), ConditionUpdate::new(Delivered, Reason::SourceEmpty, message), in_sync.clone()]
+            }
             Self::Delivered { message, in_sync } => {
                 [resolved(), ConditionUpdate::new(Delivered, Reason::Delivered, message), in_sync.clone()]
             }
@@ -127,6 +136,7 @@ mod tests {
             BindingState::InvalidSpec { message: message() },
             BindingState::Revoked { message: message() },
             BindingState::Delivered { message: message(), in_sync: in_sync() },
+            BindingState::Empty { message: message(), in_sync: in_sync() },
         ];
         for reason in [Reason::DatabaseUnavailable, Reason::DatabaseRefused, Reason::SchemaNotServed] {
             states.push(BindingState::DatabaseUnavailable { reason, message: message() });
@@ -145,6 +155,12 @@ mod tests {
             Reason::TargetAltered,
             Reason::TargetContested,
             Reason::KeyNameInvalid,
+            Reason::ValueUnsuitable,
+            Reason::TemplateFailed,
+            Reason::TemplateNotFound,
+            Reason::SecretTypeInvalid,
+            Reason::MergeConflict,
+            Reason::TargetMissing,
             Reason::RingNotHeld,
             Reason::OpenFailed,
             Reason::HashMismatch,
@@ -159,7 +175,11 @@ mod tests {
             // A reason that the table does not allow panics in debug builds.
             let [ready, ..] = state.updates(OutOfSyncPolicy::Report);
             let is_ready = ready.status() == ConditionStatus::True;
-            assert_eq!(is_ready, matches!(state, BindingState::Delivered { .. }), "{state:?}");
+            assert_eq!(
+                is_ready,
+                matches!(state, BindingState::Delivered { .. } | BindingState::Empty { .. }),
+                "{state:?}"
+            );
         }
     }
 

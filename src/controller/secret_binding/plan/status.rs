@@ -30,7 +30,7 @@ pub(crate) fn next_status(
         .or(Some(generation)),
         ..previous.clone()
     };
-    if matches!(state, BindingState::Revoked { .. }) {
+    if matches!(state, BindingState::Revoked { .. } | BindingState::Empty { .. }) {
         next.target = None;
         next.revision = None;
     }

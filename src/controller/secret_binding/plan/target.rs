@@ -11,9 +11,9 @@ use kube::ResourceExt;
 use super::content::Values;
 use super::differences::Differences;
 use super::ownership::controller_reference;
-use super::provenance::Provenance;
-use crate::api::names::{BINDING, MANAGED_BY, MANAGED_BY_LABEL};
-use crate::api::{SecretBinding, TemplateMetadata};
+use super::provenance::{Merged, Provenance};
+use crate::api::names::{BINDING, MANAGED_BY, MANAGED_BY_LABEL, ROWS, SOURCE};
+use crate::api::{CreationPolicy, SecretBinding, TemplateMetadata};
 
 /// Most bytes that the annotations of an object may have together, names included.
 const ANNOTATIONS_MAX: usize = 262_144;
@@ -50,6 +50,15 @@ impl FullSecret {
         self.0.type_.as_deref().unwrap_or("Opaque")
     }
 
+    /// As its owner has it, without the keys that a binding added.
+    pub(crate) fn without(&self, merged: &Merged) -> Self {
+        let mut secret = self.0.clone();
+        secret.data.get_or_insert_default().retain(|name, _| !merged.keys.contains(name));
+        secret.metadata.annotations.get_or_insert_default().retain(|name, _| name != SOURCE && name != ROWS);
+        secret.metadata.managed_fields = None;
+        Self(secret)
+    }
+
     /// Whether its data can no longer change.
     #[must_use]
     pub(crate) fn is_immutable(&self) -> bool {
@@ -80,7 +89,8 @@ impl Desired<'_> {
     /// How a Secret differs from this. What other people set is no difference.
     #[must_use]
     pub(crate) fn differences(&self, current: &FullSecret) -> Differences {
-        let values = self.values.iter().map(|(name, value)| (name, value.expose()));
+        let data = self.data(Some(current));
+        let values = data.iter().map(|(name, value)| (name.as_str(), value.0.as_slice()));
         let mut differences = Differences::of_data(values, current.0.data.as_ref());
         differences.metadata = self.metadata_differences(&current.0.metadata);
         if self.binding.spec.is_immutable() && !current.is_immutable() {
@@ -100,8 +110,53 @@ impl Desired<'_> {
         names
     }
 
+    /// All of the data: ours, and in somebody else's Secret what was not.
+    fn data(&self, current: Option<&FullSecret>) -> BTreeMap<String, ByteString> {
+        let ours = self.values.iter().map(|(name, value)| (name.to_owned(), ByteString(value.expose().to_vec())));
+        let mut data: BTreeMap<String, ByteString> = match (self.is_merged(), current) {
+            (true, Some(current)) => {
+                let before = self.merged_before(&current.0.metadata);
+                let theirs = current.0.data.iter().flatten().filter(|(name, _)| !before.contains(*name));
+                theirs.map(|(name, value)| (name.clone(), value.clone())).collect()
+            }
+            _ => BTreeMap::new(),
+        };
+        data.extend(ours);
+        data
+    }
+
+    const fn is_merged(&self) -> bool {
+        self.provenance.origin.merged.is_some()
+    }
+
+    /// The keys that this binding added to somebody else's Secret, as that says.
+    fn merged_before(&self, metadata: &ObjectMeta) -> BTreeSet<String> {
+        let said = metadata.annotations.as_ref().and_then(|annotations| Provenance::read(annotations).ok());
+        let ours = said.filter(|said| said.merged_by(self.binding)).and_then(|said| said.origin.merged);
+        ours.map(|merged| merged.keys).unwrap_or_default()
+    }
+
+    /// Keys of somebody else's Secret that have names of ours.
+    pub(crate) fn conflicts(&self, current: &FullSecret) -> Vec<String> {
+        if !self.is_merged() {
+            return Vec::new();
+        }
+        let before = self.merged_before(&current.0.metadata);
+        let theirs = current.names().filter(|name| !before.contains(*name));
+        let wanted: BTreeSet<&str> = self.values.iter().map(|(name, _)| name).collect();
+        theirs.filter(|name| wanted.contains(name)).map(str::to_owned).collect()
+    }
+
     /// Sets what is ours in an object's metadata and leaves everything else.
     fn impose_on(&self, metadata: &mut ObjectMeta) {
+        if self.is_merged() {
+            let annotations = metadata.annotations.get_or_insert_default();
+            let said = Provenance::read(annotations).ok();
+            if !said.is_some_and(|said| said.stands_for(&self.provenance)) {
+                annotations.extend(self.provenance.annotations().map(|(name, text)| (name.to_owned(), text)));
+            }
+            return;
+        }
         let template = self.binding.spec.target_metadata();
         let TemplateMetadata { labels: set_labels, annotations: set_annotations } =
             template.cloned().unwrap_or_default();
@@ -121,6 +176,12 @@ impl Desired<'_> {
         }
 
         let owner = controller_reference(self.binding);
+        if self.binding.spec.creation_policy() == CreationPolicy::Orphan {
+            if let Some(owners) = &mut metadata.owner_references {
+                owners.retain(|other| other.uid != owner.uid && other.controller != Some(true));
+            }
+            return;
+        }
         let owners = metadata.owner_references.get_or_insert_default();
         let is_controller = |uid: &str, controller: Option<bool>| controller == Some(true) || uid == owner.uid;
         match owners.iter().find(|other| is_controller(&other.uid, other.controller)) {
@@ -135,6 +196,24 @@ impl Desired<'_> {
     /// The object to write: new, or over one with this metadata, whose uid and resourceVersion it then carries as its
     /// precondition. A data key is ours alone; other people's labels, annotations and finalizers stay.
     pub(crate) fn build(&self, over: Option<&ObjectMeta>) -> Result<FullSecret, TooLarge> {
+        self.assemble(over, self.data(None), self.binding.spec.target_type())
+    }
+
+    /// As [`build`](Self::build), over a Secret that was read. In somebody else's its type and its keys stay.
+    pub(crate) fn build_over(&self, current: &FullSecret) -> Result<FullSecret, TooLarge> {
+        let type_ = if self.is_merged() { current.type_() } else { self.binding.spec.target_type() };
+        let mut next = self.assemble(Some(&current.0.metadata), self.data(Some(current)), type_)?;
+        // Nobody can take it back.
+        next.0.immutable = next.0.immutable.or(current.is_immutable().then_some(true));
+        Ok(next)
+    }
+
+    fn assemble(
+        &self,
+        over: Option<&ObjectMeta>,
+        data: BTreeMap<String, ByteString>,
+        type_: &str,
+    ) -> Result<FullSecret, TooLarge> {
         let mut metadata = over.cloned().unwrap_or_else(|| ObjectMeta {
             name: Some(self.binding.target_name()),
             namespace: self.binding.namespace(),
@@ -145,34 +224,33 @@ impl Desired<'_> {
         // Whatever stood for the same before: a write says exactly what it was made from.
         let annotations = metadata.annotations.get_or_insert_default();
         annotations.extend(self.provenance.annotations().map(|(name, text)| (name.to_owned(), text)));
-        self.check_size(&metadata)?;
-        let data = self.values.iter().map(|(name, value)| (name.to_owned(), ByteString(value.expose().to_vec())));
+        check_size(&metadata, &data)?;
         Ok(FullSecret(Secret {
             metadata,
-            type_: Some(self.binding.spec.target_type().to_owned()),
+            type_: Some(type_.to_owned()),
             immutable: self.binding.spec.is_immutable().then_some(true),
-            data: Some(data.collect()),
+            data: Some(data),
             string_data: None,
         }))
     }
+}
 
-    fn check_size(&self, metadata: &ObjectMeta) -> Result<(), TooLarge> {
-        let size = |map: Option<&BTreeMap<String, String>>| -> usize {
-            map.into_iter().flatten().map(|(name, text)| name.len() + text.len()).sum()
-        };
-        let annotations = size(metadata.annotations.as_ref());
-        if annotations > ANNOTATIONS_MAX {
-            let what = "annotations, which say for each key where it came from";
-            return Err(TooLarge { what, bytes: annotations, limit: ANNOTATIONS_MAX });
-        }
-        // A name stands in the data and again in the managed fields.
-        let keys: usize = self.values.iter().map(|(name, value)| value.len() + 2 * name.len() + KEY_COST).sum();
-        let bytes = OBJECT_BASE + annotations + 2 * size(metadata.labels.as_ref()) + keys;
-        if bytes > OBJECT_MAX {
-            return Err(TooLarge { what: "names, values and annotations", bytes, limit: OBJECT_MAX });
-        }
-        Ok(())
+fn check_size(metadata: &ObjectMeta, data: &BTreeMap<String, ByteString>) -> Result<(), TooLarge> {
+    let size = |map: Option<&BTreeMap<String, String>>| -> usize {
+        map.into_iter().flatten().map(|(name, text)| name.len() + text.len()).sum()
+    };
+    let annotations = size(metadata.annotations.as_ref());
+    if annotations > ANNOTATIONS_MAX {
+        let what = "annotations, which say for each key where it came from";
+        return Err(TooLarge { what, bytes: annotations, limit: ANNOTATIONS_MAX });
     }
+    // A name stands in the data and again in the managed fields.
+    let keys: usize = data.iter().map(|(name, value)| value.0.len() + 2 * name.len() + KEY_COST).sum();
+    let bytes = OBJECT_BASE + annotations + 2 * size(metadata.labels.as_ref()) + keys;
+    if bytes > OBJECT_MAX {
+        return Err(TooLarge { what: "names, values and annotations", bytes, limit: OBJECT_MAX });
+    }
+    Ok(())
 }
 
 fn differing(current: Option<&BTreeMap<String, String>>, wanted: Option<&BTreeMap<String, String>>) -> Vec<String> {

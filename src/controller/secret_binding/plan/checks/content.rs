@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use kube::ResourceExt;
 
-use crate::api::names::RELEASE_REMOVAL;
-use crate::api::{ConditionType, ConditionUpdate, OnRevoke, Reason, list_keys};
+use crate::api::names::{MERGE, RELEASE_REMOVAL};
+use crate::api::{ConditionType, ConditionUpdate, DeletionPolicy, OnRevoke, Reason, list_keys};
 use crate::controller::secret_binding::observed::{Life, Question, ReadLevel, TargetState};
 use crate::controller::secret_binding::plan::facts::Facts;
 use crate::controller::secret_binding::plan::history::History;
@@ -13,7 +13,7 @@ use crate::controller::secret_binding::plan::ownership::Ownership;
 use crate::controller::secret_binding::plan::removal::Hold;
 use crate::controller::secret_binding::plan::state::BindingState;
 use crate::controller::secret_binding::plan::{
-    BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, content,
+    BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, SecretWrite, content,
 };
 use crate::controller::sources::ValueId;
 use crate::core::digest_of_key;
@@ -85,16 +85,24 @@ fn revokes_delivered_keys(facts: &Facts) -> bool {
     facts.selected().is_some_and(|selected| selected.ungranted.iter().any(goes))
 }
 
+/// What is named, and what finds something, holds the Secret where it is not there; unless the spec lets it go on proof.
 pub(super) fn named_keys_exist(facts: &Facts) -> Option<Decision> {
-    let missing = &facts.selected()?.missing;
-    if missing.is_empty() {
+    let selected = facts.selected()?;
+    if facts.spec().deletion_policy() != DeletionPolicy::Retain {
         return None;
     }
-    let message = format!(
-        "not in {}: {}; set it there, mark its entry in spec.data optional, or remove the entry",
-        facts.source()?.store_name(),
-        list_keys(missing)
-    );
+    let source = facts.source()?.store_name();
+    let message = if !selected.missing.is_empty() {
+        let missing = list_keys(&selected.missing);
+        format!("not in {source}: {missing}; set it there, mark its entry in spec.data optional, or remove the entry")
+    } else if let Some(place) = selected.finding_nothing.first() {
+        format!(
+            "spec.dataFrom[{place}].find finds no key of {source} that is granted; correct it, or let the Secret be without \
+             by spec.target.deletionPolicy Merge or Delete"
+        )
+    } else {
+        return None;
+    };
     let state = BindingState::Held { reason: Reason::KeyMissing, message, in_sync: facts.in_sync()? };
     Some(facts.say(state).into_decision())
 }
@@ -110,7 +118,7 @@ pub(super) fn something_changed(facts: &Facts) -> Option<Decision> {
     };
     let delivery = Delivery {
         inputs: Some(inputs.to_owned()),
-        keys: facts.selected()?.keys.len(),
+        keys: facts.written().and_then(|target| usize::try_from(target.keys?).ok()).unwrap_or_default(),
         revision: facts.delivered_revision(),
         kept: Some(ObjectVersion::from(metadata)),
     };
@@ -150,8 +158,13 @@ fn held(facts: &Facts, hold: &Hold) -> Option<BindingState> {
 }
 
 pub(super) fn names_are_valid(facts: &Facts) -> Option<Decision> {
-    let message = content::check_names(&facts.selected()?.keys).err()?.to_string();
-    let state = BindingState::Undelivered { reason: Reason::KeyNameInvalid, message, in_sync: facts.in_sync()? };
+    let (reason, message) = if facts.spec().is_shaped() {
+        let error = facts.outline()?.as_ref().err()?;
+        (error.reason(), error.to_string())
+    } else {
+        (Reason::KeyNameInvalid, content::check_names(&facts.selected()?.keys).err()?.to_string())
+    };
+    let state = BindingState::Undelivered { reason, message, in_sync: facts.in_sync()? };
     Some(facts.say(state).into_decision())
 }
 
@@ -165,6 +178,20 @@ pub(super) fn target_is_ours(facts: &Facts) -> Option<Decision> {
 fn blocked(facts: &Facts) -> Option<(Reason, String)> {
     let name = facts.binding().target_name();
     match facts.ownership() {
+        Some(Ownership::Foreign { who }) if facts.is_merged() => {
+            let binding = facts.binding().name_any();
+            let message = format!(
+                "Secret {name} belongs to {who}; it was not touched: its owner lets this binding add keys by the annotation \
+                 {MERGE}={binding}"
+            );
+            Some((Reason::TargetForeign, message))
+        }
+        None if facts.is_merged() => {
+            let binding = facts.binding().name_any();
+            let message =
+                format!("there is no Secret {name} to add keys to; create it, with the annotation {MERGE}={binding}");
+            Some((Reason::TargetMissing, message))
+        }
         Some(Ownership::Foreign { who }) => {
             let binding = facts.binding().name_any();
             let message = format!(
@@ -184,6 +211,24 @@ fn blocked(facts: &Facts) -> Option<(Reason, String)> {
             (Reason::WriteFailed, message)
         }),
     }
+}
+
+/// With `deletionPolicy: Delete`, a Secret that would be empty goes, or is not made. What leaves it was proven to be meant.
+pub(super) fn something_is_left(facts: &Facts) -> Option<Decision> {
+    let is_empty = facts.selected()?.keys.is_empty();
+    if !is_empty || facts.spec().deletion_policy() != DeletionPolicy::Delete {
+        return None;
+    }
+    let (name, source) = (facts.binding().target_name(), facts.source()?.store_name());
+    let write = match (facts.ownership(), facts.observed.target.metadata()) {
+        (Some(Ownership::Ours | Ownership::PreviousBinding), Some(metadata)) => SecretWrite::Delete(metadata.into()),
+        _ => SecretWrite::Keep,
+    };
+    let message = format!("nothing that the binding selects is in {source}; there is no Secret {name}");
+    let mut plan = facts.say(BindingState::Empty { message, in_sync: facts.in_sync()? });
+    plan.write = write;
+    plan.orphans = facts.observed.orphans.iter().map(DeletePreconditions::from).collect();
+    Some(plan.into_decision())
 }
 
 pub(super) fn base_is_known(facts: &Facts) -> Option<Decision> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use crate::api::names::{CREDENTIAL_MINTING_TYPES, is_reserved};
-use crate::api::{ConditionType, OnRevoke, Reason, SecretBindingStatus, SourceKind, find};
+use crate::api::{ConditionType, OnRevoke, Reason, SecretBindingStatus, SourceKind, Target, find};
 use crate::controller::secret_binding::observed::{Life, Question, ReadLevel, TargetState};
 use crate::controller::secret_binding::plan::facts::Facts;
 use crate::controller::secret_binding::plan::ownership::Ownership;
@@ -102,6 +102,12 @@ pub(super) fn spec_is_valid(facts: &Facts) -> Option<Decision> {
             "spec.target.template.type is {type_}, which makes the control plane mint a credential"
         ));
     }
+    if let Some(contradiction) = spec.target.as_ref().and_then(Target::contradiction) {
+        return invalid(contradiction.to_owned());
+    }
+    if let Err(error) = facts.shape() {
+        return invalid(error.to_string());
+    }
     let metadata = spec.target_metadata();
     let mut names = metadata.into_iter().flat_map(|metadata| metadata.labels.keys().chain(metadata.annotations.keys()));
     let name = names.find(|name| is_reserved(name))?;
@@ -157,11 +163,24 @@ pub(super) fn namespace_is_granted(facts: &Facts) -> Option<Decision> {
     let orphans: Vec<DeletePreconditions> = observed.orphans.iter().map(DeletePreconditions::from).collect();
     let before = facts.binding().status.as_ref().and_then(|status| find(&status.conditions, ConditionType::Delivered));
     let was_revoked = before.is_some_and(|condition| condition.reason == Reason::Revoked.as_str());
-    if target.is_none() && orphans.is_empty() && !was_revoked {
+    let merged = facts.provenance().and_then(|provenance| provenance.origin.merged.as_ref());
+    let emptied = match (facts.ownership(), &observed.target, merged) {
+        (Some(Ownership::Mergeable), TargetState::Full(secret), Some(merged)) => {
+            Some(SecretWrite::Replace(secret.without(merged)))
+        }
+        _ => None,
+    };
+    if target.is_none() && emptied.is_none() && orphans.is_empty() && !was_revoked {
         return retained();
     }
-    let message = format!("{message}, and says onRevoke: Delete; Secret {} was deleted", facts.binding().target_name());
-    let write = target.map_or(SecretWrite::Keep, SecretWrite::Delete);
+    let name = facts.binding().target_name();
+    let done = if facts.is_merged() {
+        format!("the keys that were added to Secret {name} were taken out")
+    } else {
+        format!("Secret {name} was deleted")
+    };
+    let message = format!("{message}, and says onRevoke: Delete; {done}");
+    let write = emptied.or(target.map(SecretWrite::Delete)).unwrap_or_default();
     Some(Plan { write, orphans, ..Plan::say(BindingState::Revoked { message }) }.into_decision())
 }
 

@@ -56,11 +56,13 @@ impl Case {
         let selected = content::select(self.now_for.spec.selection(), self.granted, &self.now);
         let source = SourceReference::from(&self.now_for).to_string();
         let nothing = Tombstones::default();
+        let stays = selected.keys.iter().map(|key| key.secret_key.to_owned()).collect();
         let question = |tombstones| Question {
             delivered,
             names: names.map(<[&str]>::to_vec),
             is_handed_over: false,
             keys: &selected.keys,
+            stays: &stays,
             selection: self.now_for.spec.selection(),
             source: &source,
             snapshot: &self.now,

@@ -5,5 +5,7 @@ mod delivery;
 mod forged;
 mod granting;
 mod holding;
+mod policies;
+mod shaping;
 mod targets;
 mod waiting;
