@@ -8,14 +8,14 @@ use crate::harness::wait_for;
 use crate::latency;
 use crate::stage::{SOON, Stage};
 
-const BINDINGS: usize = 5_000;
+const BINDINGS: u32 = 5_000;
 const PATTERNS: usize = 63;
-const KEYS: usize = 50;
+const KEYS: u32 = 50;
 const CHANGES: usize = 200;
 
 pub(crate) async fn measure(figures: &mut Figures) {
     let stage = Stage::with_shop("bench-patterns").await;
-    let file: String = (0..KEYS).map(|key| format!("SERVICE_{key}_URL=v\n")).collect();
+    let file = (0..KEYS).fold(String::new(), |file, key| file + &format!("SERVICE_{key}_URL=v\n"));
     stage.team.run_with(&stage.team.ana, &["import", "-e", "staging"], file.as_bytes()).await.expect(0);
     stage.team.set("dev", "A", "start").await;
     // Each has to be tried for each key: only the last one covers any.
@@ -44,12 +44,12 @@ pub(crate) async fn measure(figures: &mut Figures) {
         .await;
     wait_for("all to be ready", 10 * SOON, async || {
         let ready = operator.metric(r#"tidelock_objects{kind="SecretBinding",reason="Ready"}"#).await?;
-        if ready > (BINDINGS as f64) { Ok(()) } else { Err(format!("{ready} are")) }
+        if ready > f64::from(BINDINGS) { Ok(()) } else { Err(format!("{ready} are")) }
     })
     .await;
     let before = super::start::cpu_time(operator.pid());
     let mut times = latency::of_changes(stage, "shop", "dev", CHANGES).await;
-    let spent = super::start::cpu_time(operator.pid()) - before;
+    let spent = super::start::cpu_time(operator.pid()).saturating_sub(before);
     let (p50, p99) = (percentile(&mut times, 0.5), percentile(&mut times, 0.99));
     let beside = "beside 5,000 bindings of another environment with 63 patterns";
     figures.add(&format!("commit to Secret changed, {beside}, p50 of {CHANGES}"), &millis(p50), "-");

@@ -28,9 +28,9 @@ pub(crate) async fn measure(figures: &mut Figures) {
     stage.binding_is("app", &["Ready=True"]).await;
     for (how, value) in [("refuses", "cut"), ("is silent", "stalled")] {
         if value == "cut" {
-            proxy.cut()
+            proxy.cut();
         } else {
-            proxy.stall()
+            proxy.stall();
         }
         stage.team.set("dev", "A", value).await;
         // So long, and not until something has happened: the pauses of whoever asks again have grown by then.

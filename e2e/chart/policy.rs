@@ -97,6 +97,12 @@ async fn the_operators_account_creates_only_labelled_secrets_of_a_binding_that_m
     };
     let labelled = |labels: Value| given.ours_with("labels", labels);
     let of = |owners: Value| given.ours_with("ownerReferences", owners);
+    // Of a binding that leaves it behind on purpose.
+    let orphan = |owners: Value| {
+        let mut manifest = of(owners);
+        manifest["metadata"]["annotations"] = json!({"tidelock.dev/binding": "app"});
+        manifest
+    };
     let attempts = [
         ("ours", given.ours(), None),
         ("of-a-type", of_type("example.com/any"), None),
@@ -109,6 +115,9 @@ async fn the_operators_account_creates_only_labelled_secrets_of_a_binding_that_m
         ("another-controller", of(json!([given.config_map, given.not_controller])), Some(UNCONTROLLED)),
         ("another-kind", of(json!([given.source])), Some(UNCONTROLLED)),
         ("another-group", of(json!([given.unknown_kind])), Some(UNCONTROLLED)),
+        ("orphan", orphan(json!([])), None),
+        ("orphan-with-an-owner", orphan(json!([given.not_controller])), None),
+        ("orphan-of-another-controller", orphan(json!([given.config_map])), Some(UNCONTROLLED)),
     ];
     for (name, attempt, expected) in attempts {
         expect(&format!("creating {name}"), &given.creates(name, &attempt).await, expected);
@@ -150,6 +159,46 @@ async fn the_operators_account_writes_and_deletes_no_secret_that_is_not_its_own_
     ] {
         expect(&format!("taking {what} from ours"), &given.replaces("ours", &attempt).await, Some(expected));
     }
+}
+
+/// Where a Secret's owner lets a binding add keys, the operator changes keys and its own annotations alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_account_adds_keys_where_the_owner_allows_it_and_changes_nothing_else() {
+    let given = PolicyStage::new("policy-merge").await;
+    let theirs = |merge: Option<&str>, owners: Value| {
+        let annotations = merge.map_or(json!({}), |binding| json!({"tidelock.dev/merge": binding}));
+        let labels = json!({"app.kubernetes.io/managed-by": "Helm"});
+        json!({"metadata": {"labels": labels, "annotations": annotations, "ownerReferences": owners}})
+    };
+    let nobodys = || json!([]);
+    let as_it_was = |metadata: &str, value: Value| {
+        let mut manifest = theirs(Some("app"), nobodys());
+        manifest["metadata"][metadata] = value;
+        manifest
+    };
+    given.stage.cluster.create(&secret("allowed", &theirs(Some("app"), nobodys()))).await;
+    given.stage.cluster.create(&secret("silent", &theirs(None, nobodys()))).await;
+    given.stage.cluster.create(&secret("a-bindings", &theirs(Some("app"), json!([given.binding])))).await;
+    let mut with_data = theirs(Some("app"), nobodys());
+    with_data["stringData"] = json!({"A": "ours"});
+    let merge = "tidelock.dev/merge";
+    for (what, name, attempt, expected) in [
+        ("a key", "allowed", with_data.clone(), None),
+        (
+            "our annotation",
+            "allowed",
+            as_it_was("annotations", json!({merge: "app", "tidelock.dev/source": "x"})),
+            None,
+        ),
+        ("a label", "allowed", as_it_was("labels", json!({})), Some(UNLABELLED)),
+        ("an owner", "allowed", as_it_was("ownerReferences", json!([given.not_controller])), Some(UNLABELLED)),
+        ("the permission", "allowed", as_it_was("annotations", json!({})), Some(UNLABELLED)),
+        ("what is not allowed", "silent", with_data.clone(), Some(UNLABELLED)),
+        ("a binding's own", "a-bindings", with_data.clone(), Some(UNLABELLED)),
+    ] {
+        expect(&format!("writing {what}"), &given.replaces(name, &attempt).await, expected);
+    }
+    expect("deleting it", &given.deletes("allowed").await, Some(FOREIGN));
 }
 
 /// The one DELETE of a Secret without a controller that the operator has a reason for.

@@ -152,7 +152,7 @@ async fn a_tls_secret_whose_key_is_another_certificates_is_not_written() {
     stage.binding_is("app", &["Delivered=False(SecretTypeInvalid)"]).await;
     assert!(stage.secrets().get_opt("app").await.unwrap().is_none());
     stage.team.set("dev", "KEY", &key).await;
-    let written = stage.secret_has("app", &[("tls.crt", certificate.trim_end()), ("tls.key", key.trim_end())]).await;
+    let written = stage.secret_has("app", &[("tls.crt", &certificate), ("tls.key", &key)]).await;
     assert_eq!(written.type_.as_deref(), Some("kubernetes.io/tls"));
 }
 

@@ -51,6 +51,22 @@ async fn a_status_that_cannot_be_read_costs_no_other_object_anything_and_is_put_
     stage.binding("new", "dev", json!({})).await;
     stage.secret_has("new", &[("A", "2")]).await;
     assert!(!operator.log().contains("c4n4ry"));
+
+    // One that can be read, and is not so.
+    for name in ["app".to_owned(), stage.source_name("dev")] {
+        let kind = if name == "app" { "secretbinding" } else { "projectenvironment" };
+        let said = async || {
+            let arguments = ["get", kind, &name, "-n", &namespace, "-o", "jsonpath={.status.revision}"];
+            stage.kubectl(&arguments, b"").await.map_err(|why| why.to_string())
+        };
+        let right = said().await.unwrap();
+        patch(kind, &name, json!({"status": {"revision": 7_777}})).await;
+        wait_for(&format!("an altered {kind} to be put right"), SOON, async || match said().await? {
+            now if now == right => Ok(()),
+            now => Err(now),
+        })
+        .await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

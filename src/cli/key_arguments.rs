@@ -94,7 +94,8 @@ pub(super) fn suggested<'k>(keys: impl IntoIterator<Item = &'k str>) -> String {
 
 /// What has to be said of keys to a command that is suggested and finds them by itself, a space before each.
 pub(super) fn allowing<'k>(keys: impl IntoIterator<Item = &'k str>) -> String {
-    keys.into_iter().filter(|key| !is_plain(key)).map(|key| format!(" --allow-name={}", shell(key))).collect()
+    let odd = keys.into_iter().filter(|key| !is_plain(key));
+    odd.fold(String::new(), |allowed, key| allowed + " --allow-name=" + &shell(key))
 }
 
 fn is_plain(key: &str) -> bool {

@@ -10,7 +10,7 @@ use kube::{Resource, ResourceExt};
 
 use super::event_handlers::EventHandlers;
 use super::runtime::{Cache, CacheSync, Change, ClientError, Clients, Form, WatchHealth, Watching};
-use crate::api::{SecretBinding, names};
+use crate::api::{SecretBinding, Template, names};
 use crate::shape::ConfigMapTexts;
 
 /// What is watched.
@@ -29,7 +29,7 @@ impl TemplateConfigMaps {
     pub(crate) fn of(&self, binding: &SecretBinding) -> ConfigMapTexts {
         let Some(store) = &self.0 else { return ConfigMapTexts::default() };
         let namespace = binding.namespace().unwrap_or_default();
-        let named = binding.spec.template().into_iter().flat_map(|template| template.config_maps());
+        let named = binding.spec.template().into_iter().flat_map(Template::config_maps);
         let maps = named.filter_map(|from| {
             let found = store.get(&ObjectRef::new(&from.name).within(&namespace))?;
             let texts: BTreeMap<String, String> = found.data.clone().unwrap_or_default();

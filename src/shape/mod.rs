@@ -181,27 +181,27 @@ fn check_names(entries: &[Entry], are_keys: bool) -> Result<(), ShapeError> {
 
 /// Words that only a later release knows.
 fn check_words(spec: &SecretBindingSpec) -> Result<(), InvalidShape> {
-    let unknown = |is_unknown: bool, field: &str| {
-        if is_unknown { Err(InvalidShape::Unknown { field: field.to_owned() }) } else { Ok(()) }
+    let unknown = |is_unknown: bool, field: &dyn Fn() -> String| {
+        if is_unknown { Err(InvalidShape::Unknown { field: field() }) } else { Ok(()) }
     };
-    let decoding = |strategy: Option<DecodingStrategy>, field: String| {
-        unknown(strategy == Some(DecodingStrategy::Unknown), &field)
+    let decoding = |strategy: Option<DecodingStrategy>, field: &dyn Fn() -> String| {
+        unknown(strategy == Some(DecodingStrategy::Unknown), field)
     };
     for (place, entry) in spec.selection().named().iter().enumerate() {
-        decoding(entry.remote_ref.decoding_strategy, format!("spec.data[{place}].remoteRef.decodingStrategy"))?;
+        decoding(entry.remote_ref.decoding_strategy, &|| format!("spec.data[{place}].remoteRef.decodingStrategy"))?;
     }
     for (place, entry) in spec.selection().found().iter().enumerate() {
-        decoding(entry.find.decoding_strategy, format!("spec.dataFrom[{place}].find.decodingStrategy"))?;
+        decoding(entry.find.decoding_strategy, &|| format!("spec.dataFrom[{place}].find.decodingStrategy"))?;
         for (step, rewrite) in entry.rewrite.iter().flatten().enumerate() {
             let strategy = rewrite.merge.as_ref().and_then(|merge| merge.strategy);
-            let field = format!("spec.dataFrom[{place}].rewrite[{step}].merge.strategy");
+            let field = || format!("spec.dataFrom[{place}].rewrite[{step}].merge.strategy");
             unknown(strategy == Some(MergeStrategy::Unknown), &field)?;
         }
     }
-    unknown(spec.name_transformer == Some(NameTransformer::Unknown), "spec.nameTransformer")?;
-    unknown(spec.creation_policy() == CreationPolicy::Unknown, "spec.target.creationPolicy")?;
+    unknown(spec.name_transformer == Some(NameTransformer::Unknown), &|| "spec.nameTransformer".to_owned())?;
+    unknown(spec.creation_policy() == CreationPolicy::Unknown, &|| "spec.target.creationPolicy".to_owned())?;
     let format = spec.format().map(|format| format.as_);
-    unknown(format == Some(FileFormat::Unknown), "spec.target.format.as")?;
+    unknown(format == Some(FileFormat::Unknown), &|| "spec.target.format.as".to_owned())?;
     let merge = spec.template().and_then(|template| template.merge_policy);
-    unknown(merge == Some(MergePolicy::Unknown), "spec.target.template.mergePolicy")
+    unknown(merge == Some(MergePolicy::Unknown), &|| "spec.target.template.mergePolicy".to_owned())
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn shaped(spec: Value, values: &[(&str, &str)]) -> Result<Vec<String>, String> {
+fn shaped(spec: &Value, values: &[(&str, &str)]) -> Result<Vec<String>, String> {
     let mut whole = json!({"sourceRef": {"name": "dev"}});
     whole.as_object_mut().expect("a spec").extend(spec.as_object().expect("fields").clone());
     let spec: SecretBindingSpec = serde_json::from_value(whole).expect("a spec");
@@ -107,7 +107,7 @@ fn entries_are_found_renamed_taken_apart_and_decoded() {
             vec!["a=plain!"],
         ),
     ] {
-        assert_eq!(shaped(spec.clone(), VALUES), Ok(expected.into_iter().map(str::to_owned).collect()), "{spec}");
+        assert_eq!(shaped(&spec, VALUES), Ok(expected.into_iter().map(str::to_owned).collect()), "{spec}");
     }
 }
 
@@ -191,7 +191,7 @@ fn what_gives_no_entries_names_both_sides_and_no_value() {
             "spec.data[0] (key DB): the value is not base64 with the alphabet for URLs",
         ),
     ] {
-        let said = shaped(spec.clone(), VALUES).expect_err(&spec.to_string());
+        let said = shaped(&spec, VALUES).expect_err(&spec.to_string());
         assert!(said.starts_with(expected), "{spec}: {said}");
         assert!(!said.contains("plain") && !said.contains("dG9r"), "{said}");
     }
@@ -200,6 +200,6 @@ fn what_gives_no_entries_names_both_sides_and_no_value() {
 #[test]
 fn names_that_only_a_template_reads_need_not_be_those_of_a_secret() {
     let spec = json!({"target": {"template": {"data": {"out": "{{ data['with space'] }}"}}}});
-    assert_eq!(shaped(spec, &[("with space", "x")]), Ok(vec!["out=x".to_owned()]));
-    assert!(shaped(json!({"nameTransformer": "camel"}), &[("---", "x")]).is_err());
+    assert_eq!(shaped(&spec, &[("with space", "x")]), Ok(vec!["out=x".to_owned()]));
+    assert!(shaped(&json!({"nameTransformer": "camel"}), &[("---", "x")]).is_err());
 }

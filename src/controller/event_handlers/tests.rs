@@ -110,27 +110,30 @@ fn a_status_that_somebody_took_away_is_news_of_a_binding_and_of_a_source() {
     assert!(is_news(&Change::cached(Some(Arc::new(said)), Some(Arc::new(taken))), of_environment));
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_status_that_somebody_altered_is_news_of_its_object_alone() {
+#[test]
+fn a_status_that_somebody_altered_is_news_of_its_object_alone() {
     let mut fixture = Fixture::new();
-    let at = |version: &str, ready| {
+    let at = |version: u32, ready| {
         let mut binding = (*binding("a", "app", 1, ready)).clone();
-        binding.metadata.resource_version = Some(version.to_owned());
+        binding.metadata.resource_version = Some(version.to_string());
         Arc::new(binding)
     };
-    let (said, altered) = (at("10", true), at("11", false));
+    let written = fixture.event_handlers.mutations.bindings.clone();
+    let mut said = at(10, true);
     fixture.binding(None, Some(&said));
-    fixture.event_handlers.mutations.bindings.record((*said).clone());
-    tokio::time::advance(std::time::Duration::from_secs(3)).await;
+    written.record((*said).clone());
     fixture.triggered();
-    fixture.binding(Some(&said), Some(&altered));
-    assert_eq!(fixture.triggered(), (words(&["a"]), words(&[])));
-    let again = at("12", true);
-    fixture.event_handlers.mutations.bindings.record((*again).clone());
-    fixture.binding(Some(&altered), Some(&again));
-    assert_eq!(fixture.triggered(), (words(&[]), words(&[])), "it was put right");
-    fixture.binding(Some(&again), Some(&at("13", false)));
-    assert_eq!(fixture.triggered(), (words(&[]), words(&[])), "two that answer each other would go on for ever");
+    // Two that answer each other would go on for ever.
+    for (round, expected) in [&["a"][..], &["a"], &["a"], &[]].into_iter().enumerate() {
+        let version = 11 + 2 * u32::try_from(round).expect("a few");
+        let altered = at(version, false);
+        fixture.binding(Some(&said), Some(&altered));
+        assert_eq!(fixture.triggered(), (words(expected), words(&[])), "round {round}");
+        said = at(version + 1, true);
+        written.record((*said).clone());
+        fixture.binding(Some(&altered), Some(&said));
+        assert_eq!(fixture.triggered(), (words(&[]), words(&[])), "it was put right");
+    }
 }
 
 #[test]
@@ -278,4 +281,35 @@ fn a_secret_that_changes_or_goes_is_urgent_and_one_that_is_listed_is_not() {
     fixture.event_handlers.secret(&Change::cached(secret("1"), secret("2")));
     fixture.event_handlers.secret(&Change::cached(secret("2"), None));
     assert_eq!(fixture.priorities(), [Priority::Low, Priority::High, Priority::High]);
+}
+
+#[test]
+fn a_config_map_wakes_the_bindings_of_its_namespace_that_take_templates_from_it() {
+    let mut fixture = Fixture::new();
+    let with_templates = |name: &str, config_map: &str| {
+        let mut binding = (*binding(name, name, 1, true)).clone();
+        let from = json!([{"configMap": {"name": config_map, "items": [{"key": "conf"}]}}]);
+        let target = json!({"name": name, "template": {"templateFrom": from}});
+        binding.spec.target = Some(serde_json::from_value(target).expect("a target"));
+        Arc::new(binding)
+    };
+    for binding in [with_templates("a", "files"), with_templates("b", "others"), binding("c", "c", 1, true)] {
+        fixture.binding(None, Some(&binding));
+    }
+    fixture.triggered();
+    let config_map = |namespace: &str, text: &str| -> Option<Arc<ConfigMap>> {
+        let metadata = json!({"namespace": namespace, "name": "files", "resourceVersion": text});
+        let object = json!({"metadata": metadata, "data": {"conf": text}});
+        Some(Arc::new(serde_json::from_value(object).expect("a ConfigMap")))
+    };
+    for (before, after, woken) in [
+        (None, config_map("shop", "1"), words(&["a"])),
+        (config_map("shop", "1"), config_map("shop", "2"), words(&["a"])),
+        (config_map("shop", "2"), config_map("shop", "2"), words(&[])),
+        (config_map("shop", "2"), None, words(&["a"])),
+        (None, config_map("pay", "1"), words(&[])),
+    ] {
+        fixture.event_handlers.config_map(&Change::cached(before, after));
+        assert_eq!(fixture.triggered().0, woken);
+    }
 }

@@ -14,8 +14,8 @@ const MEMORY: Duration = Duration::from_mins(1);
 /// From one search for what may be forgotten to the next: with each write, it would cost the square of their number.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// For how long after a write somebody else's is left alone. Two that answer each other's writes would go on for ever.
-const CALM: Duration = Duration::from_secs(2);
+/// How often in a minute somebody else's write is looked at. Two that answer each other's would go on for ever.
+const ANSWERS: u32 = 3;
 
 /// Objects as they were after our own last write. A cache lags behind its own operator: without this, the reconcile
 /// that follows a write would decide by a status that was already replaced, and write again.
@@ -44,6 +44,8 @@ struct Entry<K> {
     object: Option<Arc<K>>,
     version: Option<u128>,
     at: Instant,
+    /// How often somebody else's write was looked at, and since when that is counted.
+    answers: (u32, Instant),
 }
 
 impl<K: Resource<DynamicType = ()>> Default for MutationCache<K> {
@@ -67,13 +69,20 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
         }
     }
 
-    /// Whether an object that comes over a watch may be as somebody else wrote it. A write of our own is heard of before its
-    /// answer now and then, and is taken for somebody else's.
+    /// Whether an object that comes over a watch may be as somebody else wrote it, and is to be looked at for that. A write of
+    /// our own is heard of before its answer now and then, and is taken for somebody else's.
     #[must_use]
     pub(crate) fn may_be_anothers(&self, object: &K) -> bool {
-        let entries = self.lock();
-        let Some(entry) = entries.known.get(&name_of(object)) else { return true };
-        entry.at.elapsed() >= CALM && entry.version < version(object)
+        let mut entries = self.lock();
+        let Some(entry) = entries.known.get_mut(&name_of(object)) else { return true };
+        if entry.version >= version(object) {
+            return false;
+        }
+        if entry.answers.1.elapsed() >= MEMORY {
+            entry.answers = (0, Instant::now());
+        }
+        entry.answers.0 += 1;
+        entry.answers.0 <= ANSWERS
     }
 
     /// When it was written last; `None` where that is long ago.
@@ -99,8 +108,9 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
         let mut entries = self.lock();
         entries.sweep();
         let key = name_of(&object);
-        let version = version(&object);
-        entries.known.insert(key, Entry { object: Some(Arc::new(object)), version, at: Instant::now() });
+        let (version, at) = (version(&object), Instant::now());
+        let answers = entries.known.get(&key).map_or((0, at), |entry| entry.answers);
+        entries.known.insert(key, Entry { object: Some(Arc::new(object)), version, at, answers });
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K>> {
@@ -196,16 +206,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_newer_than_what_was_written_is_another_ones_unless_both_just_wrote() {
+    async fn what_is_newer_than_what_was_written_is_another_ones_unless_it_goes_back_and_forth() {
         let written = MutationCache::default();
         assert!(written.may_be_anothers(&object("1", "9")));
         written.record(object("1", "10"));
-        assert!(!written.may_be_anothers(&object("1", "11")), "an answer to an answer");
-        tokio::time::advance(CALM).await;
-        assert!(written.may_be_anothers(&object("1", "11")));
         for ours in ["9", "10"] {
             assert!(!written.may_be_anothers(&object("1", ours)));
         }
+        let mut version = 10;
+        let mut answer = || {
+            version += 2;
+            let is_another = written.may_be_anothers(&object("1", &(version - 1).to_string()));
+            written.record(object("1", &version.to_string()));
+            is_another
+        };
+        assert_eq!((0..6).filter(|_| answer()).count(), 3);
+        tokio::time::advance(MEMORY).await;
+        assert!(answer());
     }
 
     #[test]

@@ -145,7 +145,7 @@ pub(crate) enum Baseline {
     /// Nothing.
     Nothing,
     /// This.
-    Known(Provenance),
+    Known(Box<Provenance>),
     /// Something, and the Secret no longer says what.
     Unreadable,
 }
@@ -156,7 +156,7 @@ impl Baseline {
     #[must_use]
     pub(crate) fn of(binding: &SecretBinding, target: &TargetState, orphans: &[ObjectMeta]) -> Self {
         let read = |metadata: &ObjectMeta| match metadata.annotations.as_ref().map(Provenance::read) {
-            Some(Ok(provenance)) => Self::Known(provenance),
+            Some(Ok(provenance)) => Self::Known(Box::new(provenance)),
             _ => Self::Unreadable,
         };
         match (target.ownership(binding), target.metadata()) {
@@ -185,7 +185,7 @@ impl Baseline {
     #[must_use]
     pub(crate) const fn provenance(&self) -> Option<&Provenance> {
         match self {
-            Self::Known(provenance) => Some(provenance),
+            Self::Known(provenance) => Some(&**provenance),
             Self::Nothing | Self::Unreadable => None,
         }
     }

@@ -1,5 +1,6 @@
 //! Connection settings whose files are replaced while a program runs, as when a password is rotated.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,8 +39,8 @@ struct Known {
     working: Option<Version>,
     /// When to try the newest again, which did not lead to a session.
     retry: Option<Instant>,
-    /// What was said of settings that are not used.
-    told: Option<String>,
+    /// What was said of settings that are not used, since they were.
+    told: BTreeSet<String>,
 }
 
 /// What to do with a session.
@@ -57,7 +58,7 @@ impl Followed {
     /// Where they cannot be used: then there is nothing to go on with.
     pub(super) fn new(settings: &ConnectSettings) -> Result<Self, RegistryError> {
         let newest = Version { target: settings.target()?.into(), number: 0 };
-        let known = Known { newest, looked: Instant::now(), working: None, retry: None, told: None };
+        let known = Known { newest, looked: Instant::now(), working: None, retry: None, told: BTreeSet::new() };
         Ok(Self { settings: settings.clone(), known: known.into() })
     }
 
@@ -77,7 +78,7 @@ impl Followed {
                 known.newest = Version { target: target.into(), number: known.newest.number + 1 };
                 known.retry = None;
             }
-            Err(error) => known.tell(&error),
+            Err(error) => known.tell(error.to_string(), &error),
         }
         known.newest.clone()
     }
@@ -105,21 +106,30 @@ impl Followed {
         let mut known = self.lock();
         let before = known.working.replace(version.clone()).map(|before| before.number);
         if before.is_some_and(|before| before != version.number) && version.number == known.newest.number {
-            known.told = None;
+            known.told.clear();
             tracing::info!("the database is reached by the settings that took the place of earlier ones");
         }
     }
 
-    /// None did: earlier settings that worked, if there are any, and if that may be the fault of the newer ones.
-    pub(super) fn instead_of(&self, version: &Version, error: &RegistryError) -> Option<Version> {
+    /// None did, and those that are there stay in use.
+    pub(super) fn failed(&self, version: &Version, error: &RegistryError) {
         let mut known = self.lock();
-        let earlier = known.working.clone().filter(|working| working.number != version.number)?;
         if version.number == known.newest.number {
             let pause = if error.is_transient() { RETRY_SILENT } else { RETRY };
             known.retry = Some(Instant::now() + pause);
         }
-        known.tell(error);
-        (!error.is_transient()).then_some(earlier)
+        // An outage is said in many ways, one after the other.
+        known.tell(format!("{} {}", version.number, error.is_transient()), error);
+    }
+
+    /// None did: earlier settings that worked, if there are any, and if that is the fault of the newer ones.
+    pub(super) fn instead_of(&self, version: &Version, error: &RegistryError) -> Option<Version> {
+        let earlier = self.lock().working.clone().filter(|working| working.number != version.number)?;
+        if error.is_transient() {
+            return None;
+        }
+        self.failed(version, error);
+        Some(earlier)
     }
 
     fn lock(&self) -> MutexGuard<'_, Known> {
@@ -128,9 +138,9 @@ impl Followed {
 }
 
 impl Known {
-    /// Once, until it is something else.
-    fn tell(&mut self, error: &RegistryError) {
-        if self.told.replace(error.to_string()) != Some(error.to_string()) {
+    /// Once for each thing to say.
+    fn tell(&mut self, what: String, error: &RegistryError) {
+        if self.told.insert(what) {
             tracing::warn!(%error, "the settings of the database's connection have changed and do not work; earlier ones stay in use");
         }
     }

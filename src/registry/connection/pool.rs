@@ -65,7 +65,7 @@ impl managed::Manager for Dialer {
             Verdict::Try(newest) => {
                 match self.dial(&newest).await {
                     Ok(replacement) => *session = replacement,
-                    Err(error) => drop(self.settings.instead_of(&newest, &error)),
+                    Err(error) => self.settings.failed(&newest, &error),
                 }
                 Ok(())
             }

@@ -43,11 +43,11 @@ pub(crate) fn ownership(binding: &SecretBinding, secret: &ObjectMeta, type_: Opt
         Some(owner) if is_binding(owner) && owner.name == binding.name_any() => Ownership::PreviousBinding,
         Some(owner) if is_binding(owner) => Ownership::OwnedByOtherBinding { name: owner.name.clone() },
         Some(owner) => Ownership::Foreign { who: format!("{} {}", owner.kind, owner.name) },
-        None if names_us(secret, ADOPT, binding) => Ownership::Adoptable,
-        // It was never to have a controller.
+        // It was never to have a controller, and is ours also where it was handed over once.
         None if names_us(secret, BINDING, binding) && binding.spec.creation_policy() == CreationPolicy::Orphan => {
             Ownership::Ours
         }
+        None if names_us(secret, ADOPT, binding) => Ownership::Adoptable,
         None if names_us(secret, BINDING, binding) => Ownership::PreviousBinding,
         None => Ownership::Foreign { who: "somebody else: no SecretBinding controls it".to_owned() },
     }

@@ -253,12 +253,12 @@ impl<'a> Evidence<'a> {
     fn gather(question: &Question<'a>) -> Self {
         let snapshot = question.snapshot;
         let selection = question.selection;
-        let named_in_spec: Vec<&str> = selection.named().iter().map(|entry| entry.remote_ref.key.as_str()).collect();
-        let named = named_in_spec.iter().map(|key| digest_of_key(key)).collect();
+        let in_data: Vec<&str> = selection.named().iter().map(|entry| entry.remote_ref.key.as_str()).collect();
+        let named = in_data.iter().map(|key| digest_of_key(key)).collect();
         let finders = selection.found().iter().filter_map(|entry| Finder::new(&entry.find).ok()).collect();
         let live = snapshot.secrets.keys().chain(snapshot.registry.keys()).map(|key| &**key);
-        let names = live.chain(question.tombstones.keys()).chain(named_in_spec);
-        Self { names: names.map(|name| (digest_of_key(name), name)).collect(), selection, named, finders }
+        let known = live.chain(question.tombstones.keys()).chain(in_data);
+        Self { names: known.map(|name| (digest_of_key(name), name)).collect(), selection, named, finders }
     }
 
     /// Whether the spec asks for the key, as far as is known: a pattern cannot be held against a name that nobody knows.

@@ -13,13 +13,13 @@ fn ab() -> SnapshotFixture {
     snapshot().with("A", "one").with("B", "two")
 }
 
-fn with_target(target: Value) -> SimulatedCluster {
+fn with_target(target: &Value) -> SimulatedCluster {
     cluster(binding("app").with_spec(json!({"target": target}))).reading(ab())
 }
 
 fn merging(theirs: &[(&str, &str)]) -> SimulatedCluster {
     let theirs = theirs.iter().fold(secret("app"), |secret, (name, value)| secret.with(name, value));
-    with_target(json!({"creationPolicy": "Merge"})).with_secret(theirs.annotated(MERGE, "app").build())
+    with_target(&json!({"creationPolicy": "Merge"})).with_secret(theirs.annotated(MERGE, "app").build())
 }
 
 fn data(cluster: &SimulatedCluster) -> Vec<String> {
@@ -76,7 +76,7 @@ fn a_key_that_the_owner_has_is_a_conflict_and_is_never_overwritten() {
 
 #[test]
 fn keys_are_added_to_no_secret_that_is_not_there_or_does_not_allow_it() {
-    let mut cluster = with_target(json!({"creationPolicy": "Merge"}));
+    let mut cluster = with_target(&json!({"creationPolicy": "Merge"}));
     assert_eq!(cluster.reconcile(), ["status"]);
     assert_eq!((cluster.ready().1, cluster.requeue), ("TargetMissing", Some(BLOCKED_REQUEUE_AFTER)));
     let mut cluster = cluster.with_secret(secret("app").annotated(MERGE, "somebody").build());
@@ -90,7 +90,7 @@ fn keys_are_added_to_no_secret_that_is_not_there_or_does_not_allow_it() {
     // One that a binding controls, this one included, is not somebody else's to be added to.
     for owner in ["app", "other"] {
         let owned = secret("app").controlled_by(&binding(owner).build()).annotated(MERGE, "app").build();
-        let mut cluster = with_target(json!({"creationPolicy": "Merge"})).with_secret(owned.clone());
+        let mut cluster = with_target(&json!({"creationPolicy": "Merge"})).with_secret(owned.clone());
         cluster.reconcile();
         assert_eq!(cluster.secret("app"), &owned, "{owner}");
     }
@@ -119,7 +119,7 @@ fn a_binding_that_once_merged_takes_no_secret_over() {
 
 #[test]
 fn an_orphan_has_no_owner_and_is_the_bindings_all_the_same() {
-    let mut cluster = with_target(json!({"creationPolicy": "Orphan"}));
+    let mut cluster = with_target(&json!({"creationPolicy": "Orphan"}));
     assert_eq!(cluster.reconcile(), ["create app", "status"]);
     assert!(cluster.secret("app").metadata.owner_references.iter().flatten().next().is_none());
     assert_eq!(cluster.reconcile(), Vec::<String>::new());
@@ -137,9 +137,21 @@ fn an_orphan_has_no_owner_and_is_the_bindings_all_the_same() {
     cluster.edit_binding(binding("app").with_spec(json!({"target": {"creationPolicy": "Orphan", "name": "new"}})));
     assert_eq!(cluster.reconcile(), ["create new", "status"], "the one under the old name stays");
     // Somebody else's is foreign to it as to any other.
-    let mut cluster = with_target(json!({"creationPolicy": "Orphan"})).with_secret(secret("app").build());
+    let mut cluster = with_target(&json!({"creationPolicy": "Orphan"})).with_secret(secret("app").build());
     cluster.reconcile();
     assert_eq!(cluster.ready().1, "TargetForeign");
+}
+
+#[test]
+fn an_orphan_that_was_handed_over_loses_nothing_without_proof_either() {
+    let theirs = secret("app").with("A", "theirs").annotated("tidelock.dev/adopt", "app").build();
+    let mut cluster = with_target(&json!({"creationPolicy": "Orphan"})).with_secret(theirs);
+    assert_eq!(cluster.reconcile(), ["replace app", "status"]);
+    cluster.read(ab().deleted("B").at_revision(6));
+    assert_eq!(cluster.reconcile(), ["replace app", "status"], "what it was made from is known");
+    cluster.read(ab().deleted("B").vanished("A").at_revision(7));
+    assert_eq!(cluster.reconcile(), ["status"]);
+    assert!(cluster.condition(ResolvedRefs).2.contains("nothing proves that it was meant: A"));
 }
 
 #[test]
@@ -192,7 +204,7 @@ fn what_cannot_go_together_is_refused_here_too() {
         json!({"creationPolicy": "Merge", "template": {"type": "example.com/x"}}),
         json!({"creationPolicy": "Later"}),
     ] {
-        let mut cluster = with_target(target.clone());
+        let mut cluster = with_target(&target);
         assert_eq!(cluster.reconcile(), ["status"], "{target}");
         assert_eq!(cluster.ready().1, "InvalidSpec", "{target}");
     }
