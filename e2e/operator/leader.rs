@@ -49,10 +49,10 @@ async fn leads(operator: &Operator, expected: bool) {
 async fn one_replica_works_and_the_next_one_when_it_is_killed() {
     let stage = stage("leader-killed").await;
     let log = stage.cluster.audit_from_now().await;
-    let first = replica(&stage, "3").await;
+    let first = replica(&stage, "10").await;
     leads(&first, true).await;
     stage.secret_has("app", &[("A", "1")]).await;
-    let second = replica(&stage, "3").await;
+    let second = replica(&stage, "10").await;
     leads(&second, false).await;
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app", &[("A", "2")]).await;
@@ -94,7 +94,7 @@ async fn clocks_that_are_an_hour_apart_and_a_lease_that_is_taken_away() {
     };
     // Held by one whose clock is an hour behind: its Lease looks as if it had ended long ago.
     leases(&stage).create(&PostParams::default(), &lease(SignedDuration::from_hours(1), 300)).await.unwrap();
-    let operator = replica(&stage, "2").await;
+    let operator = replica(&stage, "10").await;
     wait_for("the replica to wait", SOON, async || {
         if operator.log().contains("another replica leads") { Ok(()) } else { Err(operator.log()) }
     })
