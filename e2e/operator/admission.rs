@@ -136,11 +136,11 @@ async fn what_a_type_asks_of_a_value_is_said_without_a_character_of_the_value() 
     stage.team.set("dev", "A", &canary).await;
     stage.source("dev").await;
     let types = [
-        ("kubernetes.io/dockerconfigjson", ".dockerconfigjson", "data[.dockerconfigjson]"),
-        ("kubernetes.io/dockercfg", ".dockercfg", "data[.dockercfg]"),
-        ("kubernetes.io/tls", "tls.crt", "data[tls.key]"),
-        ("kubernetes.io/basic-auth", "other", "data[username]"),
-        ("kubernetes.io/ssh-auth", "other", "data[ssh-privatekey]"),
+        ("kubernetes.io/dockerconfigjson", ".dockerconfigjson", ".dockerconfigjson"),
+        ("kubernetes.io/dockercfg", ".dockercfg", ".dockercfg"),
+        ("kubernetes.io/tls", "tls.crt", "tls.key"),
+        ("kubernetes.io/basic-auth", "other", "username"),
+        ("kubernetes.io/ssh-auth", "other", "ssh-privatekey"),
     ];
     for (place, (type_, key, _)) in types.iter().enumerate() {
         let spec = json!({
@@ -151,14 +151,18 @@ async fn what_a_type_asks_of_a_value_is_said_without_a_character_of_the_value() 
     }
     let operator = stage.operator_with(&[("RUST_LOG", "trace")]).await;
     for (place, (type_, _, field)) in types.iter().enumerate() {
-        let binding = stage.binding_is(&format!("app-{place}"), &["Delivered=False(WriteRefused)"]).await;
+        let binding = stage.binding_is(&format!("app-{place}"), &["Delivered=False(SecretTypeInvalid)"]).await;
         let conditions = binding.status.unwrap().conditions;
         let message = &conditions.iter().find(|one| one.type_ == "Delivered").unwrap().message;
         assert!(message.contains(type_) && message.contains(field), "{message}");
     }
     let event = async || {
         let said = stage.said().await;
-        if said.contains("\"note\":\"Secret app-0 could not be created") { Ok(said) } else { Err(said) }
+        if said.contains("\"note\":\"a Secret of type kubernetes.io/dockerconfigjson needs") {
+            Ok(said)
+        } else {
+            Err(said)
+        }
     };
     let said = wait_for("an Event", SOON, event).await;
     for (place, text) in [("conditions and Events", said), ("the log", operator.log())] {
