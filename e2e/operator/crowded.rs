@@ -62,4 +62,8 @@ async fn somebody_elses_secrets_fill_their_namespaces_share_of_memory_and_nothin
         stage.secret_has(name, &[("A", "3")]).await;
         stage.binding_is(name, &["Ready=True", "Delivered=True"]).await;
     }
+    // Every operator of the run would list them at its start.
+    for number in 0..SECRETS {
+        stage.delete_secret(&format!("noise-{number}")).await;
+    }
 }
