@@ -5,6 +5,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::{Api, Patch, PatchParams, PostParams};
 use serde_json::json;
 
+use crate::harness::api_server_proxy::ApiServerProxy;
 use crate::harness::wait_for;
 use crate::stage::{Operator, SOON, Stage};
 
@@ -18,6 +19,12 @@ async fn stage(what: &str) -> Stage {
 }
 
 async fn replica(stage: &Stage, seconds: &str) -> Operator {
+    let mut replica = launched(stage, seconds, &[]).await;
+    replica.ready().await;
+    replica
+}
+
+async fn launched(stage: &Stage, seconds: &str, more: &[(&str, &str)]) -> Operator {
     let (namespace, name) = (stage.cluster.namespace.clone(), lease_name(stage));
     let election = [
         ("TIDELOCK_LEADER_ELECTION", "true"),
@@ -25,7 +32,7 @@ async fn replica(stage: &Stage, seconds: &str) -> Operator {
         ("TIDELOCK_LEASE_NAME", name.as_str()),
         ("TIDELOCK_LEASE_SECONDS", seconds),
     ];
-    stage.operator_with(&election).await
+    stage.operator_launched(&[&election, more].concat()).await
 }
 
 /// As the chart calls it, after the release.
@@ -79,6 +86,31 @@ async fn who_leaves_in_order_is_not_waited_for() {
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app", &[("A", "2")]).await;
     leads(&second, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_cannot_read_everything_keeps_no_other_one_from_working() {
+    let stage = stage("leader-unready").await;
+    let proxy = ApiServerProxy::before(&stage.cluster).await;
+    let (namespace, account) = stage.account();
+    let kubeconfig = proxy.kubeconfig(&stage.cluster, &stage.cluster.token(namespace, account).await);
+    proxy.deafen("/api/v1/secrets");
+    let mut unready = launched(&stage, "300", &[("KUBECONFIG", &kubeconfig.to_string_lossy())]).await;
+    let asked = |path: &str| proxy.exchanges().iter().any(|exchange| exchange.target.contains(path));
+    wait_for("the first replica to begin its watches", SOON, async || {
+        if asked("/api/v1/namespaces") { Ok(()) } else { Err("it does not".to_owned()) }
+    })
+    .await;
+    let other = replica(&stage, "300").await;
+    stage.secret_has("app", &[("A", "1")]).await;
+    leads(&other, true).await;
+    assert!(!asked("/leases"), "it does not stand for election before it can work");
+    proxy.hear();
+    unready.ready().await;
+    wait_for("the first replica to stand for election", SOON, async || {
+        if asked("/leases") { Ok(()) } else { Err("it does not".to_owned()) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

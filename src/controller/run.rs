@@ -164,7 +164,12 @@ impl Operator {
             let (candidate, of_lease) = Election::new(clients.requests.clone(), lease_of(lease, &clients.namespace));
             let candidate = Arc::new(Mutex::new(candidate));
             let campaign = Arc::clone(&candidate);
-            essential.spawn(async move { campaign.lock().await.run().await.into() });
+            // Who cannot work yet, for want of a right for example, keeps nobody else from it.
+            let filled = caches.clone();
+            essential.spawn(async move {
+                filled.all().await;
+                campaign.lock().await.run().await.into()
+            });
             (leadership, election) = (of_lease, Some(candidate));
         }
         let (stop, end) = (CancellationToken::new(), CancellationToken::new());

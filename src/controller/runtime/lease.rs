@@ -132,7 +132,7 @@ impl Election {
             tokio::select! {
                 () = sleep(self.pause()) => {}
                 // Somebody renewed it, or left. A watch that breaks off is only slower.
-                _ = changes.next() => {}
+                Some(_) = changes.next() => {}
             }
         }
     }
