@@ -58,12 +58,8 @@ fn compose_from(facts: &Facts) -> Option<Plan> {
         );
         return refuse(Reason::MergeConflict, message);
     }
-    let type_ = match &base {
-        Base::Full(current) if facts.is_merged() => current.type_(),
-        _ => binding.spec.target_type(),
-    };
     if let (Base::Full(current), Some(differences)) = (&base, &differences)
-        && let Some(message) = immutable(type_, current, differences)
+        && let Some(message) = immutable(desired.type_over(current), current, differences)
     {
         let plan = refuse(Reason::TargetImmutable, message)?;
         // One that is not ours yet sends no event when it is deleted.

@@ -125,6 +125,11 @@ impl Desired<'_> {
         data
     }
 
+    /// The type that is asked for; somebody else's Secret keeps its own.
+    pub(crate) fn type_over<'a>(&'a self, current: &'a FullSecret) -> &'a str {
+        if self.is_merged() { current.type_() } else { self.binding.spec.target_type() }
+    }
+
     const fn is_merged(&self) -> bool {
         self.provenance.origin.merged.is_some()
     }
@@ -201,8 +206,7 @@ impl Desired<'_> {
 
     /// As [`build`](Self::build), over a Secret that was read. In somebody else's its type and its keys stay.
     pub(crate) fn build_over(&self, current: &FullSecret) -> Result<FullSecret, TooLarge> {
-        let type_ = if self.is_merged() { current.type_() } else { self.binding.spec.target_type() };
-        let mut next = self.assemble(Some(&current.0.metadata), self.data(Some(current)), type_)?;
+        let mut next = self.assemble(Some(&current.0.metadata), self.data(Some(current)), self.type_over(current))?;
         // Nobody can take it back.
         next.0.immutable = next.0.immutable.or(current.is_immutable().then_some(true));
         Ok(next)

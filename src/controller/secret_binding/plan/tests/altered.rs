@@ -6,15 +6,12 @@ use std::time::Duration;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 
+use super::{ab, nothing};
 use crate::api::ConditionType::{Delivered, InSync};
 use crate::api::names::MANAGED_BY_LABEL;
-use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, secret, snapshot};
+use crate::controller::secret_binding::fixtures::{binding, secret};
 use crate::controller::secret_binding::plan::TargetEvent;
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
-
-fn ab() -> SnapshotFixture {
-    snapshot().with("A", "one").with("B", "two")
-}
 
 fn alter(secret: &mut Secret) {
     secret.data.as_mut().expect("data").insert("A".into(), ByteString(b"c4n4ry".to_vec()));
@@ -25,10 +22,6 @@ fn altered() -> SimulatedCluster {
     cluster.admission = Some(alter);
     assert_eq!(cluster.reconcile(), ["create app", "status"]);
     cluster
-}
-
-fn nothing() -> Vec<String> {
-    Vec::new()
 }
 
 #[test]

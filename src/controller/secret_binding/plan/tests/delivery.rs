@@ -5,29 +5,15 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::{ab, delivered, nothing};
 use crate::api::ConditionType::{Delivered, InSync};
 use crate::api::names::{MANAGED_BY_LABEL, RELEASE_REMOVAL, ROWS};
-use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot};
+use crate::controller::secret_binding::fixtures::{binding, snapshot};
 use crate::controller::secret_binding::plan::TargetEvent;
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 
 /// What a person does.
 type Change = fn(&mut SimulatedCluster);
-
-fn ab() -> SnapshotFixture {
-    snapshot().with("A", "one").with("B", "two")
-}
-
-/// A cluster in which `app` has been delivered.
-fn delivered() -> SimulatedCluster {
-    let mut cluster = cluster(binding("app")).reading(ab());
-    cluster.reconcile();
-    cluster
-}
-
-fn nothing() -> Vec<String> {
-    Vec::new()
-}
 
 #[test]
 fn a_new_binding_costs_two_writes_and_no_read() {

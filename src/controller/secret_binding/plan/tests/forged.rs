@@ -3,22 +3,13 @@
 
 use serde_json::json;
 
+use super::{ab, delivered};
 use crate::api::ConditionType::{Delivered, ResolvedRefs};
 use crate::api::names::{MANAGED_BY, MANAGED_BY_LABEL, RELEASE_REMOVAL, ROWS, SOURCE};
 use crate::api::{SecretBinding, SecretBindingStatus};
-use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, secret, snapshot, token};
+use crate::controller::secret_binding::fixtures::{binding, secret, token};
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 use crate::controller::sources::LoggedToken;
-
-fn ab() -> SnapshotFixture {
-    snapshot().with("A", "one").with("B", "two")
-}
-
-fn delivered() -> SimulatedCluster {
-    let mut cluster = cluster(binding("app")).reading(ab());
-    cluster.reconcile();
-    cluster
-}
 
 #[test]
 fn a_status_that_somebody_altered_is_written_once_and_the_secret_keeps_what_it_has() {

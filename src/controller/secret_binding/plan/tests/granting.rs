@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use super::holding::{ab, assert_holds, delivered};
+use super::holding::assert_holds;
+use super::{ab, delivered};
 use crate::api::ConditionType::Delivered;
 use crate::controller::secret_binding::fixtures::{binding, secret};
 use crate::controller::secret_binding::simulated_cluster::cluster;
@@ -10,7 +11,7 @@ use crate::controller::secret_binding::simulated_cluster::cluster;
 #[test]
 fn a_withdrawn_grant_retains_the_secret_unless_the_source_says_delete() {
     let elsewhere = || json!([{"namespaces": {"names": ["other"]}}]);
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.grant(&elsewhere(), "Retain");
     assert_holds(&mut cluster, "NotGranted", "shop");
     cluster.grant(&elsewhere(), "Delete");
@@ -22,7 +23,7 @@ fn a_withdrawn_grant_retains_the_secret_unless_the_source_says_delete() {
 
 #[test]
 fn a_source_that_grants_nothing_does_not_take_away_what_another_one_gave() {
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.edit_binding(binding("app").reading("shop-production"));
     cluster.grant(&json!([{"namespaces": {"names": ["other"]}}]), "Delete");
     assert_holds(&mut cluster, "NotGranted", "shop-production");
@@ -53,7 +54,7 @@ fn a_named_key_that_is_not_granted_holds_the_secret_and_leaves_it_where_the_sour
 #[test]
 fn of_every_key_one_that_lost_its_grant_is_retained_or_leaves_as_the_source_says() {
     let only_a = || json!([{"namespaces": {"names": ["shop"]}, "keys": {"names": ["A"]}}]);
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.grant(&only_a(), "Retain");
     assert_holds(&mut cluster, "NotGranted", "B");
     cluster.grant(&only_a(), "Delete");
@@ -76,7 +77,7 @@ fn a_grant_that_cannot_be_asked_takes_nothing_and_gives_nothing_new() {
     let broken = || json!({"namespaces": {"names": ["shop"]}, "keys": {"regexp": "("}});
     let only_a = || json!({"namespaces": {"names": ["shop"]}, "keys": {"names": ["A"]}});
     for grants in [json!([broken()]), json!([broken(), only_a()])] {
-        let mut cluster = delivered(ab());
+        let mut cluster = delivered();
         cluster.grant(&grants, "Delete");
         cluster.read(ab().with("A", "new").at_revision(6));
         assert_holds(&mut cluster, "SourceNotReady", "spec.grants[0].keys.regexp");

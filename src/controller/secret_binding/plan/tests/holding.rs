@@ -2,21 +2,12 @@
 
 use std::time::Duration;
 
+use super::{ab, delivered, delivered_from};
 use crate::api::ConditionType::{Delivered, InSync, ResolvedRefs};
 use crate::api::names::RELEASE_REMOVAL;
-use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot, token};
+use crate::controller::secret_binding::fixtures::{binding, snapshot, token};
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 use crate::registry::{LoggedToken, Refusal};
-
-pub(super) fn ab() -> SnapshotFixture {
-    snapshot().with("A", "one").with("B", "two")
-}
-
-pub(super) fn delivered(snapshot: SnapshotFixture) -> SimulatedCluster {
-    let mut cluster = cluster(binding("app")).reading(snapshot);
-    cluster.reconcile();
-    cluster
-}
 
 /// That the Secret still has what it had, and why.
 pub(super) fn assert_holds(cluster: &mut SimulatedCluster, reason: &str, named: &str) {
@@ -31,7 +22,7 @@ pub(super) fn assert_holds(cluster: &mut SimulatedCluster, reason: &str, named: 
 
 #[test]
 fn a_row_that_vanished_without_a_tombstone_holds_everything() {
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.read(ab().with("A", "new").vanished("B").at_revision(6));
     assert_holds(&mut cluster, "RemovalUnproven", "B");
     assert_eq!(cluster.condition(Delivered).1, "NotResolved");
@@ -39,14 +30,14 @@ fn a_row_that_vanished_without_a_tombstone_holds_everything() {
 
 #[test]
 fn a_vanished_row_that_nobody_knows_any_more_is_named_after_the_secret() {
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.read(ab().vanished("B").forgotten_by_the_registry("B").at_revision(6));
     assert_holds(&mut cluster, "RemovalUnproven", "B");
 }
 
 #[test]
 fn rows_that_may_be_hidden_hold_everything_and_say_nothing_about_being_in_sync() {
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.read(ab().hidden("B").at_revision(6));
     assert_holds(&mut cluster, "RowsMayBeHidden", "B");
     assert_eq!(cluster.condition(InSync).0, "Unknown");
@@ -54,7 +45,7 @@ fn rows_that_may_be_hidden_hold_everything_and_say_nothing_about_being_in_sync()
 
 #[test]
 fn zero_rows_hold_everything() {
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.read(snapshot().at_revision(6));
     assert_holds(&mut cluster, "RemovalUnproven", "gone");
 }
@@ -63,7 +54,7 @@ fn zero_rows_hold_everything() {
 fn most_keys_gone_at_once_are_held_until_a_person_agrees_to_that_revision() {
     let all = || snapshot().with_keys(10);
     let most = || (0..7).fold(all(), |left, n| left.deleted(&format!("K{n}"))).at_revision(6);
-    let mut cluster = delivered(all());
+    let mut cluster = delivered_from(all());
     cluster.read(most());
     assert_holds(&mut cluster, "MassRemoval", "7 of 10");
     assert!(cluster.condition(ResolvedRefs).2.contains("tidelock.dev/release-removal=6"));
@@ -76,7 +67,7 @@ fn most_keys_gone_at_once_are_held_until_a_person_agrees_to_that_revision() {
 
 #[test]
 fn an_unproven_removal_is_released_the_same_way() {
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.read(ab().vanished("B").at_revision(6));
     cluster.annotate_binding(RELEASE_REMOVAL, "6");
     assert_eq!(cluster.reconcile(), ["replace app", "status"]);
@@ -85,7 +76,7 @@ fn an_unproven_removal_is_released_the_same_way() {
 
 #[test]
 fn a_release_is_good_for_one_write_however_long_its_annotation_stays() {
-    let mut cluster = delivered(snapshot().with_keys(3));
+    let mut cluster = delivered_from(snapshot().with_keys(3));
     let left = |gone: &[&str]| gone.iter().fold(snapshot().with_keys(3), |left, key| left.vanished(key)).at_revision(6);
     cluster.read(left(&["K0"]));
     cluster.annotate_binding(RELEASE_REMOVAL, "6");
@@ -123,7 +114,7 @@ fn a_named_key_that_is_gone_holds_the_secret_and_an_optional_one_leaves() {
 
 #[test]
 fn a_standby_that_is_behind_holds_and_says_so_until_it_has_come_as_far() {
-    let mut cluster = delivered(ab().at_revision(9));
+    let mut cluster = delivered_from(ab().at_revision(9));
     cluster.read(ab().with("A", "old").at_revision(7).on_a_standby());
     for logged in [LoggedToken::NotYet, LoggedToken::Token(token(9))] {
         cluster.log_has(9, logged);
@@ -144,7 +135,7 @@ fn a_standby_that_is_behind_holds_and_says_so_until_it_has_come_as_far() {
 
 #[test]
 fn a_restored_database_holds_everything_until_a_new_epoch() {
-    let mut cluster = delivered(ab().at_revision(9));
+    let mut cluster = delivered_from(ab().at_revision(9));
     cluster.read(ab().with("A", "old").at_revision(7));
     assert_holds(&mut cluster, "HistoryDiverged", "revision 9");
     // Written on to the same number, and then past it.
@@ -158,7 +149,7 @@ fn a_restored_database_holds_everything_until_a_new_epoch() {
     cluster.log_has(9, LoggedToken::Absent);
     cluster.reconcile();
     assert_eq!(cluster.ready().1, "HistoryDiverged");
-    let mut remade = delivered(ab().at_revision(9));
+    let mut remade = delivered_from(ab().at_revision(9));
     remade.read(ab().with("A", "old").at_revision(7));
     assert_holds(&mut remade, "HistoryDiverged", "revision 9");
     remade.delete_secret("app");
@@ -170,7 +161,7 @@ fn a_restored_database_holds_everything_until_a_new_epoch() {
 
 #[test]
 fn a_history_that_only_grew_is_no_reason_to_hold() {
-    let mut cluster = delivered(ab().at_revision(9));
+    let mut cluster = delivered_from(ab().at_revision(9));
     cluster.read(ab().with("A", "new").at_revision(12));
     // While the database cannot be asked whether it did, nothing is written and nothing said.
     cluster.log_is_unreadable = true;
@@ -181,7 +172,7 @@ fn a_history_that_only_grew_is_no_reason_to_hold() {
 
 #[test]
 fn someone_elses_tables_deliver_without_a_history() {
-    let mut cluster = delivered(ab().in_foreign_tables());
+    let mut cluster = delivered_from(ab().in_foreign_tables());
     assert_eq!(cluster.ready(), ("True", "Ready"));
     assert_eq!((cluster.status().revision, cluster.status().registry_revision), (None, None));
     cluster.read(ab().in_foreign_tables().vanished("B"));
@@ -197,7 +188,7 @@ fn whatever_the_registry_refuses_the_secret_keeps_what_it_has() {
         Refusal::ProductionNotPermitted,
         Refusal::EnvironmentNotPermitted,
     ] {
-        let mut cluster = delivered(ab());
+        let mut cluster = delivered();
         cluster.refuse(refusal);
         assert_holds(&mut cluster, "SourceNotReady", "shop-dev");
     }
@@ -205,7 +196,7 @@ fn whatever_the_registry_refuses_the_secret_keeps_what_it_has() {
 
 #[test]
 fn a_source_that_is_deleted_while_bound_takes_nothing() {
-    let mut cluster = delivered(ab());
+    let mut cluster = delivered();
     cluster.environment = None;
     assert_holds(&mut cluster, "SourceNotFound", "shop-dev");
 }

@@ -3,15 +3,12 @@
 use k8s_openapi::ByteString;
 use serde_json::{Value, json};
 
+use super::ab;
 use crate::api::ConditionType::{Delivered, ResolvedRefs};
 use crate::api::names::MERGE;
-use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, secret, snapshot};
+use crate::controller::secret_binding::fixtures::{binding, secret};
 use crate::controller::secret_binding::plan::BLOCKED_REQUEUE_AFTER;
 use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
-
-fn ab() -> SnapshotFixture {
-    snapshot().with("A", "one").with("B", "two")
-}
 
 fn with_target(target: &Value) -> SimulatedCluster {
     cluster(binding("app").with_spec(json!({"target": target}))).reading(ab())

@@ -1,24 +1,15 @@
 //! Whose Secret it is, and what becomes of the one that was written before.
 
-use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, secret, snapshot};
-use crate::controller::secret_binding::plan::{BLOCKED_REQUEUE_AFTER, TargetEvent, WriteFailure, WriteFailureKind};
-use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 use std::time::Duration;
 
 use serde_json::json;
 
+use super::{ab, delivered};
 use crate::api::ConditionType::{Delivered, InSync, Ready, ResolvedRefs};
 use crate::api::names::{ADOPT, RELEASE_REMOVAL};
-
-fn ab() -> SnapshotFixture {
-    snapshot().with("A", "one").with("B", "two")
-}
-
-fn delivered() -> SimulatedCluster {
-    let mut cluster = cluster(binding("app")).reading(ab());
-    cluster.reconcile();
-    cluster
-}
+use crate::controller::secret_binding::fixtures::{binding, secret, snapshot};
+use crate::controller::secret_binding::plan::{BLOCKED_REQUEUE_AFTER, TargetEvent, WriteFailure, WriteFailureKind};
+use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
 
 #[test]
 fn a_foreign_secret_is_not_touched_and_the_binding_goes_on_once_it_is_gone() {

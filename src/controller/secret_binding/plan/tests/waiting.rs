@@ -4,26 +4,13 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::{ab, delivered, nothing};
 use crate::api::ConditionType::{Delivered, InSync, ResolvedRefs};
 use crate::api::names::SYNC;
-use crate::controller::secret_binding::fixtures::{SnapshotFixture, binding, snapshot};
+use crate::controller::secret_binding::fixtures::binding;
 use crate::controller::secret_binding::observed::SyncRequest;
-use crate::controller::secret_binding::simulated_cluster::{SimulatedCluster, cluster};
+use crate::controller::secret_binding::simulated_cluster::cluster;
 use crate::controller::sources::{Fault, Refusal};
-
-fn ab() -> SnapshotFixture {
-    snapshot().with("A", "one").with("B", "two")
-}
-
-fn delivered() -> SimulatedCluster {
-    let mut cluster = cluster(binding("app")).reading(ab());
-    cluster.reconcile();
-    cluster
-}
-
-fn nothing() -> Vec<String> {
-    Vec::new()
-}
 
 #[test]
 fn before_anybody_looked_nothing_is_written_not_even_a_status() {
