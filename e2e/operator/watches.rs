@@ -41,8 +41,12 @@ async fn a_status_that_cannot_be_read_costs_no_other_object_anything_and_is_put_
     for name in ["app", "other"] {
         stage.secret_has(name, &[("A", "2")]).await;
     }
-    let healed = stage.binding_is("app", &["Ready=True", "Delivered=True"]).await;
-    assert!(healed.status.unwrap().last_sync_time.is_some());
+    // Put right at once, and told the time again with what was delivered after that.
+    wait_for("the status to say when it was synced", SOON, async || {
+        let healed = stage.binding_is("app", &["Ready=True", "Delivered=True"]).await.status.unwrap_or_default();
+        if healed.last_sync_time.is_some() { Ok(()) } else { Err(format!("{healed:?}")) }
+    })
+    .await;
     operator.stop();
 
     // And so at a start, where it is in the list.

@@ -1,6 +1,7 @@
 //! What leads to a reconcile of what, and how soon. An event says where to look, never what is true.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -11,7 +12,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::context::Mutations;
 use super::index::{BindingIndex, ControlledSecrets};
-use super::runtime::{Cache, Change, Priority, Request};
+use super::runtime::{Attention, Cache, Change, MutationCache, Priority, Request};
 use super::sources::{ChangeKind, SourceChange, SourceReference, Sources, registry_name};
 use crate::api::names::unanswered_sync;
 use crate::api::{ConditionType, OutOfSyncPolicy, ProjectEnvironment, Reason, SecretBinding, find};
@@ -75,10 +76,16 @@ impl EventHandlers {
             (Some(before), None) => self.index.delete(before),
             (None, None) => {}
         }
-        if let Some(after) = &change.after
-            && (is_news(change, of_binding) || self.is_altered_binding(change))
-        {
-            self.request(after, Cause::of(change));
+        if let Some(after) = &change.after {
+            if is_news(change, of_binding) {
+                self.request(after, Cause::of(change));
+            } else {
+                match attention(change, &self.mutations.bindings, |binding| &binding.status) {
+                    Attention::None => {}
+                    Attention::Now => self.request(after, Cause::of(change)),
+                    Attention::After(pause) => self.send(after, Cause::of(change), Some(pause)),
+                }
+            }
         }
         if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
             self.mutations.bindings.seen(&**object, change.after.as_deref());
@@ -101,8 +108,13 @@ impl EventHandlers {
     /// A source's object: itself, and its bindings.
     pub(super) fn environment(&self, change: &Change<ProjectEnvironment>, sources: &Sources) {
         if !is_news(change, of_environment) {
-            if let Some(altered) = change.after.as_ref().filter(|_| self.is_altered_environment(change)) {
-                self.request_environment(ObjectRef::from_obj(&**altered));
+            if let Some(after) = &change.after {
+                let name = ObjectRef::from_obj(&**after);
+                match attention(change, &self.mutations.environments, |environment| &environment.status) {
+                    Attention::None => {}
+                    Attention::Now => self.request_environment(name),
+                    Attention::After(pause) => self.send_environment(name, Some(pause)),
+                }
             }
             return;
         }
@@ -180,17 +192,6 @@ impl EventHandlers {
         }
     }
 
-    /// Whether somebody else may have written its status, which is put right then.
-    fn is_altered_binding(&self, change: &Change<SecretBinding>) -> bool {
-        let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
-        before.status != after.status && self.mutations.bindings.may_be_anothers(after)
-    }
-
-    fn is_altered_environment(&self, change: &Change<ProjectEnvironment>) -> bool {
-        let (Some(before), Some(after)) = (&change.before, &change.after) else { return false };
-        before.status != after.status && self.mutations.environments.may_be_anothers(after)
-    }
-
     fn target(&self, namespace: &str, target: &str, cause: Cause) {
         self.all_of(&self.index.of_target(namespace, target), cause);
     }
@@ -202,13 +203,21 @@ impl EventHandlers {
     }
 
     fn request(&self, binding: &SecretBinding, cause: Cause) {
-        let request = Request { name: ObjectRef::from_obj(binding), priority: priority(binding, cause) };
+        self.send(binding, cause, None);
+    }
+
+    fn send(&self, binding: &SecretBinding, cause: Cause, after: Option<Duration>) {
+        let request = Request { name: ObjectRef::from_obj(binding), priority: priority(binding, cause), after };
         let _ = self.bindings.send(request);
     }
 
     /// One write of a status, which people watch, for all of an environment's bindings.
     fn request_environment(&self, name: ObjectRef<ProjectEnvironment>) {
-        let _ = self.environments.send(Request { name, priority: Priority::High });
+        self.send_environment(name, None);
+    }
+
+    fn send_environment(&self, name: ObjectRef<ProjectEnvironment>, after: Option<Duration>) {
+        let _ = self.environments.send(Request { name, priority: Priority::High, after });
     }
 }
 
@@ -229,6 +238,16 @@ fn is_news<K: Resource>(change: &Change<K>, conditions: impl Fn(&K) -> &[Conditi
         |object: Option<&K>| object.is_some_and(|object| find(conditions(object), ConditionType::Ready).is_some());
     let (before, after) = (change.before.as_deref(), change.after.as_deref());
     before.map(relevant) != after.map(relevant) || (says_ready(before) && !says_ready(after))
+}
+
+/// Whether somebody else may have written its status, which is put right then.
+fn attention<K, S>(change: &Change<K>, mutations: &MutationCache<K>, status: impl Fn(&K) -> &Option<S>) -> Attention
+where
+    K: Resource<DynamicType = ()> + Clone,
+    S: PartialEq,
+{
+    let (Some(before), Some(after)) = (&change.before, &change.after) else { return Attention::None };
+    if status(before) == status(after) { Attention::None } else { mutations.attention(after) }
 }
 
 fn of_binding(binding: &SecretBinding) -> &[Condition] {

@@ -10,6 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::ResourceExt;
 use kube::runtime::reflector::ObjectRef;
 
+use super::runtime::{object_key, split_key};
 use super::sources::SourceReference;
 use crate::api::SecretBinding;
 
@@ -21,7 +22,7 @@ pub(crate) struct BindingIndex {
     maps: Arc<RwLock<Maps>>,
 }
 
-/// Namespace and name, `<namespace>/<name>`: neither can have a slash. Shared, since a binding is in several maps.
+/// Namespace and name (see [`object_key`]). Shared, since a binding is in several maps.
 type Key = Arc<str>;
 
 #[derive(Debug, Default)]
@@ -50,19 +51,15 @@ impl Entry {
 }
 
 fn key(namespace: &str, name: &str) -> Key {
-    format!("{namespace}/{name}").into()
+    object_key(Some(namespace), name).into()
 }
 
 fn key_of(binding: &SecretBinding) -> Key {
     key(&binding.namespace().unwrap_or_default(), &binding.name_any())
 }
 
-fn split(key: &str) -> (&str, &str) {
-    key.split_once('/').unwrap_or(("", key))
-}
-
 fn references<'k>(keys: impl IntoIterator<Item = &'k Key>) -> Vec<ObjectRef<SecretBinding>> {
-    let names = keys.into_iter().map(|key| split(key));
+    let names = keys.into_iter().map(|key| split_key(key));
     names.map(|(namespace, name)| ObjectRef::new(name).within(namespace)).collect()
 }
 
@@ -95,7 +92,7 @@ impl BindingIndex {
     pub(super) fn apply(&self, binding: &SecretBinding) {
         let binding_key = key_of(binding);
         let namespace = binding.namespace().unwrap_or_default();
-        let of_target = |name: &str| match split(&binding_key) {
+        let of_target = |name: &str| match split_key(&binding_key) {
             (_, same) if same == name => Arc::clone(&binding_key),
             _ => key(&namespace, name),
         };
@@ -125,7 +122,7 @@ impl Maps {
             let place = bindings.binary_search(key).unwrap_or_else(|place| place);
             bindings.insert(place, Arc::clone(key));
         }
-        let of_namespace = self.namespaces.entry(split(key).0.into()).or_default();
+        let of_namespace = self.namespaces.entry(split_key(key).0.into()).or_default();
         of_namespace.insert(Arc::clone(key));
         self.sources.entry(entry.source.clone()).or_default().insert(Arc::clone(key));
         self.entries.insert(Arc::clone(key), entry);
@@ -142,7 +139,7 @@ impl Maps {
             }
         }
         take_out(&mut self.sources, &entry.source, key);
-        take_out(&mut self.namespaces, split(key).0, key);
+        take_out(&mut self.namespaces, split_key(key).0, key);
     }
 }
 
@@ -173,7 +170,7 @@ impl ControlledSecrets {
     #[must_use]
     pub(crate) fn of(&self, uid: &str, namespace: &str) -> Vec<String> {
         let secrets = self.secrets.read().unwrap_or_else(PoisonError::into_inner);
-        let of_uid = secrets.get(uid).into_iter().flatten().map(|key| split(key));
+        let of_uid = secrets.get(uid).into_iter().flatten().map(|key| split_key(key));
         of_uid.filter(|(of, _)| *of == namespace).map(|(_, name)| name.to_owned()).collect()
     }
 

@@ -13,6 +13,7 @@ use kube::{Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::object_key::{object_key, split_key};
 use super::packed::Packed;
 
 /// How the objects of a cache are kept.
@@ -35,7 +36,7 @@ pub(crate) struct Cache<K> {
 /// The objects of one list and what came after it.
 pub(super) struct Objects<K> {
     form: Form,
-    /// By [`key`].
+    /// By [`object_key`].
     known: HashMap<Box<str>, Entry<K>>,
     /// Bytes of text by namespace, where these are bounded.
     used: HashMap<Box<str>, usize>,
@@ -49,15 +50,6 @@ struct Entry<K> {
 enum Body<K> {
     Whole(Arc<K>),
     Packed(Packed<K>),
-}
-
-/// Namespace and name in one allocation. Neither can have a slash.
-fn key(namespace: Option<&str>, name: &str) -> String {
-    format!("{}/{name}", namespace.unwrap_or_default())
-}
-
-fn namespace_of(key: &str) -> &str {
-    key.split_once('/').map_or("", |(namespace, _)| namespace)
 }
 
 impl<K> Clone for Cache<K> {
@@ -89,13 +81,13 @@ impl<K> Cache<K> {
 impl<K: Resource<DynamicType = ()> + DeserializeOwned> Cache<K> {
     #[must_use]
     pub(crate) fn get(&self, name: &ObjectRef<K>) -> Option<Arc<K>> {
-        let body = self.read().body(&key(name.namespace.as_deref(), &name.name))?;
+        let body = self.read().body(&object_key(name.namespace.as_deref(), &name.name))?;
         body.open()
     }
 
     #[must_use]
     pub(crate) fn contains(&self, name: &ObjectRef<K>) -> bool {
-        self.read().known.contains_key(&*key(name.namespace.as_deref(), &name.name))
+        self.read().known.contains_key(&*object_key(name.namespace.as_deref(), &name.name))
     }
 
     /// All objects, in no order, decoded one by one: each as it is when its turn comes.
@@ -117,7 +109,7 @@ impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Cache<K> {
     }
 
     pub(super) fn remove(&self, name: &ObjectRef<K>) {
-        self.write().remove(&key(name.namespace.as_deref(), &name.name));
+        self.write().remove(&object_key(name.namespace.as_deref(), &name.name));
     }
 
     /// Puts another list in the place of this one; gives what is another one now, before and after, decoded one by one.
@@ -148,7 +140,7 @@ impl<K> Objects<K> {
     /// Takes an object out, if it is there.
     fn remove(&mut self, key: &str) {
         let Some(entry) = self.known.remove(key) else { return };
-        let namespace = namespace_of(key);
+        let (namespace, _) = split_key(key);
         if let Some(used) = self.used.get_mut(namespace) {
             *used = used.saturating_sub(entry.len());
             if *used == 0 {
@@ -161,7 +153,7 @@ impl<K> Objects<K> {
 impl<K: Resource<DynamicType = ()> + Serialize> Objects<K> {
     /// Takes an object in; whether it is kept. What it was before is gone in any case.
     pub(super) fn insert(&mut self, object: Arc<K>) -> bool {
-        let key = key(object.namespace().as_deref(), &object.name_any());
+        let key = object_key(object.namespace().as_deref(), &object.name_any());
         self.remove(&key);
         let resource_version = object.resource_version().map(String::into_boxed_str);
         let body = match self.form {
@@ -170,11 +162,12 @@ impl<K: Resource<DynamicType = ()> + Serialize> Objects<K> {
         };
         let entry = Entry { resource_version, body };
         if let Form::Packed { namespace_max: Some(max) } = self.form {
-            let used = self.used.get(namespace_of(&key)).copied().unwrap_or_default() + entry.len();
+            let (namespace, _) = split_key(&key);
+            let used = self.used.get(namespace).copied().unwrap_or_default() + entry.len();
             if used > max {
                 return false;
             }
-            self.used.insert(namespace_of(&key).into(), used);
+            self.used.insert(namespace.into(), used);
         }
         self.known.insert(key.into_boxed_str(), entry);
         true

@@ -8,14 +8,26 @@ use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use tokio::time::Instant;
 
+use super::object_key::reference_of;
+
 /// How long a write is remembered: far longer than a watch's cache is ever behind.
 const MEMORY: Duration = Duration::from_mins(1);
 
 /// From one search for what may be forgotten to the next: with each write, it would cost the square of their number.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// How often in a minute somebody else's write is looked at. Two that answer each other's would go on for ever.
-const ANSWERS: u32 = 3;
+/// How often in a minute somebody else's write is looked at once it comes; after that, one look at the end of the minute is for
+/// all that come. Two that answer each other's at once would go on for ever.
+const LOOKS: u32 = 3;
+
+/// Whether an object that comes over a watch is to be looked at for what somebody else wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Attention {
+    /// It is as we wrote it, or will be looked at anyhow.
+    None,
+    Now,
+    After(Duration),
+}
 
 /// Objects as they were after our own last write. A cache lags behind its own operator: without this, the reconcile
 /// that follows a write would decide by a status that was already replaced, and write again.
@@ -44,8 +56,8 @@ struct Entry<K> {
     object: Option<Arc<K>>,
     version: Option<u128>,
     at: Instant,
-    /// How often somebody else's write was looked at, and since when that is counted.
-    answers: (u32, Instant),
+    /// How often somebody else's write came, and since when that is counted.
+    others: (u32, Instant),
 }
 
 impl<K: Resource<DynamicType = ()>> Default for MutationCache<K> {
@@ -59,7 +71,7 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
     #[must_use]
     pub(crate) fn latest(&self, cached: Arc<K>) -> Arc<K> {
         let mut entries = self.lock();
-        let Some(entry) = entries.known.get_mut(&name_of(&*cached)) else { return cached };
+        let Some(entry) = entries.known.get_mut(&reference_of(&*cached)) else { return cached };
         match &entry.object {
             Some(written) if is_older(&*cached, &**written) => Arc::clone(written),
             _ => {
@@ -69,26 +81,31 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
         }
     }
 
-    /// Whether an object that comes over a watch may be as somebody else wrote it, and is to be looked at for that. A write of
-    /// our own is heard of before its answer now and then, and is taken for somebody else's.
+    /// Whether an object that comes over a watch may be as somebody else wrote it. A write of our own is heard of before its
+    /// answer now and then, and is taken for somebody else's.
     #[must_use]
-    pub(crate) fn may_be_anothers(&self, object: &K) -> bool {
+    pub(crate) fn attention(&self, object: &K) -> Attention {
         let mut entries = self.lock();
-        let Some(entry) = entries.known.get_mut(&name_of(object)) else { return true };
+        let Some(entry) = entries.known.get_mut(&reference_of(object)) else { return Attention::Now };
         if entry.version >= version(object) {
-            return false;
+            return Attention::None;
         }
-        if entry.answers.1.elapsed() >= MEMORY {
-            entry.answers = (0, Instant::now());
+        if entry.others.1.elapsed() >= MEMORY {
+            entry.others = (0, Instant::now());
         }
-        entry.answers.0 += 1;
-        entry.answers.0 <= ANSWERS
+        let (count, since) = &mut entry.others;
+        *count = count.saturating_add(1);
+        match *count {
+            ..=LOOKS => Attention::Now,
+            count if count == LOOKS + 1 => Attention::After(MEMORY.saturating_sub(since.elapsed())),
+            _ => Attention::None,
+        }
     }
 
     /// When it was written last; `None` where that is long ago.
     #[must_use]
     pub(crate) fn last_write(&self, object: &K) -> Option<Instant> {
-        self.lock().known.get(&name_of(object)).map(|entry| entry.at)
+        self.lock().known.get(&reference_of(object)).map(|entry| entry.at)
     }
 
     /// The cache has an object as it is now, or `None`: it is gone. Otherwise what nobody reconciles again would be held for
@@ -96,7 +113,7 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
     pub(crate) fn seen(&self, object: &K, cached: Option<&K>) {
         let mut entries = self.lock();
         entries.sweep();
-        let Some(entry) = entries.known.get_mut(&name_of(object)) else { return };
+        let Some(entry) = entries.known.get_mut(&reference_of(object)) else { return };
         let is_behind = entry.object.as_deref().zip(cached).is_some_and(|(written, cached)| is_older(cached, written));
         if !is_behind {
             entry.object = None;
@@ -107,10 +124,10 @@ impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
     pub(crate) fn record(&self, object: K) {
         let mut entries = self.lock();
         entries.sweep();
-        let key = name_of(&object);
+        let key = reference_of(&object);
         let (version, at) = (version(&object), Instant::now());
-        let answers = entries.known.get(&key).map_or((0, at), |entry| entry.answers);
-        entries.known.insert(key, Entry { object: Some(Arc::new(object)), version, at, answers });
+        let others = entries.known.get(&key).map_or((0, at), |entry| entry.others);
+        entries.known.insert(key, Entry { object: Some(Arc::new(object)), version, at, others });
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries<K>> {
@@ -124,15 +141,6 @@ impl<K: Resource<DynamicType = ()>> Entries<K> {
             self.swept = Instant::now();
             self.known.retain(|_, entry| entry.at.elapsed() < MEMORY);
         }
-    }
-}
-
-/// Without the uid and version that a reference made from an object has.
-fn name_of<K: Resource<DynamicType = ()>>(object: &K) -> ObjectRef<K> {
-    let name = ObjectRef::new(&object.name_any());
-    match object.namespace() {
-        Some(namespace) => name.within(&namespace),
-        None => name,
     }
 }
 
@@ -185,7 +193,7 @@ mod tests {
         assert_eq!(held(&written), 1, "the cache is behind");
         written.seen(&newer, Some(&newer));
         assert_eq!(held(&written), 0);
-        assert!(!written.may_be_anothers(&newer), "who wrote it is remembered");
+        assert_eq!(written.attention(&newer), Attention::None, "who wrote it is remembered");
         written.record(newer.clone());
         written.seen(&newer, None);
         assert_eq!(held(&written), 0);
@@ -206,23 +214,26 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_newer_than_what_was_written_is_another_ones_unless_it_goes_back_and_forth() {
+    async fn what_is_newer_than_what_was_written_is_another_ones_and_back_and_forth_is_looked_at_once_a_minute() {
         let written = MutationCache::default();
-        assert!(written.may_be_anothers(&object("1", "9")));
+        assert_eq!(written.attention(&object("1", "9")), Attention::Now);
         written.record(object("1", "10"));
         for ours in ["9", "10"] {
-            assert!(!written.may_be_anothers(&object("1", ours)));
+            assert_eq!(written.attention(&object("1", ours)), Attention::None);
         }
+        tokio::time::advance(Duration::from_secs(20)).await;
         let mut version = 10;
         let mut answer = || {
             version += 2;
-            let is_another = written.may_be_anothers(&object("1", &(version - 1).to_string()));
+            let attention = written.attention(&object("1", &(version - 1).to_string()));
             written.record(object("1", &version.to_string()));
-            is_another
+            attention
         };
-        assert_eq!((0..6).filter(|_| answer()).count(), 3);
-        tokio::time::advance(MEMORY).await;
-        assert!(answer());
+        let at_the_end = Attention::After(Duration::from_secs(40));
+        let (now, none) = (Attention::Now, Attention::None);
+        assert_eq!([(); 6].map(|()| answer()), [now, now, now, at_the_end, none, none]);
+        tokio::time::advance(Duration::from_secs(40)).await;
+        assert_eq!(answer(), now);
     }
 
     #[test]

@@ -57,6 +57,8 @@ const RETRY_WITHIN: Duration = Duration::from_secs(1);
 pub(crate) struct Request<O: Resource<DynamicType = ()>> {
     pub(crate) name: ObjectRef<O>,
     pub(crate) priority: Priority,
+    /// Not before that time has passed, unless something else leads to it; `None`: at once.
+    pub(crate) after: Option<Duration>,
 }
 
 /// What a reconcile answers: when to reconcile again, if nothing happens before.
@@ -168,7 +170,8 @@ where
             tokio::select! {
                 () = stop.cancelled() => break,
                 request = requests.recv() => match request {
-                    Some(Request { name, priority }) => worker.wake(name, priority),
+                    Some(Request { name, priority, after: None }) => worker.wake(name, priority),
+                    Some(Request { name, priority, after: Some(after) }) => worker.wake_after(name, priority, after),
                     None => break,
                 },
                 Some(expired) = worker.timers.next() => worker.expire(expired.into_inner()),
@@ -219,6 +222,24 @@ where
             // Where it waits already, the entry of lower priority is passed over when its turn comes.
             (slot.priority, slot.waits) = (priority, true);
             self.permits.wait(name, priority, (self.permit_key)(&object));
+        }
+    }
+
+    /// Has an object wait for its turn when that time has passed, unless it is to be reconciled sooner anyhow. What runs may not
+    /// have seen what it is asked for.
+    fn wake_after(&mut self, name: ObjectRef<O>, priority: Priority, after: Duration) {
+        if !self.cache.contains(&name) {
+            return self.forget(&name);
+        }
+        let slot = self.slots.entry(name.clone()).or_insert_with(|| Slot::new(priority));
+        if slot.runs {
+            slot.again = slot.again.max(Some(priority));
+        } else if let Some(timer) = &slot.timer {
+            if self.timers.deadline(timer) > Instant::now() + after {
+                self.timers.reset(timer, after);
+            }
+        } else if !slot.waits {
+            slot.timer = Some(self.timers.insert(name, after));
         }
     }
 

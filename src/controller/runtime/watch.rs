@@ -19,6 +19,7 @@ use tokio::time::Instant;
 
 use super::cache::{Cache, Objects};
 use super::lenient::{Lenient, Unreadable};
+use super::object_key::reference_of;
 use super::watch_health::{WATCH_TIMEOUT, WatchHealth};
 use crate::telemetry::watch_error_text;
 
@@ -159,7 +160,7 @@ where
                 Err(key) => self.forget(&key, None),
             },
             Event::Delete(object) => {
-                let key = key_of(&object);
+                let key = reference_of(&object);
                 if let Lenient::Unreadable(unreadable) = &object {
                     self.unreadable.remove(&unreadable.to_string());
                 }
@@ -191,7 +192,7 @@ where
 
     /// The object as it is cached; or only its name, which is told once.
     fn read(&mut self, object: Lenient<K>) -> Result<K, ObjectRef<K>> {
-        let key = key_of(&object);
+        let key = reference_of(&object);
         match object.readable() {
             Ok(mut object) => {
                 if !self.unreadable.is_empty() {
@@ -236,14 +237,6 @@ where
             self.cache.remove(key);
             (self.handle)(&Change::cached(before, None));
         }
-    }
-}
-
-fn key_of<K: Resource<DynamicType = ()>>(object: &Lenient<K>) -> ObjectRef<K> {
-    let key = ObjectRef::new(&object.name_any());
-    match object.namespace() {
-        Some(namespace) => key.within(&namespace),
-        None => key,
     }
 }
 

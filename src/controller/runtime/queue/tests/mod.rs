@@ -19,7 +19,7 @@ struct No;
 type TestQueue = Queue<ConfigMap, String>;
 
 fn request(name: &str, priority: Priority) -> Request<ConfigMap> {
-    Request { name: ObjectRef::new(name), priority }
+    Request { name: ObjectRef::new(name), priority, after: None }
 }
 
 /// A queue over objects of these names, which have all come already; the means to let more come; and its store's end.
@@ -241,4 +241,34 @@ async fn who_is_woken_before_its_time_does_not_come_again_at_that_time_and_who_i
     };
     tokio::join!(ends(work), wake);
     assert_eq!(*times.lock().unwrap(), [0, 10, 70]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_later_is_done_then_and_puts_nothing_off() {
+    let (queue, send, _cache) = queue(&["quiet", "waits"]);
+    let (stop, began) = (queue.stop.clone(), Instant::now());
+    let times = Arc::<Mutex<Vec<(String, u64)>>>::default();
+    let work = queue.work({
+        let times = Arc::clone(&times);
+        move |object: Arc<ConfigMap>| {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            times.lock().unwrap().push((name.clone(), began.elapsed().as_secs()));
+            let requeue = if name == "waits" { Requeue::After(Duration::from_secs(10)) } else { Requeue::OnChange };
+            async move { Ok::<_, No>(requeue) }.boxed()
+        }
+    });
+    let ask = async {
+        sleep(Duration::from_secs(1)).await;
+        for name in ["quiet", "waits"] {
+            let after = Some(Duration::from_secs(30));
+            send.send(Request { name: ObjectRef::new(name), priority: Priority::High, after }).unwrap();
+        }
+        sleep(Duration::from_secs(34)).await;
+        stop.cancel();
+    };
+    tokio::join!(ends(work), ask);
+    let of = |wanted: &str| -> Vec<u64> {
+        times.lock().unwrap().iter().filter(|(name, _)| name == wanted).map(|(_, at)| *at).collect()
+    };
+    assert_eq!((of("quiet"), of("waits")), (vec![0, 31], vec![0, 10, 20, 30]));
 }
