@@ -107,10 +107,14 @@ impl EventHandlers {
 
     /// A source's object: itself, and its bindings.
     pub(super) fn environment(&self, change: &Change<ProjectEnvironment>, sources: &Sources) {
+        let attention = attention(change, &self.mutations.environments, |environment| &environment.status);
+        if let Some(object) = change.after.as_ref().or(change.before.as_ref()) {
+            self.mutations.environments.seen(&**object, change.after.as_deref());
+        }
         if !is_news(change, of_environment) {
             if let Some(after) = &change.after {
                 let name = ObjectRef::from_obj(&**after);
-                match attention(change, &self.mutations.environments, |environment| &environment.status) {
+                match attention {
                     Attention::None => {}
                     Attention::Now => self.request_environment(name),
                     Attention::After(pause) => self.send_environment(name, Some(pause)),

@@ -42,7 +42,8 @@ impl Reconciler {
         if object.metadata.deletion_timestamp.is_some() {
             return Ok(Requeue::OnChange);
         }
-        let observed = observe::observe(&self.context, self.context.mutations.environments.latest(object)).await;
+        let object = self.context.mutations.environments.latest(object, &self.context.stores.environments);
+        let observed = observe::observe(&self.context, object).await;
         let Some(status) = plan::plan(&observed) else { return Ok(Requeue::OnChange) };
         match report::report(&self.context, &observed, status).await {
             Err(StatusError::Gone { .. }) => Ok(Requeue::OnChange),

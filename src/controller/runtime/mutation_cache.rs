@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
+use super::cache::Cache;
 use super::object_key::reference_of;
 
 /// How long a write is remembered: far longer than a watch's cache is ever behind.
@@ -66,21 +68,22 @@ impl<K: Resource<DynamicType = ()>> Default for MutationCache<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
-    /// The newer of what is cached and what was written.
+impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned> MutationCache<K> {
+    /// The newest of an object that was cached a moment ago, what is cached now, and what was written.
     #[must_use]
-    pub(crate) fn latest(&self, cached: Arc<K>) -> Arc<K> {
-        let mut entries = self.lock();
-        let Some(entry) = entries.known.get_mut(&reference_of(&*cached)) else { return cached };
-        match &entry.object {
-            Some(written) if is_older(&*cached, &**written) => Arc::clone(written),
-            _ => {
-                entry.object = None;
-                cached
-            }
+    pub(crate) fn latest(&self, object: Arc<K>, cache: &Cache<K>) -> Arc<K> {
+        let name = reference_of(&*object);
+        let written = self.lock().known.get(&name).and_then(|entry| entry.object.clone());
+        // In this order: what is not held any more is in the cache by now.
+        let cached = cache.get(&name).unwrap_or(object);
+        match written {
+            Some(written) if is_older(&*cached, &*written) => written,
+            _ => cached,
         }
     }
+}
 
+impl<K: Resource<DynamicType = ()> + Clone> MutationCache<K> {
     /// Whether an object that comes over a watch may be as somebody else wrote it. A write of our own is heard of before its
     /// answer now and then, and is taken for somebody else's.
     #[must_use]
@@ -172,13 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_counts_until_the_cache_has_it() {
-        let written = MutationCache::default();
+    fn what_was_written_counts_until_the_cache_has_it_and_then_what_that_has() {
+        let (written, cache) = (MutationCache::default(), Cache::with([object("1", "9")]));
+        let latest = || written.latest(Arc::new(object("1", "9")), &cache).resource_version();
+        assert_eq!(latest().as_deref(), Some("9"));
         written.record(object("1", "10"));
-        let latest = |uid, version| written.latest(Arc::new(object(uid, version))).resource_version();
-        assert_eq!(latest("1", "9").as_deref(), Some("10"));
-        assert_eq!(latest("1", "10").as_deref(), Some("10"));
-        assert_eq!(latest("1", "9").as_deref(), Some("9"), "it was let go when the cache had it");
+        assert_eq!(latest().as_deref(), Some("10"));
+        // It comes by the watch, after the object was taken out of the cache to be reconciled.
+        cache.put(object("1", "10"));
+        written.seen(&object("1", "10"), Some(&object("1", "10")));
+        assert_eq!(latest().as_deref(), Some("10"));
+        cache.put(object("1", "11"));
+        assert_eq!(latest().as_deref(), Some("11"));
     }
 
     #[test]
@@ -240,6 +248,7 @@ mod tests {
     fn an_object_that_was_made_again_is_another_one() {
         let written = MutationCache::default();
         written.record(object("1", "10"));
-        assert_eq!(written.latest(Arc::new(object("2", "9"))).uid().as_deref(), Some("2"));
+        let latest = written.latest(Arc::new(object("2", "9")), &Cache::with([object("2", "9")]));
+        assert_eq!(latest.uid().as_deref(), Some("2"));
     }
 }

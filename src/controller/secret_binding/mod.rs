@@ -43,7 +43,7 @@ impl Reconciler {
 
     /// Brings one binding's Secret and status up to date.
     pub(crate) async fn reconcile(self: Arc<Self>, binding: Arc<SecretBinding>) -> Result<Requeue, BindingError> {
-        let binding = self.context.mutations.bindings.latest(binding);
+        let binding = self.context.mutations.bindings.latest(binding, &self.context.stores.bindings);
         let uid = binding.metadata.uid.clone().unwrap_or_default();
         if self.memory.is_gone(&uid) {
             return Ok(Requeue::OnChange);
