@@ -116,10 +116,10 @@ BEGIN
               AND e.deleted_at IS NULL AND covers(membership, e));
 END $$;
 
--- The id of the hashing key that a hash was made under; NULL where it was made without one. Without a search path of its own,
--- so that it is inlined; its callers pin theirs.
+-- The id of the hashing key that a hash was made under, of at most 64 characters; NULL where it was made without one. Without a search
+-- path of its own, so that it is inlined; its callers pin theirs.
 CREATE FUNCTION hash_key_of(value_hash text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$ SELECT substring(value_hash FROM '^h1:([-_a-zA-Z0-9]{1,64}):') $$;
+LANGUAGE sql IMMUTABLE AS $$ SELECT substring(left(value_hash, 68) FROM '^h1:([-_a-zA-Z0-9]+):') $$;
 
 -- The hashing key that new hashes are made under: the last to be introduced, whatever rings it was sealed for since.
 CREATE FUNCTION newest_hash_key(project uuid) RETURNS text
@@ -161,7 +161,6 @@ CREATE FUNCTION stamp_secret() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
     step_time timestamptz;
-    closed boolean;
     known project_secret_registry;
     registered boolean;
     change_time timestamptz;
@@ -187,8 +186,7 @@ BEGIN
     IF TG_OP = 'UPDATE' AND NEW.value_hash <> OLD.value_hash AND NEW.version = OLD.version AND is_rehash(OLD, NEW) THEN
         RETURN NEW;
     END IF;
-    SELECT deleted_at IS NOT NULL INTO closed FROM environments WHERE id = NEW.environment_id;
-    IF closed AND NEW.deleted_at IS NULL THEN
+    IF NEW.deleted_at IS NULL AND (SELECT deleted_at IS NOT NULL FROM environments WHERE id = NEW.environment_id) THEN
         RAISE EXCEPTION 'the environment is deleted' USING ERRCODE = 'TL403';
     END IF;
     IF TG_OP = 'INSERT' AND (NEW.deleted_at IS NOT NULL OR NEW.version <> 1) THEN
@@ -217,6 +215,8 @@ BEGIN
         IF OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NOT NULL THEN
             RAISE EXCEPTION 'key % is deleted here; restore it first', OLD.key USING ERRCODE = 'TL422';
         ELSIF NEW.deleted_at IS NOT NULL THEN
+            -- Where its key has just been retired, that is the change, with a time after all of its rows (stamp_key).
+            change_time := coalesce(known.retired_at, change_time);
             NEW := OLD;
             NEW.updated_at := change_time;
             NEW.deleted_at := change_time;
@@ -282,10 +282,19 @@ CREATE TYPE secret_write AS (
     is_new_version boolean
 );
 
--- The id of the encryption key that a text was sealed under; NULL where it is not one of ours. Without a search path of its
--- own, so that it is inlined; its callers pin theirs.
+-- What the audit log is told of one thing that was done (append_audit).
+CREATE TYPE audit_entry AS (
+    environment_id uuid,
+    action         text,
+    subject        text,
+    old_value_hash text,
+    new_value_hash text
+);
+
+-- The id of the encryption key that a text was sealed under, of at most 64 characters; NULL where it is not one of ours. Without a
+-- search path of its own, so that it is inlined; its callers pin theirs.
 CREATE FUNCTION sealed_under(sealed text) RETURNS text
-LANGUAGE sql IMMUTABLE AS $$ SELECT substring(sealed FROM '^t1:([-_a-zA-Z0-9]{1,64}):') $$;
+LANGUAGE sql IMMUTABLE AS $$ SELECT substring(left(sealed, 68) FROM '^t1:([-_a-zA-Z0-9]+):') $$;
 
 -- An encryption key belongs to the ring that it was first used in: a production value under another ring's could be opened
 -- by whoever holds only that ring.
@@ -338,8 +347,7 @@ BEGIN
               WHERE w.key_id IS NOT NULL AND w.is_new_version) used;
 
     EXECUTE $anew$
-        INSERT INTO audit_logs (project_id, environment_id, action, subject, old_value_hash, new_value_hash)
-        SELECT $1, w.environment_id,
+        SELECT append_audit($1, array_agg((w.environment_id,
                CASE WHEN w.old_hash <> w.value_hash AND NOT w.is_new_version THEN 'secret.rehash'
                     WHEN NOT w.live THEN 'secret.delete'
                     WHEN w.old_hash IS NOT NULL AND NOT w.was_live THEN 'secret.restore'
@@ -349,9 +357,8 @@ BEGIN
                     WHEN w.old_hash IS NULL THEN 'secret.create'
                     ELSE 'secret.update' END,
                w.key, CASE WHEN w.was_live OR w.old_hash <> w.value_hash THEN w.old_hash END,
-               CASE WHEN w.live OR w.old_hash <> w.value_hash THEN w.value_hash END
+               CASE WHEN w.live OR w.old_hash <> w.value_hash THEN w.value_hash END)::audit_entry ORDER BY w.key, w.environment_id))
         FROM unnest($2) w LEFT JOIN project_secret_registry r ON r.project_id = $1 AND r.key_name = w.key
-        ORDER BY w.key, w.environment_id
     $anew$ USING project, writes;
 
     EXECUTE $anew$
@@ -414,6 +421,9 @@ CREATE TRIGGER settle_updates AFTER UPDATE ON secrets REFERENCING OLD TABLE AS o
 -- A key's definition: to retire it ends it everywhere; a new description or tracking makes every environment look.
 CREATE FUNCTION stamp_key() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    step_time timestamptz;
+    ahead timestamptz;
 BEGIN
     IF NEW.key_name <> OLD.key_name AND is_being_purged(NEW.key_name) THEN
         RETURN NEW;
@@ -434,10 +444,16 @@ BEGIN
         RAISE EXCEPTION 'key % is retired', OLD.key_name
             USING ERRCODE = 'TL422', HINT = 'To set it in an environment brings it back.';
     END IF;
-    -- While it was independent, its rows may have gone ahead of it.
-    NEW.last_updated_at := greatest(step_revision(NEW.project_id), OLD.last_updated_at + interval '1 microsecond',
-        (SELECT max(s.updated_at) + interval '1 microsecond' FROM secrets s
-         WHERE s.project_id = NEW.project_id AND s.key = NEW.key_name));
+    -- The step is made once; of a hundred keys the others look its time up, by one statement. While a key was independent, its rows may
+    -- have gone ahead of it.
+    SELECT CASE WHEN r.transaction = pg_current_xact_id() AND r.began_at = now() THEN r.changed_at END,
+            (SELECT max(s.updated_at) + interval '1 microsecond' FROM secrets s
+             WHERE s.project_id = NEW.project_id AND s.key = NEW.key_name)
+        INTO step_time, ahead FROM project_revisions r WHERE r.project_id = NEW.project_id;
+    IF step_time IS NULL THEN
+        step_time := step_revision(NEW.project_id);
+    END IF;
+    NEW.last_updated_at := greatest(step_time, OLD.last_updated_at + interval '1 microsecond', ahead);
     PERFORM require_reason(current_setting('tidelock.reason', true), 'to define or retire key ' || OLD.key_name);
     IF NEW.retired_at IS NOT NULL THEN
         NEW.retired_at := NEW.last_updated_at;
@@ -452,20 +468,25 @@ CREATE FUNCTION settle_keys() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp
 SET enable_nestloop = off SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-    retired record;
+    project uuid;
+    entries audit_entry[];
+    retired text[];
 BEGIN
-    INSERT INTO audit_logs (project_id, action, subject)
-        SELECT n.project_id, CASE WHEN n.retired_at IS NULL THEN 'key.define' ELSE 'key.retire' END, n.key_name
-        FROM new_rows n JOIN old_rows o USING (project_id, key_name)
-        WHERE (n.tracking, n.description) IS DISTINCT FROM (o.tracking, o.description)
-           OR (n.retired_at IS NOT NULL AND o.retired_at IS NULL)
-        ORDER BY n.project_id, n.key_name;
-    FOR retired IN
-        SELECT n.project_id, array_agg(n.key_name) AS keys FROM new_rows n JOIN old_rows o USING (project_id, key_name)
-        WHERE n.retired_at IS NOT NULL AND o.retired_at IS NULL GROUP BY n.project_id ORDER BY n.project_id
-    LOOP
-        UPDATE secrets s SET deleted_at = clock_timestamp()
-            WHERE s.project_id = retired.project_id AND s.key = ANY (retired.keys) AND s.deleted_at IS NULL;
+    FOR project IN SELECT DISTINCT n.project_id FROM new_rows n ORDER BY n.project_id LOOP
+        SELECT array_agg((NULL, CASE WHEN is_retired THEN 'key.retire' ELSE 'key.define' END, key_name, NULL, NULL)::audit_entry
+                ORDER BY key_name),
+            array_agg(key_name) FILTER (WHERE is_retired)
+            INTO entries, retired
+            FROM (SELECT n.key_name, n.retired_at IS NOT NULL AND o.retired_at IS NULL AS is_retired,
+                      (n.tracking, n.description) IS DISTINCT FROM (o.tracking, o.description) AS is_defined
+                  FROM new_rows n JOIN old_rows o USING (project_id, key_name) WHERE n.project_id = project) changed
+            WHERE is_retired OR is_defined;
+        CONTINUE WHEN entries IS NULL;
+        PERFORM append_audit(project, entries);
+        IF retired IS NOT NULL THEN
+            UPDATE secrets s SET deleted_at = clock_timestamp()
+                WHERE s.project_id = project AND s.key = ANY (retired) AND s.deleted_at IS NULL;
+        END IF;
     END LOOP;
     RETURN NULL;
 END $$;

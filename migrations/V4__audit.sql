@@ -30,35 +30,81 @@ LANGUAGE sql STABLE AS $$
         || audit_field(int8send((extract(epoch FROM entry."timestamp") * 1000000)::bigint)))
 $$;
 
--- Who, when, why and the place in the chain are the database's word, never the writer's.
-CREATE FUNCTION chain_audit_row() RETURNS trigger
+-- The end of a chain as a row: its position and link, and what all rows that a statement adds there have in common. Under the chain's
+-- mutex, so that nobody else adds any.
+CREATE FUNCTION end_of_chain(project uuid) RETURNS audit_logs
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp SET enable_seqscan = off SET jit = off AS $$
 DECLARE
-    previous record;
+    here audit_logs;
     step record;
 BEGIN
-    NEW.chain := coalesce(NEW.project_id, '00000000-0000-0000-0000-000000000000');
-    IF NEW.project_id IS NULL THEN
+    here.chain := coalesce(project, '00000000-0000-0000-0000-000000000000');
+    here.project_id := project;
+    IF project IS NULL THEN
         -- The owner's row is the mutex of the system chain: no login but the owner's can take it.
         PERFORM FROM users WHERE kind = 'owner' ORDER BY id FOR NO KEY UPDATE;
     ELSE
-        SELECT revision, transaction, began_at INTO step FROM project_revisions WHERE project_id = NEW.project_id;
+        SELECT revision, transaction, began_at INTO step FROM project_revisions WHERE project_id = project;
         IF (step.transaction, step.began_at) IS DISTINCT FROM (pg_current_xact_id(), now()) THEN
-            PERFORM step_revision(NEW.project_id);
-            SELECT revision INTO step FROM project_revisions WHERE project_id = NEW.project_id;
+            PERFORM step_revision(project);
+            SELECT revision INTO step FROM project_revisions WHERE project_id = project;
         END IF;
-        NEW.revision := step.revision;
+        here.revision := step.revision;
     END IF;
-    SELECT position, link INTO previous FROM audit_logs WHERE chain = NEW.chain ORDER BY position DESC LIMIT 1;
-    NEW.position := coalesce(previous.position, 0) + 1;
-    NEW.user_id := require_actor();
-    NEW.login := session_user;
-    NEW.reason := coalesce(current_setting('tidelock.reason', true), '');
+    SELECT position, link INTO here.position, here.link FROM audit_logs WHERE chain = here.chain ORDER BY position DESC LIMIT 1;
+    here.position := coalesce(here.position, 0);
+    here.link := coalesce(here.link, decode(repeat('00', 32), 'hex'));
+    here.user_id := require_actor();
+    here.login := session_user;
+    here.reason := coalesce(current_setting('tidelock.reason', true), '');
+    RETURN here;
+END $$;
+
+-- Many rows for one project, in the order given, or none: who is asking and where the chain ends is looked up once for all of them.
+CREATE FUNCTION append_audit(project uuid, entries audit_entry[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    entry audit_entry;
+    added audit_logs;
+    rows audit_logs[] := '{}';
+BEGIN
+    IF coalesce(cardinality(entries), 0) = 0 THEN
+        RETURN;
+    END IF;
+    added := end_of_chain(project);
+    FOREACH entry IN ARRAY entries LOOP
+        added.position := added.position + 1;
+        added.environment_id := entry.environment_id;
+        added.action := entry.action;
+        added.subject := entry.subject;
+        added.old_value_hash := entry.old_value_hash;
+        added.new_value_hash := entry.new_value_hash;
+        added."timestamp" := clock_timestamp();
+        added.link := audit_link(added.link, added);
+        rows := array_append(rows, added);
+    END LOOP;
+    INSERT INTO audit_logs SELECT * FROM unnest(rows);
+END $$;
+
+-- Who, when, why and the place in the chain are the database's word, never the writer's. What append_audit has linked already is let
+-- through as it is; whoever else brings a link gets another.
+CREATE FUNCTION chain_audit_row() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_temp AS $$
+DECLARE
+    previous audit_logs := end_of_chain(NEW.project_id);
+BEGIN
+    NEW.chain := previous.chain;
+    NEW.position := previous.position + 1;
+    NEW.user_id := previous.user_id;
+    NEW.login := previous.login;
+    NEW.reason := previous.reason;
+    NEW.revision := previous.revision;
     NEW."timestamp" := clock_timestamp();
-    NEW.link := audit_link(coalesce(previous.link, decode(repeat('00', 32), 'hex')), NEW);
+    NEW.link := audit_link(previous.link, NEW);
     RETURN NEW;
 END $$;
-CREATE TRIGGER chain BEFORE INSERT ON audit_logs FOR EACH ROW EXECUTE FUNCTION chain_audit_row();
+CREATE TRIGGER chain BEFORE INSERT ON audit_logs FOR EACH ROW
+    WHEN (NEW.link IS NULL OR current_user <> 'tidelock_definer') EXECUTE FUNCTION chain_audit_row();
 ALTER TABLE audit_logs ENABLE ALWAYS TRIGGER chain;
 
 -- What is left of the rows whose subject was purged, in one digest, as 64 hexadecimal digits: SHA-256 over what audit_link makes of

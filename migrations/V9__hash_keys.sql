@@ -95,7 +95,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, @schema@, pg_tem
 DECLARE
     newest text;
     live bigint;
-    earlier bigint;
+    entries audit_entry[];
 BEGIN
     PERFORM require_member(project, true);
     newest := newest_hash_key(project);
@@ -115,11 +115,8 @@ BEGIN
     ), rewritten AS (
         UPDATE secret_versions v SET value_hash = g.hash FROM given g WHERE v.secret_id = g.secret_id AND v.version = g.version
     )
-    INSERT INTO audit_logs (project_id, environment_id, action, subject, old_value_hash, new_value_hash)
-        SELECT project, g.environment_id, 'secret.rehash', g.key, g.old_hash, g.hash FROM given g ORDER BY g.key, g.secret_id, g.version;
-    GET DIAGNOSTICS earlier = ROW_COUNT;
-    IF earlier > 0 THEN
-        PERFORM step_revision(project);
-    END IF;
-    RETURN live + earlier;
+    SELECT array_agg((g.environment_id, 'secret.rehash', g.key, g.old_hash, g.hash)::audit_entry ORDER BY g.key, g.secret_id, g.version)
+        INTO entries FROM given g;
+    PERFORM append_audit(project, entries);
+    RETURN live + coalesce(cardinality(entries), 0);
 END $$;

@@ -150,6 +150,10 @@ async fn a_retired_key_ends_everywhere_and_begins_again_when_it_is_set() {
 
     shop.ana(&begun("UPDATE project_secret_registry SET retired_at = now() WHERE key_name = 'API_KEY'")).await;
     assert_eq!(shop.cell("SELECT count(*) FROM key_states").await, "0");
+    // Key and secrets at one time, which is the key's newest.
+    let together = "SELECT bool_and(s.deleted_at = r.retired_at AND s.updated_at = r.last_updated_at) FROM secrets s
+        JOIN project_secret_registry r ON r.key_name = s.key WHERE s.key = 'API_KEY'";
+    assert_eq!(shop.cell(together).await, "t");
     assert_eq!(shop.cell("SELECT count(*) FROM secrets WHERE deleted_at IS NULL").await, "0");
     assert_eq!(shop.cell("SELECT sum(live_secrets) FROM environments").await, "0");
     for again in ["retired_at = NULL", "retired_at = now()", "description = 'x'", "tracking = 'independent'"] {
