@@ -22,6 +22,7 @@ mod project;
 mod registry;
 mod secret;
 mod status;
+mod table;
 mod user;
 mod value_input;
 mod variables;

@@ -2,13 +2,14 @@
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 
-use comfy_table::{Cell, Color, ContentArrangement, Table, presets};
 use serde_json::Value;
+use terminal_size::terminal_size;
 
 use crate::core::{Hint as _, KeyState, RegistryTime, is_secret_key};
 
 use super::error::CliError;
 use super::options::Format;
+use super::table::{Cell, Colour, Table};
 
 /// One line of a listing: as cells for people, as an object for programs.
 pub(super) struct Line {
@@ -40,26 +41,16 @@ impl Output {
         if self.is_json() {
             return self.json(&lines.into_iter().map(|line| line.json).collect());
         }
-        let mut table = Table::new();
-        table.load_style(presets::NOTHING);
-        table.set_header(header.iter().map(plain).collect::<Vec<_>>());
-        table.add_rows(lines.into_iter().map(|line| line.cells));
-        for column in table.column_iter_mut() {
-            column.set_padding((0, 3));
+        let mut table = Table::new(header, self.colours);
+        for line in lines {
+            table.add(line.cells);
         }
-        // A line too long is for the terminal to wrap: in cells wrapped to fit, no name can be found or copied.
-        table.set_content_arrangement(ContentArrangement::Disabled);
-        if !self.colours {
-            table.force_no_tty();
-        }
-        let mut text = table.trim_fmt();
-        text.push('\n');
-        write(text.as_bytes())
+        write(table.to_text().as_bytes())
     }
 
     /// How many characters a line has on the terminal; `None` where there is none.
     pub(super) fn width(&self) -> Option<usize> {
-        if self.terminal { Table::new().width().map(usize::from) } else { None }
+        self.terminal.then(terminal_size).flatten().map(|(width, _)| usize::from(width.0))
     }
 
     /// A result for programs.
@@ -104,7 +95,7 @@ fn printable(text: &str) -> String {
 
 #[expect(clippy::needless_pass_by_value, reason = "cells are made of what is at hand, temporaries too")]
 pub(super) fn plain(text: impl ToString) -> Cell {
-    Cell::new(printable(&text.to_string()).replace('\n', " "))
+    Cell::of(printable(&text.to_string()).replace('\n', " "))
 }
 
 /// A time to the second; programs get all of it.
@@ -117,12 +108,12 @@ pub(super) fn time_json(time: Option<RegistryTime>) -> Value {
 }
 
 pub(super) fn state_cell(state: Option<KeyState>) -> Cell {
-    let Some(state) = state else { return plain("-") };
-    let cell = plain(state);
+    let Some(state) = state else { return Cell::of("-") };
+    let cell = Cell::of(state.as_str());
     match state {
-        KeyState::InSync => cell.fg(Color::Green),
-        KeyState::Stale | KeyState::Missing => cell.fg(Color::Yellow),
-        KeyState::Unregistered => cell.fg(Color::Red),
+        KeyState::InSync => cell.coloured(Colour::Green),
+        KeyState::Stale | KeyState::Missing => cell.coloured(Colour::Yellow),
+        KeyState::Unregistered => cell.coloured(Colour::Red),
         KeyState::Exempt => cell,
     }
 }

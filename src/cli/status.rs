@@ -1,11 +1,11 @@
 //! `tidelock status`.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use clap::Args;
 use serde_json::json;
 
-use crate::core::{KeyState, StateCounts};
+use crate::core::StateCounts;
 use crate::registry::StateOfKey;
 
 use super::context::Context;
@@ -44,15 +44,21 @@ impl Status {
         if let Some(key) = asked.iter().find(|key| states.iter().all(|state| state.key != **key)) {
             return Err(CliError::NotFound(format!("project {project} has no key {key} (see: tidelock key list)")));
         }
-        let shown: Vec<&StateOfKey> = states.iter().filter(|state| environments.contains(&state.environment)).collect();
+        // By its place among them: names are not compared once for each cell and environment.
+        let places: HashMap<&str, usize> =
+            environments.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+        let place = |state: &StateOfKey| places.get(state.environment.as_str()).copied();
+        let shown: Vec<(usize, &StateOfKey)> = states.iter().filter_map(|state| Some((place(state)?, state))).collect();
         print(&shown, &environments, output)?;
         if shown.is_empty() {
             output.note("no keys yet; the first comes with: tidelock secret set KEY -e ENVIRONMENT");
         }
+        let mut counts = vec![StateCounts::default(); environments.len()];
+        for (place, state) in &shown {
+            counts[*place].add(state.state);
+        }
         let mut in_sync = true;
-        for environment in &environments {
-            let counts: StateCounts =
-                shown.iter().filter(|state| state.environment == *environment).map(|state| state.state).collect();
+        for (environment, counts) in environments.iter().zip(counts) {
             if !counts.all_in_sync() {
                 in_sync = false;
                 output.note(&summary(environment, counts));
@@ -62,9 +68,10 @@ impl Status {
     }
 }
 
-fn print(states: &[&StateOfKey], environments: &[String], output: &Output) -> Result<(), CliError> {
+/// States by key, each with the place of its environment.
+fn print(states: &[(usize, &StateOfKey)], environments: &[String], output: &Output) -> Result<(), CliError> {
     if output.is_json() {
-        let lines = states.iter().map(|state| Line {
+        let lines = states.iter().map(|(_, state)| Line {
             cells: Vec::new(),
             json: json!({
                 "key": state.key, "environment": state.environment, "state": state.state,
@@ -73,23 +80,28 @@ fn print(states: &[&StateOfKey], environments: &[String], output: &Output) -> Re
         });
         return output.list(&[], lines);
     }
-    let mut table: BTreeMap<&str, BTreeMap<&str, KeyState>> = BTreeMap::new();
-    for state in states {
-        table.entry(&state.key).or_default().insert(&state.environment, state.state);
-    }
-    let longest = table.keys().map(|key| key.chars().count()).max().unwrap_or_default();
-    for (index, shown) in fitting(environments, longest, output.width()).into_iter().enumerate() {
-        if index > 0 {
+    let rows: Vec<&[(usize, &StateOfKey)]> = states.chunk_by(|(_, one), (_, next)| one.key == next.key).collect();
+    let longest = rows.iter().map(|row| row[0].1.key.chars().count()).max().unwrap_or_default();
+    let mut first = 0;
+    for shown in fitting(environments, longest, output.width()) {
+        if first > 0 {
             output.text("\n")?;
         }
         let mut header = vec!["KEY"];
         header.extend(shown.iter().map(String::as_str));
-        let lines = table.iter().map(|(key, row)| {
-            let mut cells = vec![super::output::plain(key)];
-            cells.extend(shown.iter().map(|environment| state_cell(row.get(environment.as_str()).copied())));
+        let lines = rows.iter().map(|row| {
+            let mut found = vec![None; shown.len()];
+            for (place, state) in *row {
+                if let Some(cell) = place.checked_sub(first).and_then(|place| found.get_mut(place)) {
+                    *cell = Some(state.state);
+                }
+            }
+            let mut cells = vec![super::output::plain(&row[0].1.key)];
+            cells.extend(found.into_iter().map(state_cell));
             Line { cells, json: json!(null) }
         });
         output.list(&header, lines)?;
+        first += shown.len();
     }
     Ok(())
 }
@@ -123,6 +135,7 @@ fn summary(environment: &str, counts: StateCounts) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::KeyState;
 
     #[test]
     fn many_environments_are_shown_in_tables_that_fit() {

@@ -114,21 +114,24 @@ impl StateCounts {
     pub const fn all_in_sync(&self) -> bool {
         self.stale == 0 && self.missing == 0 && self.unregistered == 0
     }
+
+    /// Counts one more key.
+    pub fn add(&mut self, state: KeyState) {
+        self.total += 1;
+        match state {
+            KeyState::InSync => self.in_sync += 1,
+            KeyState::Stale => self.stale += 1,
+            KeyState::Missing => self.missing += 1,
+            KeyState::Unregistered => self.unregistered += 1,
+            KeyState::Exempt => self.exempt += 1,
+        }
+    }
 }
 
 impl FromIterator<KeyState> for StateCounts {
     fn from_iter<I: IntoIterator<Item = KeyState>>(states: I) -> Self {
         let mut counts = Self::default();
-        for state in states {
-            counts.total += 1;
-            match state {
-                KeyState::InSync => counts.in_sync += 1,
-                KeyState::Stale => counts.stale += 1,
-                KeyState::Missing => counts.missing += 1,
-                KeyState::Unregistered => counts.unregistered += 1,
-                KeyState::Exempt => counts.exempt += 1,
-            }
-        }
+        states.into_iter().for_each(|state| counts.add(state));
         counts
     }
 }
