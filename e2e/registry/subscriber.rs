@@ -267,6 +267,16 @@ async fn nobody_writes_to_a_subscriber_by_hand_and_everyone_is_told() {
     team.set_as(&team.ana, "A", "dev", "two").await.expect(0);
     let again = team.done(&team.database.owner, &["registry", "subscriber", "off"]).await;
     assert_eq!(again.stderr, "this registry is no subscriber\n");
+    // Told once, by the owner, since when it was one.
+    let told = "SELECT u.name || ' ' || (l.subject ~ '^since 20[0-9-]+ [0-9:.]+[+]00$') FROM tidelock.audit_logs l
+        JOIN tidelock.users u ON u.id = l.user_id WHERE l.action = 'registry.subscriber-off' AND l.project_id IS NULL";
+    let superuser = team.database.superuser().await;
+    assert_eq!(
+        cell(&superuser, &format!("SELECT string_agg(t, ',') FROM ({told}) AS x (t)")).await,
+        "registry-owner true"
+    );
+    done(&superuser, "SET search_path = tidelock").await;
+    audit::verify(&superuser).await;
     assert!(!team.run(&team.ana, &["status"]).await.expect(3).stderr.contains("SUBSCRIBER"));
 }
 

@@ -10,6 +10,10 @@ use super::super::{ConnectSettings, RegistryError};
 /// The trigger that lets nothing in but replication. Its name comes before those of all other triggers, and so does it.
 const GATE: &str = "by_replication_alone";
 
+/// Since when the registry was a subscriber, as the cut-over puts it into the audit log.
+const TOLD: &str = "INSERT INTO audit_logs (action, subject) SELECT 'registry.subscriber-off', \
+    'since ' || to_char(subscriber_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS.US\"+00\"') FROM schema_floor";
+
 /// A table that has the publisher's rows.
 pub(super) struct ReplicatedTable {
     /// As SQL spells it, with its schema.
@@ -71,11 +75,13 @@ pub(super) fn on(tables: &[ReplicatedTable], emptied: bool) -> String {
     sql + "UPDATE schema_floor SET subscriber_since = clock_timestamp()"
 }
 
+/// The row of the audit log that tells of it comes once the triggers are on that link it, and before row-level security is
+/// forced on the owner, who writes it. There is none from the start: until here the log is the publisher's, row by row.
 pub(super) fn off(tables: &[ReplicatedTable]) -> String {
     let gates = each(tables.iter(), |table| format!("DROP TRIGGER {GATE} ON {}", table.name));
     let guards = set_triggers(tables, "ENABLE ALWAYS");
     let forced = row_security(tables, "FORCE");
-    format!("{gates}{guards}{forced}UPDATE schema_floor SET subscriber_since = NULL")
+    format!("{gates}{guards}{TOLD}; {forced}UPDATE schema_floor SET subscriber_since = NULL")
 }
 
 /// Of all triggers but the gate.
@@ -139,9 +145,11 @@ mod tests {
         };
         assert_eq!(
             off(&[during]),
-            "DROP TRIGGER by_replication_alone ON tidelock.users; \
-             ALTER TABLE tidelock.users ENABLE ALWAYS TRIGGER audit, ENABLE ALWAYS TRIGGER refuse_removal; \
-             ALTER TABLE tidelock.users FORCE ROW LEVEL SECURITY; UPDATE schema_floor SET subscriber_since = NULL"
+            format!(
+                "DROP TRIGGER by_replication_alone ON tidelock.users; \
+                 ALTER TABLE tidelock.users ENABLE ALWAYS TRIGGER audit, ENABLE ALWAYS TRIGGER refuse_removal; {TOLD}; \
+                 ALTER TABLE tidelock.users FORCE ROW LEVEL SECURITY; UPDATE schema_floor SET subscriber_since = NULL"
+            )
         );
     }
 }
