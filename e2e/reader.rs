@@ -58,7 +58,7 @@ async fn a_change_elsewhere_moves_the_projects_revision_and_not_the_environments
     assert_eq!(after.1, before.1);
 
     let snapshot = reader.snapshot(&source("shop", "dev"), None).await.unwrap().answer.unwrap();
-    assert_eq!(snapshot.state_of("A"), Some(KeyState::Stale));
+    assert_eq!(snapshot.keys.state_of("A"), Some(KeyState::Stale));
     assert_eq!(reader.token_of(snapshot.project, after.0.number).await.unwrap(), LoggedToken::Token(after.0.token));
     assert_eq!(reader.token_of(snapshot.project, after.0.number + 1).await.unwrap(), LoggedToken::Absent);
     assert!(!snapshot.hides_rows());
@@ -110,7 +110,7 @@ async fn a_snapshot_holds_nothing_that_was_committed_after_its_beginning() {
         SELECT project_id, id, 'A', 'in the midst' FROM environments WHERE name = 'dev'; COMMIT";
     superuser_without_triggers.batch_execute(exempt).await.unwrap();
     let snapshot = reading.await.unwrap().unwrap().answer.unwrap();
-    assert!(snapshot.secrets.contains_key("A") && snapshot.exemptions.is_empty(), "{:?}", snapshot.exemptions);
+    assert!(snapshot.keys.get("A").is_some_and(|entry| entry.secret.is_some() && !entry.exempt), "{:?}", snapshot.keys);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,10 +79,10 @@ async fn only_what_changed_is_read_unless_it_is_much_or_of_another_history() {
     team.enable_triggers().await;
     team.set("dev", "A", "changed").await;
     let by_changes = read(&reader, "dev", Some(&before)).await;
-    assert_eq!(by_changes.secrets["B"], before.secrets["B"]);
-    assert_ne!(by_changes.secrets["A"], before.secrets["A"]);
+    assert_eq!(by_changes.keys["B"], before.keys["B"]);
+    assert_ne!(by_changes.keys["A"], before.keys["A"]);
     let whole = read(&reader, "dev", None).await;
-    assert_ne!(whole.secrets["B"], before.secrets["B"]);
+    assert_ne!(whole.keys["B"], before.keys["B"]);
 
     // The same number with another token: the database was set back.
     let mut other = before.clone();
@@ -103,8 +103,8 @@ async fn values_are_read_by_name_and_only_while_they_are_there() {
     let team = team_with_keys("values-by-name").await;
     let reader = reader(&team);
     let snapshot = read(&reader, "dev", None).await;
-    let [a, b] = ["A", "B"].map(|key| snapshot.secrets[key].value_id());
-    let foreign = read(&reader, "staging", None).await.secrets["C"].value_id();
+    let [a, b] = ["A", "B"].map(|key| snapshot.keys[key].value_id());
+    let foreign = read(&reader, "staging", None).await.keys["C"].value_id();
     let of_dev = async |values: &[ValueId]| {
         let mut found = reader.sealed_values(snapshot.project, snapshot.environment, values).await.unwrap();
         found.sort_by_key(|value| value.id != a);
@@ -115,12 +115,12 @@ async fn values_are_read_by_name_and_only_while_they_are_there() {
     assert!(found.iter().all(|SealedValue { text, .. }| text.starts_with("t1:")));
     team.set("dev", "A", "changed").await;
     assert_eq!(of_dev(std::slice::from_ref(&a)).await, [], "the value that was asked for is gone");
-    let now = read(&reader, "dev", Some(&snapshot)).await.secrets["A"].value_id();
+    let now = read(&reader, "dev", Some(&snapshot)).await.keys["A"].value_id();
     assert_eq!(of_dev(&[now]).await.len(), 1);
 
-    let gone = snapshot.secrets["B"].id;
+    let gone = snapshot.keys["B"].id;
     let deleted = async || {
-        let rows = [digest_of_row(gone), digest_of_row(snapshot.secrets["A"].id), [7; 8]];
+        let rows = [digest_of_row(gone), digest_of_row(snapshot.keys["A"].id), [7; 8]];
         reader.tombstones(snapshot.project, snapshot.environment, &rows).await.unwrap().answer
     };
     assert_eq!(deleted().await, []);

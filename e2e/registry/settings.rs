@@ -75,7 +75,7 @@ async fn outcome(setting: Option<(&str, &str)>) -> String {
     let polled = reader.poll(std::slice::from_ref(&source)).await.unwrap_or_else(|why| panic!("{name}: {why}"));
     let snapshot = reader.snapshot(&source, None).await.unwrap_or_else(|why| panic!("{name}: {why}")).answer.unwrap();
     let found = matches!(polled.answer[0], PollResult::Found { production: false, .. });
-    let _ = writeln!(said, "{found} {:?} {}", snapshot.counts(), snapshot.hides_rows());
+    let _ = writeln!(said, "{found} {:?} {}", snapshot.keys.counts(), snapshot.hides_rows());
 
     // In SQL, with what is refused by name taken back by whoever writes.
     let bob = team.session("bob").await;

@@ -35,12 +35,12 @@ impl ConditionUpdate {
         Self::new(condition, reason, reason.entry().meaning)
     }
 
-    /// The registry comparison over keys and their states, in the order given.
+    /// The registry comparison over `total` keys: those that are out of sync and their states, in the order given. Others
+    /// may be among them.
     #[must_use]
-    pub fn in_sync<'a>(states: impl IntoIterator<Item = (&'a str, KeyState)>) -> Self {
-        let (mut total, mut stale, mut missing, mut unregistered) = (0_usize, Vec::new(), Vec::new(), Vec::new());
+    pub fn in_sync<'a>(total: usize, states: impl IntoIterator<Item = (&'a str, KeyState)>) -> Self {
+        let (mut stale, mut missing, mut unregistered) = (Vec::new(), Vec::new(), Vec::new());
         for (key, state) in states {
-            total += 1;
             match state {
                 KeyState::Stale => stale.push(key),
                 KeyState::Missing => missing.push(key),
@@ -234,13 +234,16 @@ mod tests {
 
     #[test]
     fn the_comparison_names_the_keys_that_are_behind_and_stale_ones_give_the_reason() {
-        let update = ConditionUpdate::in_sync([
-            ("A", KeyState::Missing),
-            ("B", KeyState::Stale),
-            ("C", KeyState::InSync),
-            ("D", KeyState::Stale),
-            ("E", KeyState::Exempt),
-        ]);
+        let update = ConditionUpdate::in_sync(
+            5,
+            [
+                ("A", KeyState::Missing),
+                ("B", KeyState::Stale),
+                ("C", KeyState::InSync),
+                ("D", KeyState::Stale),
+                ("E", KeyState::Exempt),
+            ],
+        );
         assert_eq!(update.reason(), Reason::KeysStale);
         assert_eq!(update.message(), "2 stale: B, D; 1 missing: A");
     }
@@ -248,7 +251,7 @@ mod tests {
     #[test]
     fn exempt_keys_and_no_keys_at_all_are_in_sync() {
         let message = |states: &[(&str, KeyState)]| {
-            let update = ConditionUpdate::in_sync(states.iter().copied());
+            let update = ConditionUpdate::in_sync(states.len(), states.iter().copied());
             assert_eq!(update.reason(), Reason::AllKeysInSync);
             update.message().to_owned()
         };
@@ -269,7 +272,7 @@ mod tests {
         let odd = "DATABASE_URL: postgres://u:hunter2@h/d";
         assert_eq!(list_keys(&["A", odd, "tls.crt"]), "A, tls.crt and 1 whose name no Secret takes and is not shown");
         assert_eq!(list_keys(&[odd, "a b"]), "2 whose name no Secret takes and is not shown");
-        let update = ConditionUpdate::in_sync([(odd, KeyState::Stale), ("A", KeyState::Missing)]);
+        let update = ConditionUpdate::in_sync(2, [(odd, KeyState::Stale), ("A", KeyState::Missing)]);
         assert!(update.message().starts_with("1 stale: 1 whose name"), "{}", update.message());
         assert!(!update.message().contains("hunter2"), "{}", update.message());
     }

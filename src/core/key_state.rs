@@ -116,14 +116,24 @@ impl StateCounts {
     }
 
     /// Counts one more key.
-    pub fn add(&mut self, state: KeyState) {
+    pub const fn add(&mut self, state: KeyState) {
         self.total += 1;
+        *self.of(state) += 1;
+    }
+
+    /// Takes back what [`add`](Self::add) counted.
+    pub const fn remove(&mut self, state: KeyState) {
+        self.total -= 1;
+        *self.of(state) -= 1;
+    }
+
+    const fn of(&mut self, state: KeyState) -> &mut usize {
         match state {
-            KeyState::InSync => self.in_sync += 1,
-            KeyState::Stale => self.stale += 1,
-            KeyState::Missing => self.missing += 1,
-            KeyState::Unregistered => self.unregistered += 1,
-            KeyState::Exempt => self.exempt += 1,
+            KeyState::InSync => &mut self.in_sync,
+            KeyState::Stale => &mut self.stale,
+            KeyState::Missing => &mut self.missing,
+            KeyState::Unregistered => &mut self.unregistered,
+            KeyState::Exempt => &mut self.exempt,
         }
     }
 }

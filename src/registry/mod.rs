@@ -23,6 +23,7 @@ mod secrets;
 mod session;
 mod settings;
 mod snapshot;
+mod snapshot_keys;
 mod sqlstate;
 mod subscriber;
 mod transaction;
@@ -43,8 +44,9 @@ pub(crate) use rehash::Rehashed;
 pub use secrets::{ObservedTimes, WriteOptions, WriteOutcome};
 pub use session::Session;
 pub use snapshot::{
-    FromServer, LoggedToken, PollResult, Refusal, RegisteredKey, Revision, SealedHashKey, SealedValue, SecretRow,
-    ServerPosition, Snapshot, SnapshotVersion, SourceName, Tombstone, ValueId,
+    FromServer, LoggedToken, PollResult, Refusal, Revision, SealedHashKey, SealedValue, SecretRow, ServerPosition,
+    Snapshot, SnapshotVersion, SourceName, Tombstone, ValueId,
 };
+pub use snapshot_keys::{KeyEntry, SnapshotKeys};
 pub(crate) use subscriber::{CutOver, Replication, cut_over, subscribe};
 pub(crate) use users::{LoginGrant, NewUser};

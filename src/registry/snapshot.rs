@@ -1,13 +1,13 @@
 //! What the operator reads: where an environment stands, and everything in it, from one snapshot.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::SnapshotKeys;
 use super::row::from_row;
-use crate::core::{EnvironmentId, KeyFacts, KeyState, ProjectId, RegistryTime, SecretId, ShortDigest, StateCounts};
+use crate::core::{EnvironmentId, ProjectId, RegistryTime, SecretId, ShortDigest};
 
 /// An environment as a custom resource names it. Names in someone else's tables may be any text.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -164,13 +164,6 @@ pub struct SealedValue {
     pub text: Arc<str>,
 }
 
-/// A key of the project that is not retired.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RegisteredKey {
-    /// `project_secret_registry.last_updated_at`.
-    pub last_updated_at: RegistryTime,
-}
-
 /// The proof that a row was deleted on purpose.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tombstone {
@@ -215,12 +208,8 @@ pub struct Snapshot {
     pub rows_may_be_hidden: bool,
     /// The end of the project's audit chain, from which on it names what has changed since; 0 in someone else's tables.
     pub audit_position: i64,
-    /// Live rows by key.
-    pub secrets: BTreeMap<Arc<str>, SecretRow>,
-    /// The project's registered keys.
-    pub registry: BTreeMap<Arc<str>, RegisteredKey>,
-    /// Keys that this environment is exempt from.
-    pub exemptions: BTreeSet<Arc<str>>,
+    /// What there is of each key.
+    pub keys: SnapshotKeys,
     /// Hashing keys, one row per ring.
     pub hash_keys: Vec<SealedHashKey>,
 }
@@ -239,9 +228,7 @@ impl Snapshot {
             live_secrets: None,
             rows_may_be_hidden: false,
             audit_position: 0,
-            secrets: BTreeMap::new(),
-            registry: BTreeMap::new(),
-            exemptions: BTreeSet::new(),
+            keys: SnapshotKeys::default(),
             hash_keys: Vec::new(),
         }
     }
@@ -258,31 +245,6 @@ impl Snapshot {
     /// Whether rows are missing from what was read although nobody deleted them: absence then proves nothing.
     #[must_use]
     pub fn hides_rows(&self) -> bool {
-        self.rows_may_be_hidden || self.live_secrets.is_some_and(|live| usize::try_from(live) != Ok(self.secrets.len()))
-    }
-
-    /// The state of one key; `None` for a key that neither lives here nor is registered.
-    #[must_use]
-    pub fn state_of(&self, key: &str) -> Option<KeyState> {
-        KeyState::of(KeyFacts {
-            updated_at: self.secrets.get(key).map(|row| row.updated_at),
-            last_updated_at: self.registry.get(key).map(|registered| registered.last_updated_at),
-            exempt: self.exemptions.contains(key),
-        })
-    }
-
-    /// Every key that lives here or is registered, with its state, in order.
-    pub fn states(&self) -> impl Iterator<Item = (&str, KeyState)> {
-        let mut keys: Vec<&str> = self.secrets.keys().chain(self.registry.keys()).map(|key| &**key).collect();
-        #[allow(clippy::stable_sort_primitive, reason = "two runs in order already: they are merged")]
-        keys.sort();
-        keys.dedup();
-        keys.into_iter().filter_map(|key| Some((key, self.state_of(key)?)))
-    }
-
-    /// How many keys stand in each state.
-    #[must_use]
-    pub fn counts(&self) -> StateCounts {
-        self.states().map(|(_, state)| state).collect()
+        self.rows_may_be_hidden || self.live_secrets.is_some_and(|live| usize::try_from(live) != Ok(self.keys.live()))
     }
 }

@@ -83,7 +83,7 @@ fn updates(observed: &ObservedEnvironment) -> Option<(ConditionUpdate, Condition
             let in_sync = if snapshot.hides_rows() {
                 ConditionUpdate::plain(InSync, Reason::RowsMayBeHidden)
             } else {
-                ConditionUpdate::in_sync(snapshot.states())
+                ConditionUpdate::in_sync(snapshot.keys.counts().total, snapshot.keys.out_of_sync())
             };
             (ConditionUpdate::plain(Ready, Reason::Available), in_sync)
         }
@@ -98,7 +98,7 @@ fn values(snapshot: &Snapshot) -> ProjectEnvironmentStatus {
         production: Some(snapshot.production),
         revision: snapshot.fence().map(|fence| fence.revision),
         registry_revision: snapshot.registry_revision(),
-        keys: Some(KeyCounts::from(snapshot.counts())),
+        keys: Some(KeyCounts::from(snapshot.keys.counts())),
         out_of_sync: out_of_sync(snapshot),
         ..ProjectEnvironmentStatus::default()
     }
@@ -107,9 +107,10 @@ fn values(snapshot: &Snapshot) -> ProjectEnvironmentStatus {
 /// The first 50 keys that are behind: stale ones first, then missing, then unregistered; each by name.
 fn out_of_sync(snapshot: &Snapshot) -> Vec<OutOfSyncKey> {
     let mut behind: Vec<(KeyState, &str)> = snapshot
-        .states()
+        .keys
+        .out_of_sync()
         // What no Secret takes as a name may be a secret that became one; it is counted all the same.
-        .filter(|(key, state)| state.is_out_of_sync() && is_secret_key(key))
+        .filter(|(key, _)| is_secret_key(key))
         .map(|(key, state)| (state, key))
         .collect();
     behind.sort_unstable();
@@ -120,8 +121,8 @@ fn out_of_sync(snapshot: &Snapshot) -> Vec<OutOfSyncKey> {
         .map(|(state, key)| OutOfSyncKey {
             key: key.to_owned(),
             state,
-            updated_at: snapshot.secrets.get(key).map(|row| time(row.updated_at)),
-            last_updated_at: snapshot.registry.get(key).map(|registered| time(registered.last_updated_at)),
+            updated_at: snapshot.keys.secret(key).map(|row| time(row.updated_at)),
+            last_updated_at: snapshot.keys.get(key).and_then(|entry| entry.last_updated_at).map(time),
         })
         .collect()
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::api::{Grants, ProjectEnvironment, find};
 use crate::core::{EnvironmentId, ProjectId, SecretId};
 use crate::registry::Refusal;
-use crate::registry::{RegisteredKey, Revision, SecretRow, SnapshotVersion};
+use crate::registry::{KeyEntry, Revision, SecretRow, SnapshotVersion};
 
 /// An environment with keys: name, time here, time in the registry.
 fn snapshot(keys: &[(&str, Option<i64>, Option<i64>)]) -> Snapshot {
@@ -21,24 +21,13 @@ fn snapshot(keys: &[(&str, Option<i64>, Option<i64>)]) -> Snapshot {
         value_version: "hash".into(),
         updated_at: time(updated),
     };
-    Snapshot {
-        project: ProjectId(Uuid::nil()),
-        environment: EnvironmentId(Uuid::max()),
-        version: SnapshotVersion::Revisions { epoch: 0, project: revision(9), environment: revision(7) },
-        production: true,
-        from_standby: false,
-        ring: None,
-        live_secrets: None,
-        rows_may_be_hidden: false,
-        audit_position: 0,
-        secrets: keys.iter().filter_map(|(key, here, _)| Some(((*key).into(), row((*here)?)))).collect(),
-        registry: keys
-            .iter()
-            .filter_map(|(key, _, last)| Some(((*key).into(), RegisteredKey { last_updated_at: time((*last)?) })))
-            .collect(),
-        exemptions: ["EXEMPT".into()].into(),
-        hash_keys: Vec::new(),
+    let version = SnapshotVersion::Revisions { epoch: 0, project: revision(9), environment: revision(7) };
+    let mut snapshot = Snapshot::empty(ProjectId(Uuid::nil()), EnvironmentId(Uuid::max()), version, true);
+    for (key, here, last) in keys {
+        let entry = KeyEntry { secret: here.map(row), last_updated_at: last.map(time), exempt: *key == "EXEMPT" };
+        snapshot.keys.set((*key).into(), entry);
     }
+    snapshot
 }
 
 fn ready(keys: &[(&str, Option<i64>, Option<i64>)]) -> SourceState {

@@ -65,7 +65,7 @@ impl Snapshot {
         let only_compares_otherwise = self.version != before.version
             && self.environment == before.environment
             && self.version.has_content_of(&before.version)
-            && self.secrets.len() == before.secrets.len();
+            && self.keys.live() == before.keys.live();
         !only_compares_otherwise
     }
 

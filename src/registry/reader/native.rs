@@ -136,9 +136,7 @@ pub(super) async fn snapshot(
     match known {
         None => fill(&mut snapshot, &key_rows)?,
         Some(known) => {
-            snapshot.secrets.clone_from(&known.secrets);
-            snapshot.registry.clone_from(&known.registry);
-            snapshot.exemptions.clone_from(&known.exemptions);
+            snapshot.keys.clone_from(&known.keys);
             replace_keys(&mut snapshot, &key_rows)?;
         }
     }

@@ -4,22 +4,19 @@ use std::sync::Arc;
 
 use tokio_postgres::Row;
 
-use crate::core::{RegistryTime, SecretId, first_bytes};
+use crate::core::{SecretId, first_bytes};
 use crate::registry::row::{Columns, FromRow, decode, from_row};
-use crate::registry::{RegisteredKey, RegistryError, SealedValue, SecretRow, Snapshot, Tombstone, ValueId};
+use crate::registry::{KeyEntry, RegistryError, SealedValue, SecretRow, Snapshot, Tombstone, ValueId};
 
 /// What an environment has of one key.
 struct KeyRow {
     key: Arc<str>,
-    registered: Option<RegisteredKey>,
-    is_exempt: bool,
-    secret: Option<SecretRow>,
+    entry: KeyEntry,
 }
 
 impl FromRow for KeyRow {
     fn from_row(row: &Row) -> Result<Self, RegistryError> {
         let columns = Columns::new(row, "secrets", "id");
-        let last_updated_at: Option<RegistryTime> = columns.get("last_updated_at")?;
         let secret = match columns.get::<Option<SecretId>>("id")? {
             None => None,
             Some(id) => {
@@ -37,29 +34,19 @@ impl FromRow for KeyRow {
         };
         Ok(Self {
             key: columns.get::<&str>("key")?.into(),
-            registered: last_updated_at.map(|last_updated_at| RegisteredKey { last_updated_at }),
-            is_exempt: columns.get("is_exempt")?,
-            secret,
+            entry: KeyEntry {
+                secret,
+                last_updated_at: columns.get("last_updated_at")?,
+                exempt: columns.get("is_exempt")?,
+            },
         })
     }
 }
 
 /// Puts what is there of some keys, or is not there any more, in the place of what was.
 pub(super) fn replace_keys(snapshot: &mut Snapshot, rows: &[Row]) -> Result<(), RegistryError> {
-    for KeyRow { key, registered, is_exempt, secret } in decode(rows)? {
-        match secret {
-            Some(secret) => snapshot.secrets.insert(Arc::clone(&key), secret),
-            None => snapshot.secrets.remove(&key),
-        };
-        if is_exempt {
-            snapshot.exemptions.insert(Arc::clone(&key));
-        } else {
-            snapshot.exemptions.remove(&key);
-        }
-        match registered {
-            Some(registered) => snapshot.registry.insert(key, registered),
-            None => snapshot.registry.remove(&key),
-        };
+    for KeyRow { key, entry } in decode(rows)? {
+        snapshot.keys.set(key, entry);
     }
     Ok(())
 }
@@ -68,7 +55,7 @@ pub(super) fn replace_keys(snapshot: &mut Snapshot, rows: &[Row]) -> Result<(), 
 pub(super) fn fill(snapshot: &mut Snapshot, rows: &[Row]) -> Result<(), RegistryError> {
     let live = rows.iter().filter(|row| row.try_get::<_, Option<SecretId>>("id").is_ok_and(|id| id.is_some())).count();
     replace_keys(snapshot, rows)?;
-    if live == snapshot.secrets.len() {
+    if live == snapshot.keys.live() {
         return Ok(());
     }
     Err(RegistryError::Inconsistent {

@@ -47,9 +47,9 @@ pub(crate) fn select<'a>(
     let mut selected = Selected::default();
     match selection {
         Selection::Every => {
-            let granted = snapshot.secrets.iter().filter(|(key, _)| is_granted(key));
+            let granted = snapshot.keys.secrets().filter(|(key, _)| is_granted(key));
             selected.keys = granted.map(|(key, row)| SelectedKey { secret_key: key, key, row }).collect();
-            selected.states = snapshot.states().filter(|(key, _)| is_granted(key)).collect();
+            selected.states = snapshot.keys.states().filter(|(key, _)| is_granted(key)).collect();
         }
         Selection::Entries { data, data_from } => {
             for entry in data {
@@ -58,12 +58,12 @@ pub(crate) fn select<'a>(
                     selected.ungranted.push(key);
                     continue;
                 }
-                match snapshot.secrets.get(key) {
+                match snapshot.keys.secret(key) {
                     Some(row) => selected.keys.push(SelectedKey { secret_key: &entry.secret_key, key, row }),
                     None if entry.is_optional() => {}
                     None => selected.missing.push(key),
                 }
-                selected.states.extend(snapshot.state_of(key).map(|state| (key, state)));
+                selected.states.extend(snapshot.keys.state_of(key).map(|state| (key, state)));
             }
             for (place, entry) in data_from.iter().enumerate() {
                 find(entry, place, &is_granted, snapshot, &mut selected);
@@ -85,13 +85,13 @@ fn find<'a>(
     let Ok(finder) = Finder::new(&entry.find) else { return };
     let is_meant = |key: &str| finder.covers(key) && is_granted(key);
     let before: HashSet<&str> = selected.keys.iter().map(|key| key.key).collect();
-    let mut found = snapshot.secrets.iter().filter(|(key, _)| is_meant(key)).peekable();
+    let mut found = snapshot.keys.secrets().filter(|(key, _)| is_meant(key)).peekable();
     if found.peek().is_none() {
         selected.finding_nothing.push(place);
     }
-    let found = found.filter(|(key, _)| !before.contains(&***key));
+    let found = found.filter(|(key, _)| !before.contains(key));
     selected.keys.extend(found.map(|(key, row)| SelectedKey { secret_key: key, key, row }));
-    selected.states.extend(snapshot.states().filter(|(key, _)| is_meant(key)));
+    selected.states.extend(snapshot.keys.states().filter(|(key, _)| is_meant(key)));
 }
 
 /// Why there is no content. Names keys, never values.

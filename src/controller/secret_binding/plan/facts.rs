@@ -126,7 +126,8 @@ impl<'o> Facts<'o> {
         if snapshot.hides_rows() && (missing || self.spec().selection().is_open()) {
             return Some(ConditionUpdate::plain(ConditionType::InSync, Reason::RowsMayBeHidden));
         }
-        Some(ConditionUpdate::in_sync(selected.states.iter().map(|(key, state)| (*key, *state))))
+        let states = selected.states.iter().map(|(key, state)| (*key, *state));
+        Some(ConditionUpdate::in_sync(selected.states.len(), states))
     }
 
     /// What the status says was written to the target, under the name that it has now.

@@ -256,8 +256,7 @@ impl<'a> Evidence<'a> {
         let in_data: Vec<&str> = selection.named().iter().map(|entry| entry.remote_ref.key.as_str()).collect();
         let named = in_data.iter().map(|key| digest_of_key(key)).collect();
         let finders = selection.found().iter().filter_map(|entry| Finder::new(&entry.find).ok()).collect();
-        let live = snapshot.secrets.keys().chain(snapshot.registry.keys()).map(|key| &**key);
-        let known = live.chain(question.tombstones.keys()).chain(in_data);
+        let known = snapshot.keys.names().chain(question.tombstones.keys()).chain(in_data);
         Self { names: known.map(|name| (digest_of_key(name), name)).collect(), selection, named, finders }
     }
 

@@ -125,7 +125,7 @@ mod tests {
     use crate::api::ConditionStatus;
 
     fn in_sync() -> ConditionUpdate {
-        ConditionUpdate::in_sync([])
+        ConditionUpdate::in_sync(0, [])
     }
 
     #[test]

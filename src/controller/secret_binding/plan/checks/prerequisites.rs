@@ -83,7 +83,7 @@ fn withdraws_delivered_keys(facts: &Facts) -> bool {
         can_withdraw(facts).filter(|_| facts.observed.baseline.may_be_from(&facts.observed.reference))?;
         let (granted, snapshot) = (facts.granted()?, facts.snapshot()?);
         let delivered: HashSet<ShortDigest> = facts.provenance()?.rows.iter().map(|row| row.key).collect();
-        let mut known = snapshot.secrets.keys().chain(snapshot.registry.keys());
+        let mut known = snapshot.keys.names();
         known.find(|key| !granted.covers(key) && delivered.contains(&digest_of_key(key))).map(drop)
     };
     is_withdrawn().is_some()

@@ -108,7 +108,7 @@ fn a_ring_that_is_not_held_is_named() {
 
 #[test]
 fn a_value_that_does_not_match_its_hash_is_refused_and_one_that_cannot_be_compared_is_not() {
-    let other = snapshot().with("X", "other").build().secrets["X"].value_hash.clone();
+    let other = snapshot().with("X", "other").build().keys["X"].value_hash.clone();
     assert_eq!(
         refusal(&two().row("A", |row| row.value_hash = other)),
         ContentError::HashMismatch { keys: vec!["A".into()] }
