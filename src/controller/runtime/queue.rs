@@ -4,6 +4,8 @@
 //! Not kube's own applier: that polls every object in flight whenever one of them moves, so that 10,000 objects that
 //! wait cost 10,000 polls for each step of each of them; and it knows neither priorities nor bounds by source.
 
+mod failures;
+
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -30,6 +32,8 @@ use super::permits::{Permit, PermitLimits, Permits, Priority};
 use super::watch_health::WatchHealth;
 use crate::telemetry::{Heartbeat, Metrics, ReconcileResult};
 
+use failures::{Failure, FailureLog};
+
 /// Longest that a reconcile may take, from when it has its permit.
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -45,9 +49,6 @@ fn retry_pauses() -> ExponentialBackoff {
         .with_jitter()
         .build()
 }
-
-/// At most one line in that time about failures that come together.
-const TELL_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
 /// After an outage of the API server, within which all that failed meanwhile is tried again.
 const RETRY_WITHIN: Duration = Duration::from_secs(1);
@@ -88,18 +89,6 @@ pub(crate) struct Queue<O: Resource<DynamicType = ()> + 'static, K> {
     pub(crate) stop: CancellationToken,
 }
 
-/// Why a reconcile did not come to its end.
-#[derive(Debug, thiserror::Error)]
-enum Failure<E: std::error::Error + 'static> {
-    #[error(transparent)]
-    Reconcile(E),
-    #[error("it did not end within {} s", DEADLINE.as_secs())]
-    Late,
-    /// What a panic carries could repeat anything, so it is dropped.
-    #[error("it panicked")]
-    Panicked,
-}
-
 /// An object that waits, runs, or is to be reconciled again at some time.
 struct Slot {
     /// That of the request that led to this, the highest of several; kept over pauses.
@@ -132,13 +121,7 @@ struct Worker<O: Resource<DynamicType = ()> + 'static, K, F, E: std::error::Erro
     permits: Permits<ObjectRef<O>, K>,
     running: JoinSet<Done<O, K, E>>,
     timers: DelayQueue<ObjectRef<O>>,
-    told: HashMap<K, Told>,
-}
-
-/// When a failure was told of, and how many were not since.
-struct Told {
-    at: Instant,
-    others: usize,
+    failures: FailureLog<K>,
 }
 
 impl<O, K> Queue<O, K>
@@ -162,7 +145,7 @@ where
             permits: Permits::new(limits),
             running: JoinSet::new(),
             timers: DelayQueue::new(),
-            told: HashMap::new(),
+            failures: FailureLog::default(),
         };
         let mut beats = interval(HEARTBEAT_INTERVAL);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -288,7 +271,7 @@ where
                 let result = match timeout(DEADLINE, AssertUnwindSafe(reconcile).catch_unwind()).await {
                     Ok(Ok(result)) => result.map_err(Failure::Reconcile),
                     Ok(Err(_)) => Err(Failure::Panicked),
-                    Err(_) => Err(Failure::Late),
+                    Err(_) => Err(Failure::Late { after: DEADLINE }),
                 };
                 Done { name, permit, result }
             });
@@ -324,36 +307,13 @@ where
     fn count(&mut self, Done { name, result, permit }: &Done<O, K, E>) {
         let outcome = match result {
             Ok(_) => ReconcileResult::Ok,
-            Err(Failure::Late) => ReconcileResult::Timeout,
+            Err(Failure::Late { .. }) => ReconcileResult::Timeout,
             Err(_) => ReconcileResult::Error,
         };
         let took = self.slots.get(name).map_or(Duration::ZERO, |slot| slot.since.elapsed());
         self.metrics.reconciled(&O::kind(&()), outcome, took);
-        if let Err(error) = result {
-            match self.tell(permit.key()) {
-                Some(0) => tracing::warn!(object = %name, %error, "a reconcile failed"),
-                Some(others) => {
-                    tracing::warn!(object = %name, %error, others, "a reconcile failed, and others like it");
-                }
-                None => tracing::debug!(object = %name, %error, "a reconcile failed"),
-            }
-        }
-    }
-
-    /// Whether a failure is to be told of: one in a minute of those whose permits are counted together, which fail together.
-    /// How many were not.
-    fn tell(&mut self, key: &K) -> Option<usize> {
-        self.told.retain(|other, told| other == key || told.at.elapsed() < TELL_AGAIN_AFTER);
-        match self.told.get_mut(key) {
-            Some(told) if told.at.elapsed() < TELL_AGAIN_AFTER => {
-                told.others += 1;
-                None
-            }
-            told => {
-                let others = told.map_or(0, |told| told.others);
-                self.told.insert(key.clone(), Told { at: Instant::now(), others: 0 });
-                Some(others)
-            }
+        if let Err(failure) = result {
+            self.failures.tell(name, permit.key(), failure);
         }
     }
 }
