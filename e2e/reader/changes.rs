@@ -81,6 +81,7 @@ async fn only_what_changed_is_read_unless_it_is_much_or_of_another_history() {
     let by_changes = read(&reader, "dev", Some(&before)).await;
     assert_eq!(by_changes.keys["B"], before.keys["B"]);
     assert_ne!(by_changes.keys["A"], before.keys["A"]);
+    assert_eq!(by_changes.keys_changed_since(&before), Some(["A".into()].as_slice()));
     let whole = read(&reader, "dev", None).await;
     assert_ne!(whole.keys["B"], before.keys["B"]);
 

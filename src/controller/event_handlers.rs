@@ -128,7 +128,7 @@ impl EventHandlers {
                 sources.forget(object);
             }
             self.request_environment(ObjectRef::from_obj(&**object));
-            self.all_of(&self.index.of_source(&SourceReference::from(&**object)), Cause::of(change));
+            self.all_of(&self.index.of_source(&SourceReference::from(&**object), None), Cause::of(change));
         }
     }
 
@@ -173,7 +173,7 @@ impl EventHandlers {
         }
     }
 
-    /// An environment in the registry: the objects that name it, and their bindings.
+    /// An environment in the registry: the objects that name it, and those of their bindings that it can concern.
     pub(super) fn source(&self, change: &SourceChange, environments: &[Arc<ProjectEnvironment>]) {
         let cause = match change.kind {
             ChangeKind::Content => Cause::Change,
@@ -181,7 +181,7 @@ impl EventHandlers {
             ChangeKind::Availability => Cause::Resync,
         };
         for object in environments.iter().filter(|object| registry_name(object) == change.source) {
-            self.all_of(&self.index.of_source(&SourceReference::from(&**object)), cause);
+            self.all_of(&self.index.of_source(&SourceReference::from(&**object), change.keys.as_deref()), cause);
             self.request_environment(ObjectRef::from_obj(&**object));
         }
     }

@@ -2,7 +2,7 @@
 //! Secrets a binding controls. Both follow the watches.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -12,7 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::runtime::{object_key, split_key};
 use super::sources::SourceReference;
-use crate::api::SecretBinding;
+use crate::api::{SecretBinding, SecretBindingSpec, Selection};
 
 /// Looks bindings up by what they refer to. Cheap to clone.
 ///
@@ -42,6 +42,34 @@ struct Entry {
     /// The target in the status, where it is another one than in the spec.
     earlier_target: Option<Key>,
     source: SourceReference,
+    reads: Reads,
+}
+
+/// Which keys of its source a binding is about.
+#[derive(Debug)]
+enum Reads {
+    /// Any: what it finds depends on what is there.
+    Any,
+    /// These alone.
+    Keys(Box<[Box<str>]>),
+}
+
+impl Reads {
+    fn of(spec: &SecretBindingSpec) -> Self {
+        match spec.selection() {
+            Selection::Entries { data, data_from: [] } => {
+                Self::Keys(data.iter().map(|entry| entry.remote_ref.key.as_str().into()).collect())
+            }
+            Selection::Every | Selection::Entries { .. } => Self::Any,
+        }
+    }
+
+    fn has_any_of(&self, keys: &HashSet<&str>) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Keys(own) => own.iter().any(|key| keys.contains(&**key)),
+        }
+    }
 }
 
 impl Entry {
@@ -70,10 +98,20 @@ impl BindingIndex {
         references(self.read().targets.get(&key(namespace, target)).into_iter().flatten())
     }
 
-    /// The bindings that read that source.
+    /// The bindings that read that source; where `keys` are given, those that a change of these keys can concern.
     #[must_use]
-    pub(crate) fn of_source(&self, source: &SourceReference) -> Vec<ObjectRef<SecretBinding>> {
-        references(self.read().sources.get(source).into_iter().flatten())
+    pub(crate) fn of_source(
+        &self,
+        source: &SourceReference,
+        keys: Option<&[Arc<str>]>,
+    ) -> Vec<ObjectRef<SecretBinding>> {
+        let maps = self.read();
+        let keys: Option<HashSet<&str>> = keys.map(|keys| keys.iter().map(|key| &**key).collect());
+        let is_concerned = |binding: &&Key| {
+            let reads = maps.entries.get(*binding).map(|entry| &entry.reads);
+            reads.zip(keys.as_ref()).is_none_or(|(reads, keys)| reads.has_any_of(keys))
+        };
+        references(maps.sources.get(source).into_iter().flatten().filter(is_concerned))
     }
 
     /// The bindings of a namespace.
@@ -99,7 +137,8 @@ impl BindingIndex {
         let target = of_target(&binding.target_name());
         let written = binding.status.as_ref().and_then(|status| status.target.as_ref());
         let earlier_target = written.map(|written| of_target(&written.name)).filter(|earlier| *earlier != target);
-        let entry = Entry { target, earlier_target, source: SourceReference::from(binding) };
+        let (source, reads) = (SourceReference::from(binding), Reads::of(&binding.spec));
+        let entry = Entry { target, earlier_target, source, reads };
         self.maps.write().unwrap_or_else(PoisonError::into_inner).insert(&binding_key, entry);
     }
 
@@ -237,7 +276,7 @@ mod tests {
         index.apply(&binding("a", "dev", None, None));
         index.apply(&binding("b", "dev", Some("a"), None));
         assert_eq!(names(&index.of_target("shop", "a")), ["a", "b"]);
-        assert_eq!(names(&index.of_source(&dev())), ["a", "b"]);
+        assert_eq!(names(&index.of_source(&dev(), None)), ["a", "b"]);
         assert_eq!(names(&index.of_namespace("shop")), ["a", "b"]);
         assert!(index.of_target("other", "a").is_empty());
     }
@@ -250,6 +289,33 @@ mod tests {
         assert_eq!(names(&index.of_target("shop", "new")), ["a"]);
         index.apply(&binding("a", "dev", Some("new"), Some("new")));
         assert!(index.of_target("shop", "old").is_empty());
+    }
+
+    #[test]
+    fn who_names_keys_is_found_by_these_alone_and_who_finds_some_by_any() {
+        let index = BindingIndex::default();
+        let data = |key: &str| json!([{"secretKey": "X", "remoteRef": {"key": key}}]);
+        let found = json!([{"find": {"name": {"regexp": "A.*"}}}]);
+        for (name, data, data_from) in [
+            ("a", Some(data("A")), None),
+            ("b", Some(data("B")), None),
+            ("every", None, None),
+            ("finds", Some(data("B")), Some(found)),
+        ] {
+            let mut binding = serde_json::to_value(binding(name, "dev", None, None)).expect("JSON");
+            let spec = binding["spec"].as_object_mut().expect("a spec");
+            spec.extend(data.map(|data| ("data".to_owned(), data)));
+            spec.extend(data_from.map(|found| ("dataFrom".to_owned(), found)));
+            index.apply(&serde_json::from_value(binding).expect("a binding"));
+        }
+        let of_keys = |keys: &[&str]| {
+            let keys: Vec<Arc<str>> = keys.iter().map(|key| (*key).into()).collect();
+            names(&index.of_source(&dev(), Some(&keys))).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(of_keys(&["A"]), ["a", "every", "finds"]);
+        assert_eq!(of_keys(&["C", "B"]), ["b", "every", "finds"]);
+        assert_eq!(of_keys(&[]), ["every", "finds"]);
+        assert_eq!(names(&index.of_source(&dev(), None)), ["a", "b", "every", "finds"]);
     }
 
     #[test]

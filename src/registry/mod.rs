@@ -44,8 +44,8 @@ pub(crate) use rehash::Rehashed;
 pub use secrets::{ObservedTimes, WriteOptions, WriteOutcome};
 pub use session::Session;
 pub use snapshot::{
-    FromServer, LoggedToken, PollResult, Refusal, Revision, SealedHashKey, SealedValue, SecretRow, ServerPosition,
-    Snapshot, SnapshotVersion, SourceName, Tombstone, ValueId,
+    BroughtUpToDate, FromServer, LoggedToken, PollResult, Refusal, Revision, SealedHashKey, SealedValue, SecretRow,
+    ServerPosition, Snapshot, SnapshotVersion, SourceName, Tombstone, ValueId,
 };
 pub use snapshot_keys::{KeyEntry, SnapshotKeys};
 pub(crate) use subscriber::{CutOver, Replication, cut_over, subscribe};

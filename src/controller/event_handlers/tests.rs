@@ -45,10 +45,11 @@ impl Fixture {
         std::iter::from_fn(|| self.bindings.try_recv().ok()).map(|request| request.priority).collect()
     }
 
-    fn source_changes(&self, kind: ChangeKind) {
+    fn source_changes(&self, kind: ChangeKind, keys: Option<&[&str]>) {
         let spec = json!({"project": "shop", "environment": "dev", "grants": []});
         let object = ProjectEnvironment::new("dev", serde_json::from_value(spec).expect("a spec"));
-        let change = SourceChange { source: registry_name(&object), kind };
+        let keys = keys.map(|keys| keys.iter().map(|key| Arc::from(*key)).collect());
+        let change = SourceChange { source: registry_name(&object), kind, keys };
         self.event_handlers.source(&change, &[Arc::new(object)]);
     }
 
@@ -176,7 +177,7 @@ fn a_source_that_changes_while_a_status_comes_in_passes_no_binding_by() {
             done.store(true, Ordering::Relaxed);
         });
         while !done.load(Ordering::Relaxed) {
-            assert_eq!(index.of_source(&SourceReference::from(&*before)).len(), 1);
+            assert_eq!(index.of_source(&SourceReference::from(&*before), None).len(), 1);
         }
     });
 }
@@ -256,8 +257,23 @@ fn what_is_new_or_changes_goes_ahead_of_what_only_falls_behind_or_is_listed_agai
         let mut fixture = Fixture::new();
         fixture.binding(None, Some(binding));
         fixture.priorities();
-        fixture.source_changes(change);
+        fixture.source_changes(change, None);
         assert_eq!(fixture.priorities(), [priority], "{change:?}: {binding:?}");
+    }
+}
+
+#[test]
+fn a_change_of_some_keys_is_looked_at_by_the_source_and_by_who_reads_them() {
+    let mut fixture = Fixture::new();
+    let mut named = (*settled("Report", None)).clone();
+    named.spec.data = serde_json::from_value(json!([{"secretKey": "X", "remoteRef": {"key": "B"}}])).expect("data");
+    fixture.binding(None, Some(&Arc::new(named)));
+    fixture.triggered();
+    for (keys, bindings) in
+        [(Some(["A"].as_slice()), vec![]), (Some(&["A", "B"]), words(&["a"])), (None, words(&["a"]))]
+    {
+        fixture.source_changes(ChangeKind::Content, keys);
+        assert_eq!(fixture.triggered(), (bindings, words(&["dev"])), "{keys:?}");
     }
 }
 

@@ -77,6 +77,8 @@ pub(crate) enum SourceState {
 pub(crate) struct SourceChange {
     pub(crate) source: SourceName,
     pub(crate) kind: ChangeKind,
+    /// The keys that it can concern; `None`: it may concern whoever reads the environment.
+    pub(crate) keys: Option<Vec<Arc<str>>>,
 }
 
 /// What is different about an environment.
@@ -154,7 +156,11 @@ impl SourceState {
                 }
                 _ => ChangeKind::Availability,
             };
-        Some(SourceChange { source: source.clone(), kind })
+        let keys = match (self, next) {
+            (Self::Ready(before), Self::Ready(after)) => after.keys_changed_since(before).map(<[_]>::to_vec),
+            _ => None,
+        };
+        Some(SourceChange { source: source.clone(), kind, keys })
     }
 
     /// Whether both say the same; of two snapshots, whether they are one.

@@ -11,7 +11,8 @@ use super::{Parameter, Polled, schema};
 use crate::core::ProjectId;
 use crate::registry::row::{Columns, FromRow, decode, from_row};
 use crate::registry::{
-    FromServer, PollResult, Refusal, RegistryError, Revision, ServerPosition, Snapshot, SnapshotVersion,
+    BroughtUpToDate, FromServer, PollResult, Refusal, RegistryError, Revision, ServerPosition, Snapshot,
+    SnapshotVersion,
 };
 
 /// Projects and environments of others are left out, so that a missing one and a hidden one are one.
@@ -137,7 +138,8 @@ pub(super) async fn snapshot(
         None => fill(&mut snapshot, &key_rows)?,
         Some(known) => {
             snapshot.keys.clone_from(&known.keys);
-            replace_keys(&mut snapshot, &key_rows)?;
+            let keys = replace_keys(&mut snapshot, &key_rows)?;
+            snapshot.brought_up_to_date = Some(BroughtUpToDate { from: known.version, keys });
         }
     }
     Ok(FromServer { answer: Ok(snapshot), position })

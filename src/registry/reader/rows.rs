@@ -43,12 +43,14 @@ impl FromRow for KeyRow {
     }
 }
 
-/// Puts what is there of some keys, or is not there any more, in the place of what was.
-pub(super) fn replace_keys(snapshot: &mut Snapshot, rows: &[Row]) -> Result<(), RegistryError> {
-    for KeyRow { key, entry } in decode(rows)? {
-        snapshot.keys.set(key, entry);
-    }
-    Ok(())
+/// Puts what is there of some keys, or is not there any more, in the place of what was. Answers which.
+pub(super) fn replace_keys(snapshot: &mut Snapshot, rows: &[Row]) -> Result<Vec<Arc<str>>, RegistryError> {
+    let rows = decode::<KeyRow>(rows)?.into_iter();
+    let replaced = rows.map(|KeyRow { key, entry }| {
+        snapshot.keys.set(Arc::clone(&key), entry);
+        key
+    });
+    Ok(replaced.collect())
 }
 
 /// Puts the rows of all keys where nothing was.
