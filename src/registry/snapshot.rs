@@ -347,6 +347,8 @@ impl SnapshotVersion {
 mod tests {
     use super::*;
 
+    type Change = fn(&mut Snapshot);
+
     /// Brought up to date from revision 6, by key `A`.
     fn pair() -> (Snapshot, Snapshot) {
         let at = |number| {
@@ -369,7 +371,7 @@ mod tests {
         later.version = after.version;
         assert_eq!(after.keys_changed_since(&later), None, "brought up to date from another one");
 
-        let changes: [(&str, fn(&mut Snapshot)); 9] = [
+        let changes: [(&str, Change); 9] = [
             ("project", |after| after.project = ProjectId(Uuid::max())),
             ("environment", |after| after.environment = EnvironmentId(Uuid::max())),
             ("production", |after| after.production = true),
