@@ -13,6 +13,7 @@ mod company;
 mod figures;
 mod import;
 mod latency;
+mod leader;
 mod memory;
 mod patterns;
 mod recovery;
@@ -42,6 +43,9 @@ async fn main() {
     }
     if wanted("recovery") {
         recovery::measure(&mut figures).await;
+    }
+    if wanted("leader") {
+        leader::measure(&mut figures).await;
     }
     if wanted("remade") {
         remade::measure(&mut figures).await;

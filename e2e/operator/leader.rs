@@ -7,60 +7,30 @@ use serde_json::json;
 
 use crate::harness::api_server_proxy::ApiServerProxy;
 use crate::harness::wait_for;
-use crate::stage::{Operator, SOON, Stage};
+use crate::stage::{SOON, Stage};
 
 async fn stage(what: &str) -> Stage {
     let stage = Stage::with_shop(what).await;
-    stage.upgrade_chart("leaderElection.enabled=true").await;
+    stage.allow_replicas().await;
     stage.team.set("dev", "A", "1").await;
     stage.source("dev").await;
     stage.binding("app", "dev", json!({})).await;
     stage
 }
 
-async fn replica(stage: &Stage, seconds: &str) -> Operator {
-    let mut replica = launched(stage, seconds, &[]).await;
-    replica.ready().await;
-    replica
-}
-
-async fn launched(stage: &Stage, seconds: &str, more: &[(&str, &str)]) -> Operator {
-    let (namespace, name) = (stage.cluster.namespace.clone(), lease_name(stage));
-    let election = [
-        ("TIDELOCK_LEADER_ELECTION", "true"),
-        ("TIDELOCK_LEASE_NAMESPACE", namespace.as_str()),
-        ("TIDELOCK_LEASE_NAME", name.as_str()),
-        ("TIDELOCK_LEASE_SECONDS", seconds),
-    ];
-    stage.operator_launched(&[&election, more].concat()).await
-}
-
-/// As the chart calls it, after the release.
-fn lease_name(stage: &Stage) -> String {
-    format!("{}-tidelock", stage.cluster.namespace)
-}
-
 fn leases(stage: &Stage) -> Api<Lease> {
     Api::namespaced(stage.cluster.admin.clone(), &stage.cluster.namespace)
-}
-
-async fn leads(operator: &Operator, expected: bool) {
-    wait_for("the replica's own word on whether it leads", SOON, async || {
-        let leading = operator.metric("tidelock_leading").await?;
-        if (leading > 0.5) == expected { Ok(()) } else { Err(format!("{leading}")) }
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_replica_works_and_the_next_one_when_it_is_killed() {
     let stage = stage("leader-killed").await;
     let log = stage.cluster.audit_from_now().await;
-    let first = replica(&stage, "10").await;
-    leads(&first, true).await;
+    let first = stage.replica("10").await;
+    first.leads(true).await;
     stage.secret_has("app", &[("A", "1")]).await;
-    let second = replica(&stage, "10").await;
-    leads(&second, false).await;
+    let second = stage.replica("10").await;
+    second.leads(false).await;
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app", &[("A", "2")]).await;
     stage.binding_is("app", &["Ready=True"]).await;
@@ -72,20 +42,20 @@ async fn one_replica_works_and_the_next_one_when_it_is_killed() {
     first.kill();
     stage.team.set("dev", "A", "3").await;
     stage.secret_has("app", &[("A", "3")]).await;
-    leads(&second, true).await;
+    second.leads(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_leaves_in_order_is_not_waited_for() {
     let stage = stage("leader-leaves").await;
-    let first = replica(&stage, "300").await;
-    leads(&first, true).await;
-    let second = replica(&stage, "300").await;
+    let first = stage.replica("300").await;
+    first.leads(true).await;
+    let second = stage.replica("300").await;
     stage.secret_has("app", &[("A", "1")]).await;
     first.stop();
     stage.team.set("dev", "A", "2").await;
     stage.secret_has("app", &[("A", "2")]).await;
-    leads(&second, true).await;
+    second.leads(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,15 +65,15 @@ async fn a_replica_that_cannot_read_everything_keeps_no_other_one_from_working()
     let (namespace, account) = stage.account();
     let kubeconfig = proxy.kubeconfig(&stage.cluster, &stage.cluster.token(namespace, account).await);
     proxy.deafen("/api/v1/secrets");
-    let mut unready = launched(&stage, "300", &[("KUBECONFIG", &kubeconfig.to_string_lossy())]).await;
+    let mut unready = stage.replica_launched("300", &[("KUBECONFIG", &kubeconfig.to_string_lossy())]).await;
     let asked = |path: &str| proxy.exchanges().iter().any(|exchange| exchange.target.contains(path));
     wait_for("the first replica to begin its watches", SOON, async || {
         if asked("/api/v1/namespaces") { Ok(()) } else { Err("it does not".to_owned()) }
     })
     .await;
-    let other = replica(&stage, "300").await;
+    let other = stage.replica("300").await;
     stage.secret_has("app", &[("A", "1")]).await;
-    leads(&other, true).await;
+    other.leads(true).await;
     assert!(!asked("/leases"), "it does not stand for election before it can work");
     proxy.hear();
     unready.ready().await;
@@ -119,28 +89,28 @@ async fn clocks_that_are_an_hour_apart_and_a_lease_that_is_taken_away() {
     let lease = |ago: SignedDuration, seconds: i32| {
         let renewed = Timestamp::now() - ago;
         let lease = json!({
-            "metadata": {"name": lease_name(&stage)},
+            "metadata": {"name": stage.lease_name()},
             "spec": {"holderIdentity": "somebody", "leaseDurationSeconds": seconds, "renewTime": renewed.to_string()},
         });
         serde_json::from_value::<Lease>(lease).unwrap()
     };
     // Held by one whose clock is an hour behind: its Lease looks as if it had ended long ago.
     leases(&stage).create(&PostParams::default(), &lease(SignedDuration::from_hours(1), 300)).await.unwrap();
-    let operator = replica(&stage, "10").await;
+    let operator = stage.replica("10").await;
     wait_for("the replica to wait", SOON, async || {
         if operator.log().contains("another replica leads") { Ok(()) } else { Err(operator.log()) }
     })
     .await;
-    leads(&operator, false).await;
+    operator.leads(false).await;
     // And by one whose clock is an hour ahead, and that has fallen silent.
     let ahead = serde_json::to_value(lease(SignedDuration::from_hours(-1), 2)).unwrap();
     let patch = Patch::Merge(json!({"spec": ahead["spec"]}));
-    leases(&stage).patch(&lease_name(&stage), &PatchParams::default(), &patch).await.unwrap();
+    leases(&stage).patch(&stage.lease_name(), &PatchParams::default(), &patch).await.unwrap();
     stage.secret_has("app", &[("A", "1")]).await;
-    leads(&operator, true).await;
+    operator.leads(true).await;
 
     // Taken away, it stops: whoever took it works now.
-    leases(&stage).patch(&lease_name(&stage), &PatchParams::default(), &patch).await.unwrap();
+    leases(&stage).patch(&stage.lease_name(), &PatchParams::default(), &patch).await.unwrap();
     let code = operator.ended().await;
     assert_eq!(code, Some(1));
 }

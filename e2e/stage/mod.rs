@@ -14,6 +14,7 @@
 
 mod command;
 mod operator;
+mod replicas;
 mod resources;
 mod restored;
 mod team;

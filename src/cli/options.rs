@@ -18,7 +18,7 @@ pub(super) enum Format {
 #[derive(Args)]
 #[command(next_help_heading = "Common options")]
 pub(super) struct CommonOptions {
-    /// Where the registry is: postgresql://LOGIN:PASSWORD@HOST/DATABASE, or what else psql takes
+    /// Where the registry is: postgresql://LOGIN:PASSWORD@HOST/DATABASE, what else psql takes, or file:/PATH for a file that holds it
     #[arg(long, env = "TIDELOCK_DATABASE_URL", hide_env_values = true, value_name = "URL", global = true)]
     pub(super) database_url: Option<String>,
 
