@@ -43,7 +43,7 @@ pub(crate) async fn measure(figures: &mut Figures) {
         })
         .await;
     wait_for("all to be ready", 10 * SOON, async || {
-        let ready = operator.metric(r#"tidelock_objects{kind="SecretBinding",reason="Ready"}"#).await?;
+        let ready = operator.metric(r#"tidelock_objects{kind="secret_binding",reason="ready"}"#).await?;
         if ready > f64::from(BINDINGS) { Ok(()) } else { Err(format!("{ready} are")) }
     })
     .await;

@@ -1,7 +1,8 @@
 //! What the chart makes of its values.
 
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{EnvVar, PodSpec};
+use k8s_openapi::api::core::v1::{EnvVar, PodSpec, Service};
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::harness::tools;
@@ -54,8 +55,28 @@ async fn every_variable_that_the_chart_sets_is_one_that_the_operator_reads() {
     }
 }
 
+#[tokio::test]
+async fn a_service_monitor_collects_from_the_service_that_the_chart_makes() {
+    let monitor: Value = serde_yaml::from_str(&rendered("full", "servicemonitor").await).unwrap();
+    let service: Service = serde_yaml::from_str(&rendered("full", "service").await).unwrap();
+    assert_eq!(monitor["metadata"]["labels"]["release"], "prometheus");
+    assert_eq!(monitor["spec"]["endpoints"], json!([{"port": "metrics", "path": "/metrics", "interval": "15s"}]));
+    let labels = service.metadata.labels.expect("labels");
+    for (name, value) in monitor["spec"]["selector"]["matchLabels"].as_object().expect("labels") {
+        assert_eq!(labels.get(name).map(String::as_str), value.as_str(), "{name}");
+    }
+    let ports = service.spec.expect("a spec").ports.expect("ports");
+    assert!(ports.iter().any(|port| port.name.as_deref() == Some("metrics")), "{ports:?}");
+}
+
 /// The operator's, for the values in `ci/<values>-values.yaml`.
 async fn pod(values: &str) -> PodSpec {
+    let deployment: Deployment = serde_yaml::from_str(&rendered(values, "deployment").await).unwrap();
+    deployment.spec.template.spec.expect("a pod")
+}
+
+/// What a template comes to, for these values.
+async fn rendered(values: &str, template: &str) -> String {
     let chart = tools::repository().join("charts/tidelock");
     let output = Command::new(tools::tool("helm").unwrap())
         .args([
@@ -63,7 +84,7 @@ async fn pod(values: &str) -> PodSpec {
             "tidelock",
             &chart.to_string_lossy(),
             "--show-only",
-            "templates/deployment.yaml",
+            &format!("templates/{template}.yaml"),
             "--values",
         ])
         .arg(chart.join(format!("ci/{values}-values.yaml")))
@@ -71,6 +92,5 @@ async fn pod(values: &str) -> PodSpec {
         .await
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let deployment: Deployment = serde_yaml::from_slice(&output.stdout).unwrap();
-    deployment.spec.template.spec.expect("a pod")
+    String::from_utf8(output.stdout).unwrap()
 }

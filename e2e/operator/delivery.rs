@@ -52,7 +52,7 @@ async fn all_of_it_works_through_a_pooler_and_listens_beside_it() {
         team.done(&ana, &["secret", "confirm", "A", "-e", "staging"]).await;
         stage.source_is("staging", &["InSync=True"]).await;
     }
-    let failed = operator.metric(r#"tidelock_polls_total{result="Error"}"#).await;
+    let failed = operator.metric(r#"tidelock_polls_total{result="error"}"#).await;
     assert!(failed.is_err() || failed == Ok(0.0), "{failed:?}\n{}", operator.log());
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::events::v1::Event;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, DeleteParams, ListParams};
 use serde_json::json;
 
 use crate::harness::tcp_proxy::TcpProxy;
@@ -27,29 +27,66 @@ async fn metrics_count_what_happened_and_name_nothing() {
         assert!(answer.contains(" 200 ") && answer.ends_with(expected), "{path}: {answer}");
     }
     for (series, expected) in [
-        (r#"tidelock_api_writes_total{resource="secrets",verb="Create"}"#, 10.0),
-        (r#"tidelock_api_writes_total{resource="secretbindings/status",verb="Patch"}"#, 10.0),
-        (r#"tidelock_sources{state="Ready"}"#, 1.0),
+        (r#"tidelock_api_writes_total{resource="secrets",verb="create"}"#, 10.0),
+        (r#"tidelock_api_writes_total{resource="secretbindings/status",verb="patch"}"#, 10.0),
+        (r#"tidelock_sources{state="ready"}"#, 1.0),
         ("tidelock_events_dropped_total", 0.0),
         // The operator's cache has the last status only once its watch brings it.
-        (r#"tidelock_objects{kind="SecretBinding",reason="Ready"}"#, 10.0),
+        (r#"tidelock_objects{kind="secret_binding",reason="ready"}"#, 10.0),
     ] {
         counts(&operator, series, expected).await;
     }
 
     // Ten bindings share one snapshot of a change.
-    let snapshots = r#"tidelock_snapshots_total{result="Ok"}"#;
+    let snapshots = r#"tidelock_snapshots_total{result="ok"}"#;
     let before = operator.metric(snapshots).await.unwrap();
     stage.team.set("dev", "A_KEY", "2").await;
     for name in &names {
         stage.secret_has(name, &[("A_KEY", "2")]).await;
     }
     assert_eq!(operator.metric(snapshots).await, Ok(before + 1.0));
-    counts(&operator, "tidelock_sync_latency_seconds_count", 10.0).await;
+    counts(&operator, "tidelock_delivery_lag_seconds_count", 10.0).await;
     let metrics = operator.http("/metrics").await;
     for name in ["A_KEY", "app-0", "shop", stage.cluster.namespace.as_str()] {
         assert!(!metrics.contains(name), "{name} is in {metrics}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_and_what_is_not_ready_can_be_seen_and_single_objects_where_somebody_wants_that() {
+    let stage = Stage::with_shop("measured").await;
+    stage.source("dev").await;
+    stage.team.set("dev", "A_KEY", "1").await;
+    stage.binding("good", "dev", json!({})).await;
+    stage.binding("bad", "dev", json!({"data": [{"secretKey": "X", "remoteRef": {"key": "NO_KEY"}}]})).await;
+    let operator = stage.operator_with(&[("TIDELOCK_METRICS_PER_OBJECT", "true")]).await;
+    stage.binding_is("good", &["Ready=True"]).await;
+    stage.binding_is("bad", &["Ready=False(KeyMissing)"]).await;
+    let namespace = &stage.cluster.namespace;
+    let of = |series: &str, name: &str| format!(r#"{series}{{namespace="{namespace}",name="{name}"}}"#);
+    counts(&operator, "tidelock_notify_connected", 1.0).await;
+    counts(&operator, &of("tidelock_binding_ready", "good"), 1.0).await;
+    counts(&operator, &of("tidelock_binding_ready", "bad"), 0.0).await;
+    for series in [
+        r#"tidelock_sync_errors_total{kind="secret_binding",reason="key_missing"}"#,
+        r#"tidelock_registry_request_duration_seconds_count{question="poll",result="ok"}"#,
+        r#"tidelock_api_request_duration_seconds_count{method="POST",code="201"}"#,
+        r#"tidelock_sync_total{kind="secret_binding",result="ok"}"#,
+    ] {
+        assert!(operator.metric(series).await.is_ok_and(|count| count >= 1.0), "{series}");
+    }
+    stage.bindings().delete("bad", &DeleteParams::default()).await.unwrap();
+    wait_for("the series of what is gone to be gone", SOON, async || {
+        operator
+            .metric(&of("tidelock_binding_ready", "bad"))
+            .await
+            .err()
+            .map(drop)
+            .ok_or_else(|| "it is there".to_owned())
+    })
+    .await;
+    let metrics = operator.http("/metrics").await;
+    assert!(!metrics.contains("A_KEY") && !metrics.contains("NO_KEY"), "{metrics}");
 }
 
 /// Waits until a metric has that value.

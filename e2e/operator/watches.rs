@@ -109,7 +109,7 @@ async fn nothing_is_delivered_on_a_grant_that_a_deaf_watch_may_have_missed_the_e
         if silence > 45.0 { Ok(()) } else { Err(format!("{silence} s")) }
     })
     .await;
-    let snapshots = async || operator.metric("tidelock_snapshots_total{result=\"Ok\"}").await;
+    let snapshots = async || operator.metric("tidelock_snapshots_total{result=\"ok\"}").await;
     let before = snapshots().await.unwrap();
     let written = || {
         let exchanges = proxy.exchanges();
@@ -126,7 +126,7 @@ async fn nothing_is_delivered_on_a_grant_that_a_deaf_watch_may_have_missed_the_e
     })
     .await;
     wait_for("the binding to wait for its turn", SOON, async || {
-        let waiting = operator.metric("tidelock_queue_depth{kind=\"SecretBinding\",state=\"waiting\"}").await?;
+        let waiting = operator.metric("tidelock_queue_depth{kind=\"secret_binding\",state=\"waiting\"}").await?;
         if waiting >= 1.0 { Ok(()) } else { Err(format!("{waiting} wait")) }
     })
     .await;

@@ -10,7 +10,7 @@ mod documentation;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
-mod generated;
+pub(crate) mod generated;
 mod grants;
 mod key_pattern;
 pub mod names;

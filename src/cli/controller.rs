@@ -54,6 +54,10 @@ pub(super) struct Controller {
     #[arg(long, env = "TIDELOCK_TEMPLATE_CONFIG_MAPS", value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     template_config_maps: bool,
 
+    /// Give each object series of its own in /metrics
+    #[arg(long, env = "TIDELOCK_METRICS_PER_OBJECT", value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    metrics_per_object: bool,
+
     /// How many objects are worked on at once because they are new or changed
     #[arg(long, env = "TIDELOCK_CONCURRENCY", value_name = "COUNT", default_value_t = controller::CONCURRENCY)]
     concurrency: usize,
@@ -80,6 +84,7 @@ impl Controller {
             class,
             lease,
             template_config_maps: self.template_config_maps,
+            metrics_per_object: self.metrics_per_object,
             concurrency: self.concurrency,
             ..Config::new(context.settings()?, context.keyring_path()?)
         };

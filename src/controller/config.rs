@@ -34,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) lease: Option<LeaseOptions>,
     /// Whether ConfigMaps with templates are watched.
     pub(crate) template_config_maps: bool,
+    /// Whether there is a series of metrics for each object.
+    pub(crate) metrics_per_object: bool,
     /// How many objects are reconciled at once because they are new or changed; see [`CONCURRENCY`].
     pub(crate) concurrency: usize,
     /// How many are reconciled at once for any other reason.
@@ -53,6 +55,7 @@ impl Config {
             class: None,
             lease: None,
             template_config_maps: false,
+            metrics_per_object: false,
             concurrency: CONCURRENCY,
             low_priority_concurrency: LOW_PRIORITY_CONCURRENCY,
         }

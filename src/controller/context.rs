@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use kube::Client;
 use kube::core::PartialObjectMeta;
+use kube::{Client, ResourceExt};
 
 use super::held_keyring::HeldKeyring;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::runtime::{Cache, CountGauges, Leadership, MutationCache, WatchHealth};
 use super::sources::{Sources, registry_name};
 use super::template_config_maps::TemplateConfigMaps;
-use crate::api::{KeyCounts, ProjectEnvironment, SecretBinding, ready_reason};
-use crate::telemetry::{Events, Metrics, Tally};
+use crate::api::{ConditionType, KeyCounts, ProjectEnvironment, SecretBinding, find, ready_reason};
+use crate::telemetry::{BindingFacts, EnvironmentFacts, Events, Metrics, Tally};
 
 /// What every reconcile is given; one for the whole operator.
 pub(crate) struct Context {
@@ -38,6 +38,15 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     /// For the log: one line for each source, not for each Secret.
     pub(crate) tally: Tally,
+}
+
+impl Context {
+    /// Counts a reconcile that left an object not ready.
+    pub(super) fn count_failure(&self, kind: &str, conditions: &[Condition]) {
+        if let Some(ready) = find(conditions, ConditionType::Ready).filter(|ready| ready.status == "False") {
+            self.metrics.sync_failed(kind, &ready.reason);
+        }
+    }
 }
 
 /// What was written to the statuses of both kinds lately, until the caches have it. Cheap to clone.
@@ -64,43 +73,64 @@ pub(crate) struct Stores {
     pub(crate) template_config_maps: TemplateConfigMaps,
 }
 
-/// Counts objects by kind and reason, sources by state, and says how the watches are, when somebody asks for the metrics.
+/// Counts objects by kind and reason, sources by state, and says how the watches are, when somebody asks for the metrics;
+/// `per_object`: says how each object is, too.
 pub(super) fn count_gauges(
     stores: Stores,
     sources: Sources,
     watches: WatchHealth,
     leadership: Leadership,
+    per_object: bool,
 ) -> CountGauges {
     Box::new(move |metrics| {
         let mut objects = BTreeMap::<(&'static str, String), usize>::new();
         let mut count = |kind, conditions: Option<&[Condition]>| {
             *objects.entry((kind, ready_reason(conditions.unwrap_or_default()).to_owned())).or_default() += 1;
         };
-        let mut behind = 0;
+        let (mut behind, mut of_bindings, mut of_environments) = (0, Vec::new(), Vec::new());
         for binding in stores.bindings.objects() {
             let conditions = binding.status.as_ref().map(|status| &*status.conditions);
             count("SecretBinding", conditions);
-            let is_behind = |condition: &Condition| condition.type_ == "InSync" && condition.status == "False";
-            behind += usize::from(conditions.unwrap_or_default().iter().any(is_behind));
+            let says = |type_, status: &str| {
+                find(conditions.unwrap_or_default(), type_).is_some_and(|said| said.status == status)
+            };
+            let is_behind = says(ConditionType::InSync, "False");
+            behind += usize::from(is_behind);
+            if per_object {
+                of_bindings.push(BindingFacts {
+                    namespace: binding.namespace().unwrap_or_default(),
+                    name: binding.name_any(),
+                    is_ready: says(ConditionType::Ready, "True"),
+                    is_in_sync: !is_behind,
+                });
+            }
         }
         let mut keys = KeyCounts::default();
         let mut states = BTreeMap::<&'static str, usize>::new();
         for environment in stores.environments.objects() {
             count("ProjectEnvironment", environment.status.as_ref().map(|status| &*status.conditions));
-            if let Some(of_environment) = environment.status.as_ref().and_then(|status| status.keys) {
-                keys.stale += of_environment.stale;
-                keys.missing += of_environment.missing;
-                keys.unregistered += of_environment.unregistered;
+            let of_environment = environment.status.as_ref().and_then(|status| status.keys).unwrap_or_default();
+            keys.stale += of_environment.stale;
+            keys.missing += of_environment.missing;
+            keys.unregistered += of_environment.unregistered;
+            if per_object {
+                let name = environment.name_any();
+                of_environments.push(EnvironmentFacts { name, keys: out_of_sync(&of_environment) });
             }
             *states.entry(sources.state(&registry_name(&environment)).as_str()).or_default() += 1;
         }
+        metrics.set_of_objects(&of_bindings, &of_environments);
         metrics.set_leading(leadership.is_held());
         metrics.set_objects(objects);
         metrics.set_sources(states);
-        let keys = [("stale", keys.stale), ("missing", keys.missing), ("unregistered", keys.unregistered)];
-        metrics.set_out_of_sync(keys, behind);
+        metrics.set_out_of_sync(out_of_sync(&keys), behind);
         for watch in watches.states() {
             metrics.set_watch(watch.resource, watch.silence, watch.unreadable, watch.crowded);
         }
     })
+}
+
+/// The states that are not in sync, and how many keys stand in each.
+const fn out_of_sync(keys: &KeyCounts) -> [(&'static str, i64); 3] {
+    [("stale", keys.stale), ("missing", keys.missing), ("unregistered", keys.unregistered)]
 }

@@ -57,11 +57,12 @@ pub(crate) async fn run(config: Config) -> Result<(), ControllerError> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ControllerError::Signals)?;
     let keyring = KeyringFile::open(config.keyring.clone())?;
     let reader = reader(&config).map_err(ControllerError::Database)?;
-    let clients = connect().await?;
+    let metrics = Arc::new(Metrics::default());
+    let clients = connect(&metrics).await?;
     let server = Server::bind(config.http).await?;
     tracing::info!(address = %server.address(), version = env!("CARGO_PKG_VERSION"), "listening");
 
-    let mut operator = Operator::start(&config, reader, &clients, keyring, server)?;
+    let mut operator = Operator::start(&config, reader, &clients, keyring, server, metrics)?;
     let end = tokio::select! {
         _ = terminate.recv() => Ok(()),
         _ = interrupt.recv() => Ok(()),
@@ -111,8 +112,8 @@ impl Operator {
         clients: &Clients,
         keyring: KeyringFile,
         server: Server,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, ControllerError> {
-        let metrics = Arc::new(Metrics::default());
         let (events, sending) = Events::new(clients.requests.clone(), Arc::clone(&metrics));
         let watches = Watches::new(config.template_config_maps);
         let tally = Tally::default();
@@ -194,7 +195,13 @@ impl Operator {
             caches,
             heartbeats: queues.heartbeats,
             metrics: Arc::clone(&context.metrics),
-            count_gauges: count_gauges(stores, context.sources.clone(), watch_health, leadership),
+            count_gauges: count_gauges(
+                stores,
+                context.sources.clone(),
+                watch_health,
+                leadership,
+                config.metrics_per_object,
+            ),
             remark: Box::new(move || reach.remark()),
         };
         let server = tokio::spawn(server.serve(Arc::new(health), end.clone()));

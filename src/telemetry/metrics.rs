@@ -1,97 +1,42 @@
-//! The operator's metrics. A label is never a secret, a key or an object's name: each comes from a closed list, so that a
-//! large cluster has as many series as a small one.
+//! The operator's metrics. A label is never a secret or a key, and an object's name only where somebody asked for that.
+
+mod labels;
+mod register;
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, text};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
-use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-/// Upper bounds of the buckets, in seconds.
-const LATENCY: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0];
+pub(crate) use labels::{ReconcileResult, Verb};
 
-/// Upper bounds of the buckets, in seconds.
-const DURATION: [f64; 10] = [0.000_1, 0.001, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 5.0, 30.0];
+use labels::{
+    Answered, Asked, Ended, InState, Named, NamedInState, OfKind, OfResource, Queued, Synced, WithReason, Written,
+};
 
-/// How a reconcile, a poll or the reading of a snapshot ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum ReconcileResult {
-    Ok,
-    Error,
-    /// It passed its deadline.
-    Timeout,
-}
+/// A family of histograms, each made with the same buckets.
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// The verb of a request to the API server, as Kubernetes names it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub(crate) enum Verb {
-    Create,
-    /// Replaces the whole object.
-    Update,
-    Patch,
-    Delete,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Reconciled {
-    kind: String,
-    result: ReconcileResult,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfKind {
-    kind: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Written {
-    resource: &'static str,
-    verb: Verb,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OfResource {
-    resource: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Queued {
-    kind: String,
-    state: &'static str,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Asked {
-    result: ReconcileResult,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct WithReason {
-    kind: &'static str,
-    reason: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct InState {
-    state: &'static str,
-}
-
-/// The operator's metrics.
+/// The operator's metrics: what each means is beside its name, in [`register`].
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
-    reconciles: Family<Reconciled, Counter>,
-    durations: Family<OfKind, Histogram>,
+    syncs: Family<Synced, Counter>,
+    sync_errors: Family<WithReason, Counter>,
+    sync_durations: Histograms<OfKind>,
+    delivery_lag: Histogram,
     writes: Family<Written, Counter>,
-    polls: Family<Asked, Counter>,
-    snapshots: Family<Asked, Counter>,
+    requests: Histograms<Answered>,
+    questions: Histograms<Asked>,
+    polls: Family<Ended, Counter>,
+    snapshots: Family<Ended, Counter>,
+    notify_connected: Gauge,
     sources: Family<InState, Gauge>,
-    latency: Histogram,
     objects: Family<WithReason, Gauge>,
     out_of_sync_keys: Family<InState, Gauge>,
     out_of_sync_bindings: Gauge,
@@ -101,123 +46,50 @@ pub(crate) struct Metrics {
     crowded_namespaces: Family<OfResource, Gauge>,
     leading: Gauge,
     events_dropped: Counter,
+    of_objects: OfObjects,
 }
 
-/// What is reconciled, by kind.
-const KINDS: [&str; 2] = ["SecretBinding", "ProjectEnvironment"];
-
-/// What is written to the API server.
-const WRITES: [(&str, Verb); 6] = [
-    ("secrets", Verb::Create),
-    ("secrets", Verb::Update),
-    ("secrets", Verb::Delete),
-    ("secretbindings/status", Verb::Patch),
-    ("projectenvironments/status", Verb::Patch),
-    ("events", Verb::Create),
-];
-
-impl Metrics {
-    /// A counter is there from the start: what rises from nothing to one within a scrape is no increase to an alert.
-    fn begin(self) -> Self {
-        let results = [ReconcileResult::Ok, ReconcileResult::Error, ReconcileResult::Timeout];
-        for result in results {
-            for kind in KINDS {
-                drop(self.reconciles.get_or_create(&Reconciled { kind: kind.to_owned(), result }));
-            }
-            drop(self.polls.get_or_create(&Asked { result }));
-            drop(self.snapshots.get_or_create(&Asked { result }));
-        }
-        for (resource, verb) in WRITES {
-            drop(self.writes.get_or_create(&Written { resource, verb }));
-        }
-        self
-    }
+/// Series for each object, where somebody asked for them.
+#[derive(Debug, Default)]
+struct OfObjects {
+    binding_ready: Family<Named, Gauge>,
+    binding_in_sync: Family<Named, Gauge>,
+    environment_keys: Family<NamedInState, Gauge>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        let mut all = Registry::default();
-        #[cfg(target_os = "linux")]
-        all.register_collector(Box::new(super::process::ProcessCollector));
-        let registry = all.sub_registry_with_prefix("tidelock");
-        let durations = Family::<OfKind, Histogram>::new_with_constructor(|| Histogram::new(DURATION));
-        let metrics = Self {
-            registry: Registry::default(),
-            reconciles: Family::default(),
-            durations,
-            writes: Family::default(),
-            polls: Family::default(),
-            snapshots: Family::default(),
-            sources: Family::default(),
-            latency: Histogram::new(LATENCY),
-            objects: Family::default(),
-            out_of_sync_keys: Family::default(),
-            out_of_sync_bindings: Gauge::default(),
-            queue: Family::default(),
-            watch_silence: Family::default(),
-            unreadable_objects: Family::default(),
-            crowded_namespaces: Family::default(),
-            leading: Gauge::default(),
-            events_dropped: Counter::default(),
-        };
-        registry.register("build", "The running build", Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]));
-        registry.register("reconciles", "Reconciles by kind and how they ended", metrics.reconciles.clone());
-        registry.register(
-            "reconcile_duration_seconds",
-            "From the start of a reconcile to its end, waiting included",
-            metrics.durations.clone(),
-        );
-        registry.register("api_writes", "Requests that write to the API server", metrics.writes.clone());
-        registry.register("polls", "Polls of the registry for all watched environments", metrics.polls.clone());
-        registry.register("snapshots", "Environments read whole from the registry", metrics.snapshots.clone());
-        registry.register("sources", "Watched environments by state", metrics.sources.clone());
-        registry.register(
-            "sync_latency_seconds",
-            "From a change in the registry to the Secret that has it",
-            metrics.latency.clone(),
-        );
-        registry.register("objects", "Objects by kind and reason of their condition Ready", metrics.objects.clone());
-        registry.register(
-            "out_of_sync_keys",
-            "Keys of the watched environments that are not in sync, by state",
-            metrics.out_of_sync_keys.clone(),
-        );
-        registry.register(
-            "out_of_sync_bindings",
-            "SecretBindings whose condition InSync is False",
-            metrics.out_of_sync_bindings.clone(),
-        );
-        registry.register("queue_depth", "Objects that wait for a reconcile, or are in one", metrics.queue.clone());
-        registry.register(
-            "watch_silence_seconds",
-            "How long ago a watch heard anything; some 30 s are healthy",
-            metrics.watch_silence.clone(),
-        );
-        registry.register(
-            "unreadable_objects",
-            "Objects that are passed over, since they cannot be read",
-            metrics.unreadable_objects.clone(),
-        );
-        registry.register(
-            "crowded_namespaces",
-            "Namespaces of which not every object is cached, since they have too many or too large ones",
-            metrics.crowded_namespaces.clone(),
-        );
-        registry.register(
-            "leading",
-            "1 where this replica works, 0 where it waits for another one",
-            metrics.leading.clone(),
-        );
-        registry.register("events_dropped", "Events that were not sent", metrics.events_dropped.clone());
-        Self { registry: all, ..metrics }.begin()
-    }
+/// A SecretBinding, for a series of its own.
+pub(crate) struct BindingFacts {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) is_ready: bool,
+    pub(crate) is_in_sync: bool,
+}
+
+/// A `ProjectEnvironment`, for a series of its own: how many keys stand in which state.
+pub(crate) struct EnvironmentFacts {
+    pub(crate) name: String,
+    pub(crate) keys: [(&'static str, i64); 3],
+}
+
+fn gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl Metrics {
     /// Counts a reconcile of an object of that kind.
     pub(crate) fn reconciled(&self, kind: &str, result: ReconcileResult, took: Duration) {
-        self.reconciles.get_or_create(&Reconciled { kind: kind.to_owned(), result }).inc();
-        self.durations.get_or_create(&OfKind { kind: kind.to_owned() }).observe(took.as_secs_f64());
+        self.syncs.get_or_create(&Synced { kind: kind.into(), result }).inc();
+        self.sync_durations.get_or_create(&OfKind { kind: kind.into() }).observe(took.as_secs_f64());
+        match result {
+            ReconcileResult::Ok => {}
+            ReconcileResult::Error => self.sync_failed(kind, "NotFinished"),
+            ReconcileResult::Timeout => self.sync_failed(kind, "DeadlineExceeded"),
+        }
+    }
+
+    /// Counts a reconcile that left an object not ready, by the reason that its condition gives.
+    pub(crate) fn sync_failed(&self, kind: &str, reason: &str) {
+        self.sync_errors.get_or_create(&WithReason { kind: kind.into(), reason: reason.into() }).inc();
     }
 
     /// Counts a write that was sent. `resource` is the plural, as in a path: `secrets`, `secretbindings/status`.
@@ -225,19 +97,35 @@ impl Metrics {
         self.writes.get_or_create(&Written { resource, verb }).inc();
     }
 
+    /// Records a request to the API server, repetitions included; `code` is that of the last answer, if any came.
+    pub(crate) fn requested(&self, method: &'static str, code: Option<u16>, took: Duration) {
+        let code = code.map_or_else(|| "none".to_owned(), |code| code.to_string());
+        self.requests.get_or_create(&Answered { method, code }).observe(took.as_secs_f64());
+    }
+
+    /// Records a question to the registry.
+    pub(crate) fn asked(&self, question: &'static str, result: ReconcileResult, took: Duration) {
+        self.questions.get_or_create(&Asked { question, result }).observe(took.as_secs_f64());
+    }
+
     /// Counts a poll of the registry.
     pub(crate) fn polled(&self, result: ReconcileResult) {
-        self.polls.get_or_create(&Asked { result }).inc();
+        self.polls.get_or_create(&Ended { result }).inc();
     }
 
     /// Counts an attempt to read a snapshot.
     pub(crate) fn read(&self, result: ReconcileResult) {
-        self.snapshots.get_or_create(&Asked { result }).inc();
+        self.snapshots.get_or_create(&Ended { result }).inc();
+    }
+
+    /// Sets whether the registry's hints are heard.
+    pub(crate) fn set_notify_connected(&self, connected: bool) {
+        self.notify_connected.set(i64::from(connected));
     }
 
     /// Records how long after the change in the registry its Secret was written.
-    pub(crate) fn synced(&self, latency: Duration) {
-        self.latency.observe(latency.as_secs_f64());
+    pub(crate) fn delivered(&self, lag: Duration) {
+        self.delivery_lag.observe(lag.as_secs_f64());
     }
 
     pub(crate) fn event_dropped(&self) {
@@ -248,7 +136,7 @@ impl Metrics {
     pub(crate) fn set_sources(&self, counts: impl IntoIterator<Item = (&'static str, usize)>) {
         self.sources.clear();
         for (state, count) in counts {
-            self.sources.get_or_create(&InState { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.sources.get_or_create(&InState { state: state.into() }).set(gauge(count));
         }
     }
 
@@ -256,8 +144,7 @@ impl Metrics {
     pub(crate) fn set_objects(&self, counts: impl IntoIterator<Item = ((&'static str, String), usize)>) {
         self.objects.clear();
         for ((kind, reason), count) in counts {
-            let labels = WithReason { kind, reason };
-            self.objects.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.objects.get_or_create(&WithReason { kind: kind.into(), reason: (&*reason).into() }).set(gauge(count));
         }
     }
 
@@ -265,16 +152,33 @@ impl Metrics {
     /// not. Counted when the metrics are asked for.
     pub(crate) fn set_out_of_sync(&self, keys: [(&'static str, i64); 3], bindings: usize) {
         for (state, count) in keys {
-            self.out_of_sync_keys.get_or_create(&InState { state }).set(count);
+            self.out_of_sync_keys.get_or_create(&InState { state: state.into() }).set(count);
         }
-        self.out_of_sync_bindings.set(i64::try_from(bindings).unwrap_or(i64::MAX));
+        self.out_of_sync_bindings.set(gauge(bindings));
+    }
+
+    /// Sets the series of single objects. Those of objects that are gone go with them.
+    pub(crate) fn set_of_objects(&self, bindings: &[BindingFacts], environments: &[EnvironmentFacts]) {
+        let OfObjects { binding_ready, binding_in_sync, environment_keys } = &self.of_objects;
+        binding_ready.clear();
+        binding_in_sync.clear();
+        environment_keys.clear();
+        for BindingFacts { namespace, name, is_ready, is_in_sync } in bindings {
+            let named = Named { namespace: namespace.clone(), name: name.clone() };
+            binding_ready.get_or_create(&named).set(i64::from(*is_ready));
+            binding_in_sync.get_or_create(&named).set(i64::from(*is_in_sync));
+        }
+        for EnvironmentFacts { name, keys } in environments {
+            for (state, count) in keys {
+                environment_keys.get_or_create(&NamedInState { name: name.clone(), state }).set(*count);
+            }
+        }
     }
 
     /// Sets how many objects of a kind wait for a reconcile, and how many are in one.
     pub(crate) fn queued(&self, kind: &str, waiting: usize, running: usize) {
         for (state, count) in [("waiting", waiting), ("running", running)] {
-            let labels = Queued { kind: kind.to_owned(), state };
-            self.queue.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+            self.queue.get_or_create(&Queued { kind: kind.into(), state }).set(gauge(count));
         }
     }
 
@@ -288,8 +192,8 @@ impl Metrics {
     pub(crate) fn set_watch(&self, resource: &'static str, silence: Duration, unreadable: usize, crowded: usize) {
         let of = OfResource { resource };
         self.watch_silence.get_or_create(&of).set(silence.as_secs_f64());
-        for (gauge, count) in [(&self.unreadable_objects, unreadable), (&self.crowded_namespaces, crowded)] {
-            gauge.get_or_create(&of).set(i64::try_from(count).unwrap_or(i64::MAX));
+        for (family, count) in [(&self.unreadable_objects, unreadable), (&self.crowded_namespaces, crowded)] {
+            family.get_or_create(&of).set(gauge(count));
         }
     }
 

@@ -17,5 +17,5 @@ pub(crate) use events::Severity;
 pub(crate) use heartbeat::Heartbeat;
 pub(crate) use logs::init as init_logs;
 pub(crate) use metrics::Metrics;
-pub(crate) use metrics::{ReconcileResult, Verb};
+pub(crate) use metrics::{BindingFacts, EnvironmentFacts, ReconcileResult, Verb};
 pub(crate) use tally::Tally;

@@ -21,6 +21,7 @@ pub(super) async fn report(
     status: ProjectEnvironmentStatus,
 ) -> Result<Requeue, StatusError> {
     let object = &*observed.object;
+    context.count_failure("ProjectEnvironment", &status.conditions);
     if !differs(object.status.as_ref(), &status) {
         return Ok(Requeue::OnChange);
     }

@@ -1,6 +1,7 @@
 //! The clients: one for requests, where every answer has its time, and one for each watch, which is long by nature. Their
 //! errors name the server.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Response, Uri};
@@ -13,8 +14,9 @@ use tower::retry::RetryLayer;
 use tower::timeout::TimeoutLayer;
 use tower::util::{MapErrLayer, MapResponseLayer};
 
+use super::request_times::RequestTimes;
 use super::watch_health::{WATCH_TIMEOUT, WatchHealth};
-use crate::telemetry::{RequestFailed, causes};
+use crate::telemetry::{Metrics, RequestFailed, causes};
 
 /// Longest that a request may take, repetitions included.
 const REQUEST: Duration = Duration::from_secs(15);
@@ -77,12 +79,17 @@ impl Clients {
 }
 
 /// Clients of the cluster that the environment names.
-pub(crate) async fn connect() -> Result<Clients, ClientError> {
+pub(crate) async fn connect(metrics: &Arc<Metrics>) -> Result<Clients, ClientError> {
     let config = Config::infer().await.map_err(|error| ClientError::Config(Box::new(error)))?;
-    clients(config, REQUEST, WATCH_SILENCE).map_err(|error| ClientError::Build(Box::new(error)))
+    clients(config, REQUEST, WATCH_SILENCE, metrics).map_err(|error| ClientError::Build(Box::new(error)))
 }
 
-fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Result<Clients, kube::Error> {
+fn clients(
+    mut config: Config,
+    request: Duration,
+    watch_silence: Duration,
+    metrics: &Arc<Metrics>,
+) -> Result<Clients, kube::Error> {
     config.connect_timeout = Some(CONNECT);
     // Otherwise a connection that sat idle has used up the time of the next answer on it.
     config.reset_reader_on_write = true;
@@ -101,6 +108,7 @@ fn clients(mut config: Config, request: Duration, watch_silence: Duration) -> Re
         .with_layer(&RetryLayer::new(repeat))
         .with_layer(&TimeoutLayer::new(request))
         .with_layer(&naming(server.clone()))
+        .with_layer(&RequestTimes(Arc::clone(metrics)))
         .build();
     Ok(Clients { requests, for_watches, server, namespace })
 }
@@ -138,12 +146,14 @@ mod tests {
         // The kernel takes connections, and nobody ever reads from them.
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", silent.local_addr().unwrap()).parse().unwrap();
-        let limit = Duration::from_millis(100);
-        let clients = clients(Config::new(url), limit, CONNECT).unwrap();
+        let (limit, metrics) = (Duration::from_millis(100), Arc::default());
+        let clients = clients(Config::new(url), limit, CONNECT, &metrics).unwrap();
         let watches = clients.for_watch("namespaces", &WatchHealth::of(&[])).ok().unwrap();
         let ask = async |client: Client| timeout(limit * 10, Api::<Namespace>::all(client).get("shop")).await;
         assert!(ask(clients.requests).await.expect("it ends").is_err());
         assert!(ask(watches).await.is_err(), "it goes on");
+        let unanswered = "tidelock_api_request_duration_seconds_count{method=\"GET\",code=\"none\"} 1\n";
+        assert!(metrics.to_text().contains(unanswered), "{}", metrics.to_text());
     }
 
     #[tokio::test]
@@ -155,7 +165,7 @@ mod tests {
         let servers =
             [format!("http://{closed}"), format!("https://api.example.com:6443 (by the proxy http://{closed})")];
         for (config, server) in [direct, proxied].into_iter().zip(servers) {
-            let clients = clients(config, CONNECT, CONNECT).unwrap();
+            let clients = clients(config, CONNECT, CONNECT, &Arc::default()).unwrap();
             let watches = clients.for_watch("namespaces", &WatchHealth::of(&[])).ok().unwrap();
             for client in [clients.requests, watches] {
                 let error = Api::<Namespace>::all(client).get("shop").await.unwrap_err();

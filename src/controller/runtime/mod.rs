@@ -14,6 +14,7 @@ mod object_key;
 mod packed;
 mod permits;
 mod queue;
+mod request_times;
 mod status;
 mod watch;
 mod watch_health;

@@ -40,9 +40,12 @@ pub(super) async fn report(
     }
     let value = outcome.newest_value.filter(|_| written.is_some());
     if let Some(latency) = value.and_then(|value| latency(binding, value, Timestamp::now())) {
-        context.metrics.synced(latency);
+        context.metrics.delivered(latency);
     }
-    let Some(status) = next_status(binding, outcome, written, Timestamp::now()) else { return Ok(()) };
+    let status = next_status(binding, outcome, written, Timestamp::now());
+    let said = status.as_ref().or(binding.status.as_ref()).map_or(&[][..], |status| &status.conditions);
+    context.count_failure("SecretBinding", said);
+    let Some(status) = status else { return Ok(()) };
     let api: Api<Lenient<SecretBinding>> =
         Api::namespaced(context.client.clone(), &binding.namespace().unwrap_or_default());
     context.metrics.wrote("secretbindings/status", Verb::Patch);

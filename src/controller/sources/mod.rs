@@ -5,6 +5,7 @@ mod contents;
 mod deleted_environments;
 #[cfg(test)]
 mod fake_registry;
+mod measured;
 mod newest_position;
 mod poll_state;
 mod poller;

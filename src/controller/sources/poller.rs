@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::deleted_environments::DeletedEnvironments;
+use super::measured::Measured;
 use super::newest_position::{Newest, NewestPosition};
 use super::poll_state::{Next, PollState, pauses};
 use super::registry::{Registry, in_time, within};
@@ -87,6 +88,8 @@ impl Sources {
     /// The sources, and the task that keeps them up to date.
     #[must_use]
     pub(crate) fn new(registry: Arc<dyn Registry>, dependencies: PollerDependencies) -> (Self, Poller) {
+        let metrics = Arc::clone(&dependencies.metrics);
+        let registry: Arc<dyn Registry> = Arc::new(Measured { registry, metrics });
         let (states, revision_tokens) = (Arc::new(SourceStates::default()), Arc::new(RevisionTokens::default()));
         let (width, newest) = (Arc::new(Semaphore::new(READS)), Arc::new(Newest::default()));
         let (values, grants, deleted) = (Arc::default(), Arc::default(), Arc::<DeletedEnvironments>::default());

@@ -192,7 +192,7 @@ async fn one_that_hangs_keeps_nobody_waiting_and_is_ended_at_its_deadline_and_tr
     let course = course.lock().unwrap();
     let course: Vec<(&str, u64)> = course.iter().map(|(name, second)| (name.as_str(), *second)).collect();
     assert_eq!(course, [("hangs", 0), ("works", 0), ("hangs", 30)]);
-    assert!(metrics.to_text().contains(r#"result="Timeout"} 1"#), "{}", metrics.to_text());
+    assert!(metrics.to_text().contains(r#"result="timeout"} 1"#), "{}", metrics.to_text());
     assert!(heartbeat.age() <= HEARTBEAT_INTERVAL, "the queue itself went round");
 }
 

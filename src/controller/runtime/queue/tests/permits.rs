@@ -70,7 +70,7 @@ async fn to_wait_for_a_permit_is_not_to_be_late_and_a_stop_ends_the_wait() {
     });
     ends(work).await;
     assert_eq!(begun.names(), ["one", "two"], "the third had no permit yet");
-    let late = "tidelock_reconciles_total{kind=\"ConfigMap\",result=\"Timeout\"}";
+    let late = "tidelock_sync_total{kind=\"config_map\",result=\"timeout\"}";
     assert!(!metrics.to_text().contains(late), "{}", metrics.to_text());
 }
 
