@@ -2,6 +2,7 @@
 
 mod administration;
 mod backup;
+mod by_hand;
 mod drift;
 mod help;
 mod import;

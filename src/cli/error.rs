@@ -58,6 +58,9 @@ pub(super) enum CliError {
     /// What was named is not there.
     #[error("{0}")]
     NotFound(String),
+    /// Nobody answered in time, and what was seen last.
+    #[error("{0}")]
+    Unanswered(String),
     #[error(transparent)]
     Registry(#[from] RegistryError),
     #[error(transparent)]
@@ -96,7 +99,7 @@ impl CliError {
             ) => 4,
             Self::NotFound(_) => 5,
             Self::Value(ValueError::HashMismatch { .. }) => 6,
-            Self::Failed { .. } | Self::Backup(_) | Self::Keyring(_) | Self::Controller(_) => 1,
+            Self::Failed { .. } | Self::Unanswered(_) | Self::Backup(_) | Self::Keyring(_) | Self::Controller(_) => 1,
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Verbs print through `output` only, and fail with `CliError`, whose kind is the exit code.
 
+mod cluster;
 mod context;
 mod controller;
 mod crd;
@@ -13,31 +14,38 @@ mod import;
 mod key;
 mod key_arguments;
 mod keyring;
+mod kubectl;
 mod line_breaks;
 mod member;
 mod migrate;
+mod objects;
 mod options;
 mod output;
+mod parsing;
+mod program;
 mod project;
 mod registry;
 mod secret;
 mod status;
+mod sync;
 mod table;
 mod user;
 mod value_input;
 mod variables;
+mod why;
 mod work_tree;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use context::Context;
 use error::{Answer, CliError};
+use kubectl::KubectlCli;
 use options::CommonOptions;
 use output::Output;
+use program::Program;
 
 /// Keeps Kubernetes Secrets in step with a secrets registry in PostgreSQL.
 #[derive(Parser)]
@@ -80,12 +88,31 @@ enum Verb {
     Import(import::Import),
     Controller(controller::Controller),
     Crd(crd::Crd),
+    Sync(sync::Sync),
+    Why(why::Why),
 }
 
-/// Runs the command with its arguments, the program's name first, and answers the exit code.
+/// Runs the command with its arguments, the program's name first, and answers the exit code. Under the name
+/// `kubectl-tidelock` it is a plugin of kubectl.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let cli = match parse(&arguments) {
+    match Program::of(arguments.first().map(OsString::as_os_str)) {
+        Program::Tidelock => {
+            started::<Cli>(Program::Tidelock, &arguments, |cli| (Output::new(cli.common.output), perform))
+        }
+        Program::Kubectl => {
+            started::<KubectlCli>(Program::Kubectl, &arguments, |cli| (cli.output(), perform_in_cluster))
+        }
+    }
+}
+
+/// Parses the arguments, does what they say, and tells what came of it.
+fn started<P: CommandFactory + FromArgMatches>(
+    program: Program,
+    arguments: &[OsString],
+    prepare: impl FnOnce(&P) -> (Output, fn(P, &Output) -> Result<Answer, CliError>),
+) -> ExitCode {
+    let cli = match parsing::parse::<P>(program, arguments) {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are errors to the parser, too; where they cannot be printed, nobody is listening.
@@ -93,7 +120,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { error::USAGE } else { 0 });
         }
     };
-    let output = Output::new(cli.common.output);
+    let (output, perform) = prepare(&cli);
     match perform(cli, &output) {
         Ok(answer) => ExitCode::from(answer.exit_code()),
         Err(error) => {
@@ -103,83 +130,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    let parsed = variables::without_empty(Cli::command()).try_get_matches_from(arguments);
-    parsed.and_then(|mut matches| Cli::from_arg_matches_mut(&mut matches)).map_err(|error| {
-        // The help names every variable, also one that is empty just now.
-        let help = Cli::try_parse_from(arguments).err().filter(|error| error.kind() == ErrorKind::DisplayHelp);
-        help.unwrap_or_else(|| match error.kind() {
-            ErrorKind::InvalidSubcommand => unknown_command(&error, arguments),
-            _ => without_values(with_plain_usage(error, arguments)),
-        })
-    })
+fn perform_in_cluster(cli: KubectlCli, output: &Output) -> Result<Answer, CliError> {
+    runtime(&mut tokio::runtime::Builder::new_current_thread())?.block_on(cli.run(output))
 }
 
-/// Of a word that is no command, its place: it may be a value that came one word too early.
-fn unknown_command(error: &clap::Error, arguments: &[OsString]) -> clap::Error {
-    let (mut command, mut path) = (Cli::command(), "tidelock".to_owned());
-    command.build();
-    let given = match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(given)) => given.as_str(),
-        _ => "",
-    };
-    let place = arguments.iter().skip(1).position(|argument| argument.to_string_lossy() == given);
-    for argument in arguments.iter().skip(1).take(place.unwrap_or_default()).filter_map(|argument| argument.to_str()) {
-        if let Some(verb) = command.find_subcommand(argument) {
-            path = format!("{path} {}", verb.get_name());
-            command = verb.clone();
-        }
-    }
-    let place = place.map_or("an argument".to_owned(), |place| format!("argument {}", place + 1));
-    let similar = match error.get(ContextKind::SuggestedSubcommand) {
-        Some(ContextValue::Strings(similar)) if !similar.is_empty() => {
-            format!("\n\n  tip: perhaps '{}'", similar.join("' or '"))
-        }
-        _ => String::new(),
-    };
-    command.error(ErrorKind::InvalidSubcommand, format!("{place} is no command of '{path}'{similar}"))
-}
-
-/// What was refused, without what was given: where a name should stand there may be a secret.
-fn without_values(mut error: clap::Error) -> clap::Error {
-    let hidden = |value: &ContextValue| matches!(value, ContextValue::String(value) if !value.starts_with('-'));
-    let given = match error.kind() {
-        ErrorKind::ValueValidation => Some(ContextKind::InvalidValue),
-        ErrorKind::UnknownArgument => Some(ContextKind::InvalidArg),
-        _ => None,
-    };
-    if let Some(given) = given
-        && error.get(given).is_some_and(hidden)
-    {
-        error.insert(given, ContextValue::String("...".to_owned()));
-    }
-    error
-}
-
-/// The usage as the help shows it: the parser's own lists every option that an environment variable gave.
-fn with_plain_usage(mut error: clap::Error, arguments: &[OsString]) -> clap::Error {
-    if error.get(ContextKind::Usage).is_some() {
-        let mut command = Cli::command();
-        command.build();
-        for argument in arguments.iter().skip(1).filter_map(|argument| argument.to_str()) {
-            if let Some(verb) = command.find_subcommand(argument) {
-                command = verb.clone();
-            }
-        }
-        error.insert(ContextKind::Usage, ContextValue::StyledStr(command.render_usage()));
-    }
-    error
+fn runtime(builder: &mut tokio::runtime::Builder) -> Result<tokio::runtime::Runtime, CliError> {
+    builder.enable_all().build().map_err(CliError::failed("the asynchronous runtime cannot be started"))
 }
 
 fn perform(cli: Cli, output: &Output) -> Result<Answer, CliError> {
-    let mut runtime = match cli.verb {
+    let mut builder = match cli.verb {
         Verb::Controller(_) => tokio::runtime::Builder::new_multi_thread(),
         _ => tokio::runtime::Builder::new_current_thread(),
     };
-    let runtime =
-        runtime.enable_all().build().map_err(CliError::failed("the asynchronous runtime cannot be started"))?;
+    let runtime = runtime(&mut builder)?;
     let context = Context::new(cli.common)?;
-    if !matches!(cli.verb, Verb::Controller(_) | Verb::Crd(_) | Verb::Keyring(_))
+    if !matches!(cli.verb, Verb::Controller(_) | Verb::Crd(_) | Verb::Keyring(_) | Verb::Sync(_) | Verb::Why(_))
         && let Some(why) = context.ignored_passfile()
     {
         output.note(&format!("warning: {why}"));
@@ -203,6 +169,8 @@ async fn dispatch(verb: Verb, context: &Context, output: &Output) -> Result<Answ
         Verb::Import(verb) => verb.run(context, output).await,
         Verb::Controller(verb) => verb.run(context).await,
         Verb::Crd(crd::Crd {}) => crd::run(output),
+        Verb::Sync(verb) => verb.run(Program::Tidelock, output).await,
+        Verb::Why(verb) => verb.run(Program::Tidelock, output).await,
     }
 }
 
@@ -213,27 +181,7 @@ mod tests {
     #[test]
     fn the_command_is_put_together_as_clap_wants_it() {
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn the_usage_in_an_error_is_that_of_the_help_whatever_the_environment_gives() {
-        let arguments = ["tidelock", "-p", "shop", "secret", "get"].map(OsString::from);
-        let error = with_plain_usage(Cli::try_parse_from(&arguments).err().unwrap(), &arguments).to_string();
-        assert!(error.contains("Usage: tidelock secret get [OPTIONS] <KEY>"), "{error}");
-    }
-
-    #[test]
-    fn a_word_that_is_no_command_is_told_by_its_place() {
-        for (arguments, expected) in [
-            (&["-p", "shop", "hunter2"][..], "error: argument 3 is no command of 'tidelock'\n"),
-            (&["secret", "hunter2", "API_KEY"], "error: argument 2 is no command of 'tidelock secret'\n"),
-            (&["secret", "sett", "API_KEY"], "' or 'set'"),
-        ] {
-            let given: Vec<OsString> = ["tidelock"].iter().chain(arguments).map(OsString::from).collect();
-            let told = parse(&given).err().expect("an error").to_string();
-            assert!(told.contains(expected) && told.contains("Usage: tidelock"), "{told}");
-            assert!(!told.contains("hunter2") && !told.contains("sett"), "{told}");
-        }
+        KubectlCli::command().debug_assert();
     }
 
     #[test]
@@ -241,6 +189,7 @@ mod tests {
         let texts = [
             include_str!("../../README.md"),
             include_str!("../../docs/conditions.md"),
+            include_str!("../../docs/by-hand.md"),
             include_str!("../../docs/operations.md"),
             include_str!("../../charts/tidelock/README.md"),
             include_str!("../../charts/tidelock/templates/NOTES.txt"),
@@ -269,6 +218,11 @@ mod tests {
                 assert!(shown.contains(&format!("Example: {path}")), "{path} shows no example");
             }
         }
-        check("tidelock", &Cli::command());
+        for (program, command) in [
+            (Program::Tidelock, parsing::command::<Cli>(Program::Tidelock)),
+            (Program::Kubectl, parsing::command::<KubectlCli>(Program::Kubectl)),
+        ] {
+            check(program.name(), &command);
+        }
     }
 }
