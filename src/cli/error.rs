@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 
-use crate::controller::ControllerError;
+use crate::controller::{ControllerError, PreviewError};
 use crate::core::{Hint, InvalidName, causes};
 use crate::crypto::{KeyringFileError, OpenError};
 use crate::registry::{BackupError, Cause, RegistryError, ValueError};
 
 use super::dotenv::DotenvError;
+use super::plan::ManifestError;
 
 /// Wrong usage.
 pub(super) const USAGE: u8 = 2;
@@ -52,6 +53,8 @@ pub(super) enum CliError {
     Variable { name: &'static str, source: InvalidName },
     #[error("{file}, {source}")]
     Dotenv { file: String, source: DotenvError },
+    #[error("{file}: {source}")]
+    Manifest { file: String, source: ManifestError },
     /// A rule of the command's own says no.
     #[error("{0}")]
     Refused(String),
@@ -71,6 +74,8 @@ pub(super) enum CliError {
     Keyring(#[from] KeyringFileError),
     #[error(transparent)]
     Controller(#[from] ControllerError),
+    #[error(transparent)]
+    Preview(Box<PreviewError>),
 }
 
 impl CliError {
@@ -85,7 +90,10 @@ impl CliError {
             | Self::Backup(BackupError::Registry(error))
             | Self::Value(ValueError::Registry(error)) => of_registry(error),
             Self::Value(ValueError::Open { source, .. } | ValueError::HashKey { source }) => of_opening(source),
-            Self::Usage(_) | Self::Name(_) | Self::Variable { .. } | Self::Dotenv { .. } => USAGE,
+            Self::Usage(_) | Self::Name(_) | Self::Variable { .. } | Self::Dotenv { .. } | Self::Manifest { .. } => {
+                USAGE
+            }
+            Self::Preview(error) => of_preview(error),
             Self::Controller(error) if error.is_refused() => 4,
             Self::Refused(_)
             | Self::Backup(BackupError::Exists(_))
@@ -112,8 +120,22 @@ impl Hint for CliError {
             Self::Value(error) => error.hint(),
             Self::Keyring(error) => error.hint(),
             Self::Controller(error) => error.hint(),
+            Self::Preview(error) => error.hint(),
             _ => None,
         }
+    }
+}
+
+impl From<PreviewError> for CliError {
+    fn from(error: PreviewError) -> Self {
+        Self::Preview(Box::new(error))
+    }
+}
+
+fn of_preview(error: &PreviewError) -> u8 {
+    match error {
+        PreviewError::Registry(error) => of_registry(error),
+        PreviewError::Unread { .. } | PreviewError::Binding { .. } => 1,
     }
 }
 

@@ -6,7 +6,7 @@ use super::error::{Answer, CliError};
 use super::options::Format;
 use super::output::Output;
 use super::program::Program;
-use super::{objects, sync, why};
+use super::{objects, plan, sync, why};
 
 /// Asks a cluster about its ProjectEnvironments and SecretBindings, with your rights there and no others.
 #[derive(Parser)]
@@ -30,6 +30,7 @@ pub(super) struct KubectlCli {
 #[derive(Subcommand)]
 enum KubectlVerb {
     Status(objects::Status),
+    Plan(plan::ClusterPlan),
     Sync(sync::Sync),
     Why(why::Why),
 }
@@ -42,6 +43,7 @@ impl KubectlCli {
     pub(super) async fn run(self, output: &Output) -> Result<Answer, CliError> {
         match self.verb {
             KubectlVerb::Status(verb) => verb.run(output).await,
+            KubectlVerb::Plan(verb) => verb.run(Program::Kubectl, output).await,
             KubectlVerb::Sync(verb) => verb.run(Program::Kubectl, output).await,
             KubectlVerb::Why(verb) => verb.run(Program::Kubectl, output).await,
         }

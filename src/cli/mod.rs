@@ -22,6 +22,7 @@ mod objects;
 mod options;
 mod output;
 mod parsing;
+mod plan;
 mod program;
 mod project;
 mod registry;
@@ -88,6 +89,7 @@ enum Verb {
     Import(import::Import),
     Controller(controller::Controller),
     Crd(crd::Crd),
+    Plan(plan::Plan),
     Sync(sync::Sync),
     Why(why::Why),
 }
@@ -169,6 +171,7 @@ async fn dispatch(verb: Verb, context: &Context, output: &Output) -> Result<Answ
         Verb::Import(verb) => verb.run(context, output).await,
         Verb::Controller(verb) => verb.run(context).await,
         Verb::Crd(crd::Crd {}) => crd::run(output),
+        Verb::Plan(verb) => verb.run(context, output).await,
         Verb::Sync(verb) => verb.run(Program::Tidelock, output).await,
         Verb::Why(verb) => verb.run(Program::Tidelock, output).await,
     }

@@ -22,6 +22,11 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) struct HeldKeyring(Arc<RwLock<Arc<Keyring>>>);
 
 impl HeldKeyring {
+    /// One that no file takes the place of.
+    pub(super) fn of(keyring: Arc<Keyring>) -> Self {
+        Self(Arc::new(RwLock::new(keyring)))
+    }
+
     /// As it is now; who works with it keeps it until the work is done.
     #[must_use]
     pub(crate) fn current(&self) -> Arc<Keyring> {
@@ -83,7 +88,7 @@ impl KeyringFile {
     /// Reads the file for the first time.
     pub(super) fn open(path: PathBuf) -> Result<Self, KeyringFileError> {
         let read = FileState::of(&path);
-        let held = HeldKeyring(Arc::new(RwLock::new(Arc::new(Keyring::read(&path)?))));
+        let held = HeldKeyring::of(Arc::new(Keyring::read(&path)?));
         Ok(Self { found: read.clone(), read, held, path, told: None })
     }
 

@@ -9,6 +9,7 @@ mod context;
 mod event_handlers;
 mod held_keyring;
 mod index;
+mod preview;
 mod project_environment;
 mod run;
 mod runtime;
@@ -17,7 +18,9 @@ mod sources;
 mod template_config_maps;
 mod watches;
 
+pub(crate) use preview::{PreviewError, Previews, World};
 pub(crate) use run::run;
+pub(crate) use secret_binding::{PlannedAction, PlannedChange, Preview};
 
 pub use config::CONCURRENCY;
 pub(crate) use config::{Config, ControllerError, LeaseOptions};

@@ -25,6 +25,14 @@ const NAMESPACE_MAX: usize = 4 << 20;
 pub(crate) struct TemplateConfigMaps(Option<Cache<ConfigMap>>);
 
 impl TemplateConfigMaps {
+    /// These, of which those without the label are left out as the watch leaves them out.
+    pub(super) fn with(config_maps: impl IntoIterator<Item = ConfigMap>) -> Self {
+        let is_labelled = |config_map: &ConfigMap| {
+            config_map.labels().get(names::TEMPLATE_LABEL).is_some_and(|value| value == "true")
+        };
+        Self(Some(Cache::with(config_maps.into_iter().filter(is_labelled))))
+    }
+
     /// Those of its namespace that a binding takes templates from, as far as they are there.
     pub(crate) fn of(&self, binding: &SecretBinding) -> ConfigMapTexts {
         let Some(store) = &self.0 else { return ConfigMapTexts::default() };

@@ -16,7 +16,7 @@ use crate::telemetry::api_error_text;
 use super::error::CliError;
 
 pub(super) use object_name::{ObjectKind, ObjectName};
-pub(super) use standing::{Reported, Standing};
+pub(super) use standing::{Reported, Standing, conditions_json};
 
 /// Who changes an object where a person uses the command, for `metadata.managedFields`.
 pub(super) const FIELD_MANAGER: &str = "tidelock-cli";

@@ -126,7 +126,7 @@ impl Standing {
 }
 
 /// Conditions for programs.
-fn conditions_json(conditions: &[Condition]) -> Value {
+pub(crate) fn conditions_json(conditions: &[Condition]) -> Value {
     conditions.iter().map(condition_json).collect()
 }
 

@@ -202,15 +202,19 @@ impl<K: DeserializeOwned> Body<K> {
     }
 }
 
-#[cfg(test)]
 impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Cache<K> {
-    /// A cache that has these.
+    /// A cache that has these, and that no watch follows.
     pub(crate) fn with(objects: impl IntoIterator<Item = K>) -> Self {
         let cache = Self::new(Form::Packed { namespace_max: None });
-        objects.into_iter().for_each(|object| cache.put(object));
+        objects.into_iter().for_each(|object| {
+            cache.insert(Arc::new(object));
+        });
         cache
     }
+}
 
+#[cfg(test)]
+impl<K: Resource<DynamicType = ()> + Serialize + DeserializeOwned> Cache<K> {
     pub(crate) fn put(&self, object: K) {
         self.insert(Arc::new(object));
     }

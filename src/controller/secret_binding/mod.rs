@@ -1,7 +1,7 @@
 //! SecretBinding: keys of a source, delivered into one Secret.
 //!
 //! `driver` has the steps in order, `observe`, `plan`, `apply` and `report` are one each. Everything that decides is in
-//! `plan`, which is pure.
+//! `plan`, which is pure. `preview` takes the steps and writes nothing.
 
 mod apply;
 mod driver;
@@ -11,6 +11,7 @@ mod memory;
 mod observe;
 mod observed;
 mod plan;
+mod preview;
 mod report;
 #[cfg(test)]
 mod simulated_cluster;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use kube::ResourceExt;
 
-use self::driver::{Applied, Asked, BindingError, Cluster};
+use self::driver::{Applied, Asked, Cluster};
 use self::memory::BindingMemory;
 use self::observe::ObserveError;
 use self::observed::{Life, Observed, Question, ReadLevel, SyncRequest};
@@ -27,6 +28,9 @@ use self::plan::{ObjectVersion, Outcome, Plan};
 use super::Context;
 use super::runtime::{Requeue, StatusError};
 use crate::api::SecretBinding;
+
+pub(crate) use self::driver::BindingError;
+pub(crate) use self::preview::{Comparison, PlannedAction, PlannedChange, Preview, preview};
 
 /// Reconciles SecretBindings.
 pub(crate) struct Reconciler {
