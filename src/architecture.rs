@@ -21,7 +21,7 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// The only files of a binding that reach the API server.
-const WITH_A_CLIENT: [&str; 3] = ["observe.rs", "apply.rs", "report.rs"];
+const WITH_A_CLIENT: [&str; 4] = ["observe.rs", "apply.rs", "restart.rs", "report.rs"];
 
 fn files_of(room: &Path) -> Vec<PathBuf> {
     if room.is_file() {

@@ -13,6 +13,8 @@ pub enum ConditionType {
     Delivered,
     /// The registry comparison: nothing newer exists in another environment.
     InSync,
+    /// Every workload that a binding restarts was restarted for what its target holds; only with restart targets.
+    RolloutRestarted,
     /// Not Ready, and the operator is still at it; present only while true.
     Reconciling,
     /// Not Ready, and a person must act; present only while true.
@@ -28,6 +30,7 @@ impl ConditionType {
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Delivered => "Delivered",
             Self::InSync => "InSync",
+            Self::RolloutRestarted => "RolloutRestarted",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
         }

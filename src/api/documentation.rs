@@ -21,6 +21,7 @@ answer, never a value.
 | `ResolvedRefs` | SecretBinding | the source exists, is granted to the namespace, and has every key that is named |
 | `Delivered` | SecretBinding | the Secret holds what the source had at `status.revision` |
 | `InSync` | both | no key has a newer version in another environment, and none is missing or unregistered |
+| `RolloutRestarted` | SecretBinding | only with `rolloutRestartTargets`: no target has to be restarted for what the Secret holds ([how](rollouts.md)) |
 | `Reconciling` | both | not `Ready`, and the operator goes on by itself; present only while true |
 | `Stalled` | both | not `Ready`, and a person must act; present only while true |
 
@@ -39,9 +40,13 @@ also what was altered in the database past its triggers; without that, it is not
 #[must_use]
 pub fn conditions_page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    for condition in
-        [ConditionType::Ready, ConditionType::ResolvedRefs, ConditionType::Delivered, ConditionType::InSync]
-    {
+    for condition in [
+        ConditionType::Ready,
+        ConditionType::ResolvedRefs,
+        ConditionType::Delivered,
+        ConditionType::InSync,
+        ConditionType::RolloutRestarted,
+    ] {
         section(&mut page, condition);
     }
     page

@@ -16,6 +16,7 @@ mod key_pattern;
 pub mod names;
 mod project_environment;
 mod reason;
+mod rollout_restart;
 mod schema;
 mod secret_binding;
 mod secret_binding_data;
@@ -34,6 +35,7 @@ pub use project_environment::{
     ProjectEnvironment, ProjectEnvironmentSpec, ProjectEnvironmentStatus,
 };
 pub use reason::{Entry, Reason, TABLE};
+pub use rollout_restart::{RolloutRestartTarget, WorkloadKind};
 pub use secret_binding::{STALE_AFTER, SecretBinding, SecretBindingSpec, SourceKind, SourceRef};
 pub use secret_binding_data::{
     ConflictPolicy, DataEntry, DataFromEntry, DecodingStrategy, Find, FindName, MergeStrategy, NameTransformer,

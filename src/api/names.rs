@@ -4,6 +4,8 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use crate::core::digest_of_key;
+
 /// Prefix of every annotation and label of ours; people's templates must not use it.
 pub const PREFIX: &str = "tidelock.dev/";
 
@@ -39,6 +41,25 @@ pub const SOURCE: &str = "tidelock.dev/source";
 
 /// On a Secret of ours: the rows that its keys were delivered from, so that a removal can be proven later.
 pub const ROWS: &str = "tidelock.dev/rows";
+
+/// Prefix of the annotations by which workloads are restarted, before the name of the SecretBinding: on the pod template,
+/// or, of a Rollout, on itself.
+pub const RESTART_PREFIX: &str = "restart.tidelock.dev/";
+
+/// Most bytes of an annotation's name behind its prefix.
+const ANNOTATION_NAME_MAX: usize = 63;
+
+/// The annotation by which a SecretBinding restarts a workload. A name that is too long is cut, with a digest of all of it.
+#[must_use]
+pub fn restart_annotation(binding: &str) -> String {
+    if binding.len() <= ANNOTATION_NAME_MAX {
+        return format!("{RESTART_PREFIX}{binding}");
+    }
+    let digest = hex::encode(digest_of_key(binding));
+    // A name of a SecretBinding is ASCII, and may have a dot or a dash before the cut.
+    let cut = &binding[..binding.floor_char_boundary(ANNOTATION_NAME_MAX - digest.len() - 1)];
+    format!("{RESTART_PREFIX}{cut}-{digest}")
+}
 
 /// Label on every Secret of ours; the operator watches by it.
 pub const MANAGED_BY_LABEL: &str = "app.kubernetes.io/managed-by";
@@ -90,6 +111,18 @@ mod tests {
         assert_eq!(nonce(""), None);
         assert_eq!(nonce(&"n".repeat(254)), None);
         assert_eq!(sync_nonce(&ObjectMeta::default()), None);
+    }
+
+    #[test]
+    fn every_binding_has_a_restart_annotation_of_its_own_with_a_name_that_kubernetes_takes() {
+        assert_eq!(restart_annotation("app"), "restart.tidelock.dev/app");
+        let long = |last: &str| format!("{}{last}", "a.".repeat(120));
+        for binding in ["a".repeat(63), "a".repeat(64), long("b"), long("c")] {
+            let name = restart_annotation(&binding);
+            let name = name.strip_prefix(RESTART_PREFIX).expect("the prefix");
+            assert!(name.len() <= 63 && name.ends_with(|last: char| last.is_ascii_alphanumeric()), "{name}");
+        }
+        assert_ne!(restart_annotation(&long("b")), restart_annotation(&long("c")));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use super::condition_type::{ConditionStatus, ConditionType, Progress};
 use ConditionStatus::{AsBefore, False, True, Unknown};
-use ConditionType::{Delivered as DeliveredTo, InSync, Ready as IsReady, ResolvedRefs};
+use ConditionType::{Delivered as DeliveredTo, InSync, Ready as IsReady, ResolvedRefs, RolloutRestarted};
 use Progress::{Fine, Stalled, Suspended as OnHold, Waits};
 
 /// One row of the table.
@@ -70,7 +70,7 @@ reasons! {
     Pending: Waits, [IsReady Unknown, ResolvedRefs Unknown, DeliveredTo Unknown, InSync Unknown],
         "The operator has not looked yet.",
         "Wait a moment; if it lasts, see whether the operator runs and whether its log says what it waits for.";
-    Suspended: OnHold, [IsReady AsBefore, ResolvedRefs AsBefore, DeliveredTo AsBefore, InSync AsBefore],
+    Suspended: OnHold, [IsReady AsBefore, ResolvedRefs AsBefore, DeliveredTo AsBefore, InSync AsBefore, RolloutRestarted AsBefore],
         "`spec.suspend` is true, here or on the source: the status is the last one known, with the generation that it was known of, and nothing is written.",
         "Remove `spec.suspend` to go on.";
 
@@ -203,6 +203,37 @@ reasons! {
     KeysUnregistered: Stalled, [InSync False],
         "At least one key here is not in the project's registry.",
         "Write it once through the registry with `tidelock secret set`, or delete it.";
+
+    NoRestartDue: Fine, [RolloutRestarted True],
+        "The content has not changed since it was first delivered, or since the targets were named: there is nothing to restart for.",
+        "Nothing.";
+    Restarted: Fine, [RolloutRestarted True],
+        "The targets were restarted for what the Secret holds.",
+        "Nothing.";
+    RestartPending: Waits, [RolloutRestarted Unknown],
+        "The content has changed; the targets are restarted some seconds later, so that bindings that change together share one restart.",
+        "Wait a moment.";
+    NotDelivered: Waits, [RolloutRestarted False],
+        "Nothing was delivered at the last look, so nothing is restarted.",
+        "Look at the condition Delivered.";
+    RestartsNotEnabled: Stalled, [RolloutRestarted False],
+        "The operator runs without the right to restart workloads; what changes meanwhile is not made up for later.",
+        "Have it run with `TIDELOCK_ROLLOUT_RESTARTS=true` (chart: `rolloutRestarts.enabled`), or remove `spec.rolloutRestartTargets`.";
+    RolloutPaused: Stalled, [RolloutRestarted False],
+        "A target is paused and was left alone.",
+        "Resume it: it is restarted within some two minutes.";
+    RolloutOnDelete: Stalled, [RolloutRestarted False],
+        "The update strategy of a target is OnDelete, so that only its pods' deletion restarts it; it was left alone.",
+        "Delete its pods yourself, or give it the strategy RollingUpdate, with which the next change restarts it.";
+    RestartTargetNotFound: Stalled, [RolloutRestarted False],
+        "A target does not exist. One that is created later starts with what the Secret holds, and is restarted for the next change.",
+        "Correct its kind or name in `spec.rolloutRestartTargets`, and restart the workload yourself if it runs.";
+    RestartRefused: Stalled, [RolloutRestarted False],
+        "The API server refused to let the operator read or restart a target: a right or an admission policy. It is tried again every minute.",
+        "See the message for the answer, and install the chart with `rolloutRestarts.enabled`, which gives the right.";
+    RestartFailed: Waits, [RolloutRestarted False],
+        "A target could not be restarted: the API server could not be reached, or somebody else wrote it at the same time.",
+        "Nothing: the operator tries again by itself.";
 }
 
 impl Reason {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::schema;
 use super::{
     CreationPolicy, DataEntry, DataFromEntry, DeletionPolicy, Format, NameTransformer, OutOfSyncPolicy,
-    SecretBindingStatus, Selection, Target, Template, TemplateMetadata,
+    RolloutRestartTarget, SecretBindingStatus, Selection, Target, Template, TemplateMetadata,
 };
 
 /// How long a binding stands on its last word while the database is away, where `staleAfter` is absent.
@@ -79,6 +79,15 @@ pub struct SecretBindingSpec {
         }])
     )]
     pub stale_after: Option<String>,
+
+    /// Workloads of this namespace to restart, once for each change of the Secret's content. Only where the operator runs
+    /// with rollout restarts enabled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 16),
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["kind", "name"])
+    )]
+    pub rollout_restart_targets: Option<Vec<RolloutRestartTarget>>,
 
     /// True stops all looking and writing for this binding; the Secret stays as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -160,6 +169,12 @@ impl SecretBindingSpec {
         given.filter(|duration| !duration.is_negative()).map_or(STALE_AFTER, Duration::from)
     }
 
+    /// Workloads to restart when the content has changed; absent: none.
+    #[must_use]
+    pub fn rollout_restart_targets(&self) -> &[RolloutRestartTarget] {
+        self.rollout_restart_targets.as_deref().unwrap_or_default()
+    }
+
     /// Whether a person asked to leave everything as it is; absent: no.
     #[must_use]
     pub fn is_suspended(&self) -> bool {
@@ -213,6 +228,7 @@ impl SecretBinding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::WorkloadKind;
     use serde_json::{Value, json};
 
     fn binding(spec: Value) -> SecretBinding {
@@ -231,12 +247,21 @@ mod tests {
         assert_eq!(binding.spec.stale_after(), Duration::from_mins(10));
         assert!(!binding.spec.is_immutable() && !binding.spec.is_suspended());
         assert_eq!(binding.spec.target_metadata(), None);
+        assert!(binding.spec.rollout_restart_targets().is_empty());
     }
 
     #[test]
     fn a_kind_of_source_that_a_later_release_adds_is_read_and_not_known() {
         let binding = binding(json!({"sourceRef": {"kind": "SomethingNewer", "name": "shop-dev"}}));
         assert_eq!(binding.spec.source_kind(), SourceKind::Unknown);
+    }
+
+    #[test]
+    fn a_kind_of_workload_that_a_later_release_adds_is_read_and_not_known() {
+        let targets = json!([{"kind": "Deployment", "name": "web"}, {"kind": "SomethingNewer", "name": "web"}]);
+        let binding = binding(json!({"sourceRef": {"name": "shop-dev"}, "rolloutRestartTargets": targets}));
+        let kinds = binding.spec.rollout_restart_targets().iter().map(|target| target.kind);
+        assert_eq!(kinds.collect::<Vec<_>>(), [WorkloadKind::Deployment, WorkloadKind::Unknown]);
     }
 
     #[test]

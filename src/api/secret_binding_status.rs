@@ -10,7 +10,8 @@ use super::schema;
 #[derive(JsonSchema, Serialize, Deserialize, Debug, Clone, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretBindingStatus {
-    /// Ready, ResolvedRefs, Delivered, InSync, and Reconciling or Stalled while they are true.
+    /// Ready, ResolvedRefs, Delivered, InSync, RolloutRestarted where there are restart targets, and Reconciling or Stalled
+    /// while they are true.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
@@ -35,6 +36,12 @@ pub struct SecretBindingStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schema::time")]
     pub last_sync_time: Option<Time>,
+
+    /// Keyed digest of the content that the restart targets were last seen to run with; another one than the target's has
+    /// them restarted. Only with restart targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub restarted_for: Option<String>,
 
     /// The value of the annotation tidelock.dev/sync that was last answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -64,6 +71,11 @@ pub struct WrittenTarget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 128))]
     pub inputs: Option<String>,
+
+    /// Keyed digest of its names and values alone. Only with restart targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub content: Option<String>,
 
     /// How many keys it has.
     #[serde(default, skip_serializing_if = "Option::is_none")]

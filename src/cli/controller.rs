@@ -14,6 +14,7 @@ use crate::telemetry::init_logs;
 /// Run the operator
 #[derive(Args)]
 #[command(after_help = "Example: tidelock controller --listen 0.0.0.0:8080")]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(super) struct Controller {
     /// Where /livez, /readyz and /metrics answer
     #[arg(long, env = "TIDELOCK_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
@@ -58,6 +59,10 @@ pub(super) struct Controller {
     #[arg(long, env = "TIDELOCK_METRICS_PER_OBJECT", value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
     metrics_per_object: bool,
 
+    /// Restart the workloads that bindings name, when the content of their Secrets has changed
+    #[arg(long, env = "TIDELOCK_ROLLOUT_RESTARTS", value_parser = BoolishValueParser::new(), action = ArgAction::SetTrue)]
+    rollout_restarts: bool,
+
     /// How many objects are worked on at once because they are new or changed
     #[arg(long, env = "TIDELOCK_CONCURRENCY", value_name = "COUNT", default_value_t = controller::CONCURRENCY)]
     concurrency: usize,
@@ -85,6 +90,7 @@ impl Controller {
             lease,
             template_config_maps: self.template_config_maps,
             metrics_per_object: self.metrics_per_object,
+            rollout_restarts: self.rollout_restarts,
             concurrency: self.concurrency,
             ..Config::new(context.settings()?, context.keyring_path()?)
         };

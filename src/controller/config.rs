@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) template_config_maps: bool,
     /// Whether there is a series of metrics for each object.
     pub(crate) metrics_per_object: bool,
+    /// Whether workloads are restarted that bindings name.
+    pub(crate) rollout_restarts: bool,
     /// How many objects are reconciled at once because they are new or changed; see [`CONCURRENCY`].
     pub(crate) concurrency: usize,
     /// How many are reconciled at once for any other reason.
@@ -56,6 +58,7 @@ impl Config {
             lease: None,
             template_config_maps: false,
             metrics_per_object: false,
+            rollout_restarts: false,
             concurrency: CONCURRENCY,
             low_priority_concurrency: LOW_PRIORITY_CONCURRENCY,
         }

@@ -11,6 +11,7 @@ use kube::{Client, ResourceExt};
 use super::held_keyring::HeldKeyring;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::runtime::{Cache, CountGauges, Leadership, MutationCache, WatchHealth};
+use super::secret_binding::RestartTurns;
 use super::sources::{Sources, registry_name};
 use super::template_config_maps::TemplateConfigMaps;
 use crate::api::{ConditionType, KeyCounts, ProjectEnvironment, SecretBinding, find, ready_reason};
@@ -32,6 +33,10 @@ pub(crate) struct Context {
     pub(crate) controlled: ControlledSecrets,
     /// What was written to statuses lately.
     pub(crate) mutations: Mutations,
+    /// Whether workloads may be restarted.
+    pub(crate) restarts_workloads: bool,
+    /// Who restarts which workload.
+    pub(crate) restart_turns: RestartTurns,
     /// For people: what just happened to an object.
     pub(crate) events: Events,
     /// For machines: how often, how long, how many.

@@ -12,7 +12,7 @@ use kube::runtime::reflector::ObjectRef;
 
 use super::runtime::{object_key, split_key};
 use super::sources::SourceReference;
-use crate::api::{SecretBinding, SecretBindingSpec, Selection};
+use crate::api::{RolloutRestartTarget, SecretBinding, SecretBindingSpec, Selection};
 
 /// Looks bindings up by what they refer to. Cheap to clone.
 ///
@@ -32,6 +32,8 @@ struct Maps {
     /// Of a target, to the bindings. Seldom more than one.
     targets: HashMap<Key, Vec<Key>>,
     sources: HashMap<SourceReference, BTreeSet<Key>>,
+    /// Of a workload to restart (namespace, and kind with name), to the bindings.
+    restart_targets: HashMap<Key, BTreeSet<Key>>,
     /// Namespace, to bindings.
     namespaces: HashMap<Box<str>, BTreeSet<Key>>,
 }
@@ -43,6 +45,7 @@ struct Entry {
     earlier_target: Option<Key>,
     source: SourceReference,
     reads: Reads,
+    restart_targets: Box<[Key]>,
 }
 
 /// Which keys of its source a binding is about.
@@ -120,6 +123,16 @@ impl BindingIndex {
         references(self.read().namespaces.get(namespace).into_iter().flatten())
     }
 
+    /// The bindings that have that workload restarted.
+    #[must_use]
+    pub(crate) fn of_restart_target(
+        &self,
+        namespace: &str,
+        target: &RolloutRestartTarget,
+    ) -> Vec<ObjectRef<SecretBinding>> {
+        references(self.read().restart_targets.get(&key(namespace, &target.to_string())).into_iter().flatten())
+    }
+
     /// How many bindings read that source.
     #[must_use]
     pub(crate) fn count_of_source(&self, source: &SourceReference) -> usize {
@@ -138,7 +151,9 @@ impl BindingIndex {
         let written = binding.status.as_ref().and_then(|status| status.target.as_ref());
         let earlier_target = written.map(|written| of_target(&written.name)).filter(|earlier| *earlier != target);
         let (source, reads) = (SourceReference::from(binding), Reads::of(&binding.spec));
-        let entry = Entry { target, earlier_target, source, reads };
+        let restart_targets = binding.spec.rollout_restart_targets().iter();
+        let restart_targets = restart_targets.map(|target| key(&namespace, &target.to_string())).collect();
+        let entry = Entry { target, earlier_target, source, reads, restart_targets };
         self.maps.write().unwrap_or_else(PoisonError::into_inner).insert(&binding_key, entry);
     }
 
@@ -161,6 +176,9 @@ impl Maps {
             let place = bindings.binary_search(key).unwrap_or_else(|place| place);
             bindings.insert(place, Arc::clone(key));
         }
+        for target in &entry.restart_targets {
+            self.restart_targets.entry(Arc::clone(target)).or_default().insert(Arc::clone(key));
+        }
         let of_namespace = self.namespaces.entry(split_key(key).0.into()).or_default();
         of_namespace.insert(Arc::clone(key));
         self.sources.entry(entry.source.clone()).or_default().insert(Arc::clone(key));
@@ -176,6 +194,9 @@ impl Maps {
                     self.targets.remove(target);
                 }
             }
+        }
+        for target in &entry.restart_targets {
+            take_out(&mut self.restart_targets, target, key);
         }
         take_out(&mut self.sources, &entry.source, key);
         take_out(&mut self.namespaces, split_key(key).0, key);

@@ -27,7 +27,7 @@ use super::runtime::{
     Cache, CacheSync, Clients, Election, HEARTBEAT_INTERVAL, Leadership, LeaseSettings, OperatorHealth, PermitLimits,
     Queue, Request, Requeue, WatchHealth, connect,
 };
-use super::secret_binding;
+use super::secret_binding::{self, RestartTurns};
 use super::sources::{PollerDependencies, Reach, SourceChange, SourceReference, Sources, registry_name};
 use super::watches::Watches;
 use crate::api::ProjectEnvironment;
@@ -139,6 +139,8 @@ impl Operator {
             index: BindingIndex::default(),
             controlled: ControlledSecrets::default(),
             mutations: Mutations::default(),
+            restarts_workloads: config.rollout_restarts,
+            restart_turns: RestartTurns::default(),
             events,
             metrics,
             tally: tally.clone(),

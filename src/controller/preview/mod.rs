@@ -16,7 +16,7 @@ use super::context::{Context, Mutations, Stores};
 use super::held_keyring::HeldKeyring;
 use super::index::{BindingIndex, ControlledSecrets};
 use super::runtime::Cache;
-use super::secret_binding::{BindingError, Comparison, Preview, preview};
+use super::secret_binding::{BindingError, Comparison, Preview, RestartTurns, preview};
 use super::sources::{PollerDependencies, Reach, Registry, SourceState, Sources, registry_name};
 use super::template_config_maps::TemplateConfigMaps;
 use crate::api::names::CLASS;
@@ -185,6 +185,8 @@ impl World {
             events,
             metrics,
             tally: Tally::default(),
+            restarts_workloads: false,
+            restart_turns: RestartTurns::default(),
         }
     }
 }

@@ -70,6 +70,8 @@ pub(crate) enum Requeue {
     OnChange,
     /// After that time at the latest.
     After(Duration),
+    /// Likewise, at low priority unless something else leads to it.
+    LowAfter(Duration),
 }
 
 /// What reconciles one kind of object.
@@ -291,6 +293,10 @@ where
                 match requeue {
                     Requeue::OnChange => None,
                     Requeue::After(after) => Some(after),
+                    Requeue::LowAfter(after) => {
+                        slot.priority = Priority::Low;
+                        Some(after)
+                    }
                 }
             }
             Err(_) => slot.pauses.get_or_insert_with(retry_pauses).next(),

@@ -4,6 +4,7 @@
 use super::observe::ObserveError;
 use super::observed::{Observed, Question, ReadLevel};
 use super::plan::differences::Differences;
+use super::plan::rollouts::{Restart, Standing};
 use super::plan::{
     CONFLICT_REQUEUE_AFTER, Decision, ObjectVersion, Outcome, Plan, WriteFailure, WriteFailureKind, plan,
 };
@@ -26,6 +27,8 @@ pub(super) trait Cluster {
     ) -> impl Future<Output = Result<Asked, ObserveError>> + Send;
     /// Does to Secrets what the plan says, each time with a precondition.
     fn apply(&mut self, plan: &Plan) -> impl Future<Output = Applied> + Send;
+    /// Restarts workloads, and says what became of each, in the same order.
+    fn restart(&mut self, restarts: &[Restart]) -> impl Future<Output = Vec<Standing>> + Send;
     /// Says in the status, and to people, what came of it.
     fn report(
         &mut self,
@@ -89,7 +92,17 @@ pub(super) async fn drive(cluster: &mut impl Cluster, keyring: &Keyring) -> Resu
             }
         };
         let (outcome, written, failed) = match cluster.apply(&plan).await {
-            Applied::Done(written) => (plan.done, written, None),
+            Applied::Done(written) => {
+                let results = match &plan.restarts {
+                    Some(restarts) => cluster.restart(&restarts.restarts).await,
+                    None => Vec::new(),
+                };
+                // What is read again shows which were restarted.
+                if results.contains(&Standing::Conflict) {
+                    continue;
+                }
+                (plan.after_restarts(results), written, None)
+            }
             Applied::Altered(differences) => (plan.after_alteration(&differences), None, None),
             Applied::Conflict => {
                 level = ReadLevel::Secret;
@@ -107,8 +120,18 @@ pub(super) async fn drive(cluster: &mut impl Cluster, keyring: &Keyring) -> Resu
         }
         return match failed {
             Some(WriteFailure { kind: WriteFailureKind::Transient, message }) => Err(BindingError::Write(message)),
-            _ => Ok(outcome.requeue.map_or(Requeue::OnChange, Requeue::After)),
+            _ => Ok(requeue(&outcome)),
         };
     }
     Ok(Requeue::After(CONFLICT_REQUEUE_AFTER))
+}
+
+/// Restarts wait for others of their own priority: a thousand of them hold up no delivery.
+fn requeue(outcome: &Outcome) -> Requeue {
+    let look_after = outcome.rollouts.as_ref().and_then(|rollouts| rollouts.look_after);
+    match (outcome.requeue, look_after) {
+        (Some(sooner), later) if later.is_none_or(|later| sooner < later) => Requeue::After(sooner),
+        (_, Some(after)) => Requeue::LowAfter(after),
+        (_, None) => Requeue::OnChange,
+    }
 }

@@ -50,6 +50,7 @@ pub(super) fn binding(name: &str) -> BindingFixture {
             name_transformer: None,
             out_of_sync_policy: None,
             stale_after: None,
+            rollout_restart_targets: None,
             suspend: None,
         },
     );

@@ -1,7 +1,7 @@
 //! SecretBinding: keys of a source, delivered into one Secret.
 //!
-//! `driver` has the steps in order, `observe`, `plan`, `apply` and `report` are one each. Everything that decides is in
-//! `plan`, which is pure. `preview` takes the steps and writes nothing.
+//! `driver` has the steps in order, `observe`, `plan`, `apply`, `restart` and `report` are one each. Everything that decides is
+//! in `plan`, which is pure. `preview` takes the steps and writes nothing.
 
 mod apply;
 mod driver;
@@ -13,18 +13,23 @@ mod observed;
 mod plan;
 mod preview;
 mod report;
+mod restart;
 #[cfg(test)]
 mod simulated_cluster;
+mod workloads;
 
 use std::sync::Arc;
 
 use kube::ResourceExt;
+use tokio::sync::MutexGuard;
 
 use self::driver::{Applied, Asked, Cluster};
 use self::memory::BindingMemory;
 use self::observe::ObserveError;
 use self::observed::{Life, Observed, Question, ReadLevel, SyncRequest};
+use self::plan::rollouts::{Restart, Standing};
 use self::plan::{ObjectVersion, Outcome, Plan};
+pub(super) use self::restart::RestartTurns;
 use super::Context;
 use super::runtime::{Requeue, StatusError};
 use crate::api::SecretBinding;
@@ -53,7 +58,7 @@ impl Reconciler {
             return Ok(Requeue::OnChange);
         }
         let (context, memory) = (&*self.context, &self.memory);
-        let mut cluster = RealCluster { context, memory, binding, uid, sync: None };
+        let mut cluster = RealCluster { context, memory, binding, uid, sync: None, turns: Vec::new() };
         let keyring = self.context.keyring.current();
         driver::drive(&mut cluster, &keyring).await
     }
@@ -67,6 +72,8 @@ struct RealCluster<'c> {
     uid: String,
     /// What became of a request for a sync, once this reconcile has seen to it.
     sync: Option<SyncRequest>,
+    /// While workloads are looked at, those that nobody else restarts.
+    turns: Vec<MutexGuard<'c, ()>>,
 }
 
 impl Cluster for RealCluster<'_> {
@@ -74,10 +81,15 @@ impl Cluster for RealCluster<'_> {
         let mut observed = observe::observe(&self.binding, self.context, level, self.sync.as_ref()).await?;
         self.sync = Some(observed.sync.clone());
         observed.repeats = self.memory.repeats(&self.uid);
+        self.turns.clear();
         Ok(observed)
     }
 
     async fn ask(&mut self, observed: &mut Observed, question: Question) -> Result<Asked, ObserveError> {
+        if question == Question::RestartTargets {
+            let (namespace, targets) = (self.binding.namespace(), self.binding.spec.rollout_restart_targets());
+            self.turns = self.context.restart_turns.at(&namespace.unwrap_or_default(), targets).await;
+        }
         let asked = observe::ask(observed, question, self.context).await?;
         if observed.life == Life::Gone {
             self.memory.remember_gone(&self.uid);
@@ -87,6 +99,12 @@ impl Cluster for RealCluster<'_> {
 
     async fn apply(&mut self, plan: &Plan) -> Applied {
         apply::apply(&self.binding, self.context, plan).await
+    }
+
+    async fn restart(&mut self, restarts: &[Restart]) -> Vec<Standing> {
+        let standings = restart::restart(&self.binding, self.context, restarts).await;
+        self.turns.clear();
+        standings
     }
 
     async fn report(&mut self, outcome: &Outcome, written: Option<&ObjectVersion>) -> Result<(), StatusError> {

@@ -13,6 +13,8 @@ use super::observed::{Baseline, Life, Observed, Question, ReadLevel, SyncRequest
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, goes_first, ownership};
 use super::plan::target::FullSecret;
+use super::restart;
+use super::workloads::RestartTargets;
 use crate::api::{ConditionType, CreationPolicy, Reason, SecretBinding, find, names};
 use crate::controller::Context;
 use crate::controller::sources::{
@@ -75,20 +77,29 @@ pub(super) async fn observe(
         config_maps: context.stores.template_config_maps.of(binding),
         values: SealedValues::default(),
         tombstones: Tombstones::default(),
+        restart_targets: RestartTargets { is_enabled: context.restarts_workloads, ..RestartTargets::default() },
         binding: Arc::clone(binding),
     })
 }
 
 /// Asks what a plan has to know. Where the answer does not fit what was observed, that is outdated.
 pub(super) async fn ask(observed: &mut Observed, question: Question, context: &Context) -> Result<Asked, ObserveError> {
-    if question == Question::Life {
-        observed.life = life(&observed.binding, context).await?;
-        return Ok(Asked::Answered);
+    match question {
+        Question::Life => {
+            observed.life = life(&observed.binding, context).await?;
+            return Ok(Asked::Answered);
+        }
+        Question::RestartTargets => {
+            observed.restart_targets.found = Some(restart::find(&observed.binding, context).await);
+            observed.restart_targets.due = restart::others_due(&observed.binding, context);
+            return Ok(Asked::Answered);
+        }
+        Question::Values(_) | Question::Tombstones(_) => {}
     }
     let Some(source) = &observed.source else { return Ok(Asked::Outdated) };
     let failed = |cause| ObserveError::Source { source_name: source.store_name(), cause };
     match question {
-        Question::Life => {}
+        Question::Life | Question::RestartTargets => {}
         Question::Values(values) => {
             let read = source.sealed_values(values.clone(), &context.sources).await.map_err(failed)?;
             if values.iter().any(|value| read.get(value).is_none()) {

@@ -12,6 +12,7 @@ use super::plan::ownership::{Ownership, ownership};
 use super::plan::provenance::Provenance;
 use super::plan::repeats::Repeats;
 use super::plan::target::FullSecret;
+use super::workloads::RestartTargets;
 use crate::api::SecretBinding;
 use crate::controller::sources::{SealedValues, Source, SourceReference, Tombstones, ValueId};
 use crate::core::ShortDigest;
@@ -62,6 +63,8 @@ pub(crate) struct Observed {
     pub(crate) values: SealedValues,
     /// And proofs that rows were deleted on purpose.
     pub(crate) tombstones: Tombstones,
+    /// And workloads to restart.
+    pub(crate) restart_targets: RestartTargets,
 }
 
 /// Whether the binding that the cache has is still the one of its name.
@@ -84,6 +87,8 @@ pub(crate) enum Question {
     Values(Vec<ValueId>),
     /// Which rows, by the digests of their ids, were deleted on purpose.
     Tombstones(Vec<ShortDigest>),
+    /// How the workloads stand that the binding restarts.
+    RestartTargets,
 }
 
 /// A request for a poll now (`tidelock.dev/sync`) that has no answer in the status yet.

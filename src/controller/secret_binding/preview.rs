@@ -15,10 +15,11 @@ use super::observe::{self, ObserveError};
 use super::observed::{Baseline, Life, Observed, Question, ReadLevel, SyncRequest, TargetState};
 use super::plan::differences::Differences;
 use super::plan::ownership::Ownership;
+use super::plan::rollouts::{Restart, Standing};
 use super::plan::target::FullSecret;
 use super::plan::{ObjectVersion, Outcome, Plan, SecretWrite, next_status, stored};
 use crate::api::names::MERGE;
-use crate::api::{CreationPolicy, SecretBinding};
+use crate::api::{ConditionType, CreationPolicy, SecretBinding};
 use crate::controller::Context;
 use crate::controller::runtime::StatusError;
 use crate::crypto::Keyring;
@@ -172,11 +173,17 @@ impl Cluster for Observer<'_> {
         Applied::Done(None)
     }
 
+    async fn restart(&mut self, restarts: &[Restart]) -> Vec<Standing> {
+        restarts.iter().map(|_| Standing::Restarted).collect()
+    }
+
     async fn report(&mut self, outcome: &Outcome, _: Option<&ObjectVersion>) -> Result<(), StatusError> {
         let before = || self.binding.status.as_ref().map(|status| status.conditions.clone());
         let next = next_status(&self.binding, outcome, None, Timestamp::now()).map(|status| status.conditions);
         let is_said = outcome.state.is_some();
         self.found.conditions = next.or_else(before).filter(|_| is_said).unwrap_or_default();
+        // Nobody looked at the workloads.
+        self.found.conditions.retain(|condition| condition.type_ != ConditionType::RolloutRestarted.as_str());
         Ok(())
     }
 }
@@ -288,7 +295,8 @@ mod tests {
         let current = FullSecret(secret("app").with("A", "1").build());
         let mut plan = Plan::default();
         assert_eq!(told(&Planned::of(&plan, Some(&current))), [], "it stays for want of anything better");
-        plan.done.delivery = Some(Delivery { inputs: None, keys: 1, revision: None, kept: None });
+        plan.done.delivery =
+            Some(Delivery { inputs: None, keys: 1, revision: None, kept: None, content: None, replaced: None });
         assert_eq!(told(&Planned::of(&plan, Some(&current))), [("A", 1, Unchanged)]);
     }
 

@@ -2,6 +2,7 @@
 //! reconcile and counts the writes.
 
 mod api_server;
+mod workloads;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,8 +22,10 @@ use super::observed::{Baseline, Life, Observed, Question, ReadLevel, SyncRequest
 use super::plan::history::{self, History, Inquiry};
 use super::plan::ownership::{Ownership, ownership};
 use super::plan::repeats::Repeats;
+use super::plan::rollouts::{Restart, Standing};
 use super::plan::target::FullSecret;
 use super::plan::{ObjectVersion, Outcome, Plan, SecretWrite, TargetEvent, WriteFailure, next_status};
+use super::workloads::RestartTargets;
 use crate::api::names::{MANAGED_BY_LABEL, PREFIX};
 use crate::api::{ConditionType, CreationPolicy, Grants, ProjectEnvironment, SecretBinding, SecretBindingStatus, find};
 use crate::controller::runtime::{Requeue, StatusError};
@@ -30,6 +33,9 @@ use crate::controller::sources::{
     Fault, LoggedToken, Refusal, SealedValues, Snapshot, Source, SourceReference, SourceState, Tombstones,
 };
 use crate::shape::ConfigMapTexts;
+
+use self::workloads::SimulatedWorkloads;
+pub(super) use self::workloads::target;
 
 pub(super) struct SimulatedCluster {
     pub(super) binding: SecretBinding,
@@ -60,6 +66,7 @@ pub(super) struct SimulatedCluster {
     pub(super) refusal: Option<WriteFailure>,
     /// What admission does to a Secret on its way into the store.
     pub(super) admission: Option<fn(&mut Secret)>,
+    pub(super) workloads: SimulatedWorkloads,
     /// What is remembered from one reconcile to the next.
     pub(super) repeats: Option<Repeats>,
     /// How often the Secret was read, values included.
@@ -96,6 +103,7 @@ pub(super) fn cluster(binding: BindingFixture) -> SimulatedCluster {
         requeue: None,
         refusal: None,
         admission: None,
+        workloads: SimulatedWorkloads::default(),
         repeats: None,
         reads: 0,
         vain_creations: 0,
@@ -118,6 +126,10 @@ impl Cluster for SimulatedCluster {
             }
             Question::Values(values) => observed.values = registry().sealed_values(&values),
             Question::Tombstones(rows) => observed.tombstones = registry().tombstones(&rows),
+            Question::RestartTargets => {
+                observed.restart_targets.found = Some(self.workloads.find(&self.binding));
+                observed.restart_targets.due = self.workloads.due.clone();
+            }
         }
         Ok(Asked::Answered)
     }
@@ -129,6 +141,10 @@ impl Cluster for SimulatedCluster {
             return Applied::Failed(refusal);
         }
         self.write_all(plan)
+    }
+
+    async fn restart(&mut self, restarts: &[Restart]) -> Vec<Standing> {
+        restarts.iter().map(|restart| self.restart_one(restart)).collect()
     }
 
     async fn report(&mut self, outcome: &Outcome, written: Option<&ObjectVersion>) -> Result<(), StatusError> {
@@ -238,7 +254,7 @@ impl SimulatedCluster {
         self.event = outcome.event;
         self.requeue = match requeue {
             Requeue::OnChange => None,
-            Requeue::After(after) => Some(after),
+            Requeue::After(after) | Requeue::LowAfter(after) => Some(after),
         };
         self.writes.clone()
     }
@@ -307,6 +323,7 @@ impl SimulatedCluster {
             config_maps: self.config_maps.clone(),
             values: SealedValues::default(),
             tombstones: Tombstones::default(),
+            restart_targets: RestartTargets { is_enabled: !self.workloads.are_off_limits, ..RestartTargets::default() },
         }
     }
 

@@ -20,13 +20,17 @@ const DURATION: [f64; 10] = [0.000_1, 0.001, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 
 const KINDS: [&str; 2] = ["SecretBinding", "ProjectEnvironment"];
 
 /// What is written to the API server.
-const WRITES: [(&str, Verb); 6] = [
+const WRITES: [(&str, Verb); 10] = [
     ("secrets", Verb::Create),
     ("secrets", Verb::Update),
     ("secrets", Verb::Delete),
     ("secretbindings/status", Verb::Patch),
     ("projectenvironments/status", Verb::Patch),
     ("events", Verb::Create),
+    ("deployments", Verb::Patch),
+    ("statefulsets", Verb::Patch),
+    ("daemonsets", Verb::Patch),
+    ("rollouts", Verb::Patch),
 ];
 
 /// A metric, for the documentation.

@@ -11,7 +11,7 @@ use super::repeats::{Repeats, Undoing};
 use super::state::BindingState;
 use super::target::{Desired, FullSecret, TooLarge};
 use super::{BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, SecretWrite};
-use super::{RepeatsBefore, TargetEvent, checks};
+use super::{RepeatsBefore, TargetEvent, checks, rollouts};
 use crate::api::{ConditionUpdate, Reason, list_keys};
 use crate::controller::secret_binding::observed::SyncRequest;
 use crate::shape::{self, ShapeError, TypeError};
@@ -77,6 +77,15 @@ fn compose_from(facts: &Facts) -> Option<Plan> {
         revision: if is_kept { facts.delivered_revision() } else { revision },
         kept: match &base {
             Base::Full(current) if is_kept => Some(ObjectVersion::from(&current.0.metadata)),
+            _ => None,
+        },
+        content: rollouts::content_of(facts, desired.values.iter().map(|(name, value)| (name, value.expose()))),
+        replaced: match &base {
+            // Of somebody else's Secret, what is there is not what was delivered.
+            Base::Full(current) if !facts.is_merged() => {
+                let data = current.0.data.iter().flatten().map(|(name, value)| (name.as_str(), value.0.as_slice()));
+                rollouts::content_of(facts, data)
+            }
             _ => None,
         },
     };

@@ -13,6 +13,7 @@ use super::ownership::Ownership;
 use super::provenance::Provenance;
 use super::removal::{self, Delivered, Hold, Question, release_text};
 use super::repeats::Repeats;
+use super::rollouts;
 use super::state::BindingState;
 use super::target::FullSecret;
 use super::{Delivery, Plan};
@@ -270,7 +271,8 @@ impl<'o> Facts<'o> {
         let is_known = written_for == self.binding().metadata.generation
             && !self.spec().is_immutable()
             // Of somebody else's keys nobody remembers the values.
-            && !self.is_merged();
+            && !self.is_merged()
+            && rollouts::is_content_known(self);
         match &self.observed.target {
             TargetState::AsWritten(_) if is_known => Err(ReadLevel::Metadata),
             TargetState::Complete(metadata) if is_known => Ok(Base::Metadata(metadata)),

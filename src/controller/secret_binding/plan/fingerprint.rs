@@ -13,9 +13,6 @@ use super::content::SelectedKey;
 /// Goes up when the same inputs would make another Secret: every Secret is looked at again then.
 const RENDERER: &str = "1";
 
-/// What the key is derived for.
-const PURPOSE: &str = "inputs";
-
 /// The fingerprint as a status holds it, `<renderer>:<encryption key id>:<hex>`; `None` where the keyring holds no key
 /// to make it with, so that nothing is ever taken for unchanged.
 ///
@@ -30,24 +27,61 @@ pub(crate) fn inputs(
     previous: Option<&str>,
 ) -> Option<String> {
     let parts = parts(binding, snapshot, keys, config_maps);
-    let text = |key: &MacKey| {
-        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        format!("{RENDERER}:{}:{}", key.encryption_key(), hex::encode(key.tag(&parts)))
-    };
-    let known = previous.and_then(key_of).and_then(|key| keyring.fingerprint_key_under(key, PURPOSE));
-    if let Some(same) = known.as_ref().map(text).filter(|text| Some(text.as_str()) == previous) {
-        return Some(same);
-    }
-    // Tables that name no ring: any key that stays the same will do.
-    let ring = match &snapshot.ring {
-        Some(_) => snapshot.ring_name(),
-        None => keyring.rings().next().map(|ring| ring.name().clone()),
-    };
-    keyring.fingerprint_key(&ring?, PURPOSE).ok().as_ref().map(text)
+    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    INPUTS.of(&parts, keyring, snapshot, previous)
 }
 
-fn key_of(inputs: &str) -> Option<EncryptionKeyId> {
-    inputs.strip_prefix(RENDERER)?.strip_prefix(':')?.split_once(':')?.0.parse().ok()
+/// The digest of names and values alone: what a workload is restarted for. As [`inputs`] otherwise.
+#[must_use]
+pub(crate) fn content<'v>(
+    keyring: &Keyring,
+    snapshot: &Snapshot,
+    data: impl Iterator<Item = (&'v str, &'v [u8])>,
+    previous: Option<&str>,
+) -> Option<String> {
+    let parts: Vec<&[u8]> = data.flat_map(|(name, value)| [name.as_bytes(), value]).collect();
+    CONTENT.of(&parts, keyring, snapshot, previous)
+}
+
+/// Whether the keyring holds what a digest of content was made with.
+#[must_use]
+pub(crate) fn is_content_readable(keyring: &Keyring, content: &str) -> bool {
+    CONTENT.key_of(content, keyring).is_some()
+}
+
+/// A kind of digest.
+struct Digest {
+    form: &'static str,
+    /// What the key is derived for.
+    purpose: &'static str,
+}
+
+const INPUTS: Digest = Digest { form: RENDERER, purpose: "inputs" };
+
+/// Another form would restart everything.
+const CONTENT: Digest = Digest { form: "1", purpose: "content" };
+
+impl Digest {
+    fn of(&self, parts: &[&[u8]], keyring: &Keyring, snapshot: &Snapshot, previous: Option<&str>) -> Option<String> {
+        let Self { form, purpose } = self;
+        let text = |key: &MacKey| format!("{form}:{}:{}", key.encryption_key(), hex::encode(key.tag(parts)));
+        let known = previous.and_then(|previous| self.key_of(previous, keyring));
+        if let Some(same) = known.as_ref().map(text).filter(|text| Some(text.as_str()) == previous) {
+            return Some(same);
+        }
+        // Tables that name no ring: any key that stays the same will do.
+        let ring = match &snapshot.ring {
+            Some(_) => snapshot.ring_name(),
+            None => keyring.rings().next().map(|ring| ring.name().clone()),
+        };
+        keyring.fingerprint_key(&ring?, purpose).ok().as_ref().map(text)
+    }
+
+    /// The key that a digest was made with, where it is held.
+    fn key_of(&self, digest: &str, keyring: &Keyring) -> Option<MacKey> {
+        let id: EncryptionKeyId = digest.strip_prefix(self.form)?.strip_prefix(':')?.split_once(':')?.0.parse().ok()?;
+        keyring.fingerprint_key_under(id, self.purpose)
+    }
 }
 
 fn parts(

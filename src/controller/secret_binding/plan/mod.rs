@@ -17,6 +17,7 @@ pub(crate) mod ownership;
 pub(crate) mod provenance;
 mod removal;
 pub(crate) mod repeats;
+pub(crate) mod rollouts;
 mod state;
 mod status;
 pub(crate) mod stored;
@@ -32,6 +33,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use self::differences::Differences;
 use self::facts::Facts;
 use self::repeats::{Repeats, Undoing};
+use self::rollouts::{RestartPlan, Rollouts};
 use self::state::BindingState;
 use self::target::FullSecret;
 use super::observed::{Observed, Question, ReadLevel, SyncRequest};
@@ -70,6 +72,8 @@ pub(crate) struct Plan {
     pub(crate) write: SecretWrite,
     /// Secrets of this binding under earlier names, to be deleted once the write has succeeded.
     pub(crate) orphans: Vec<DeletePreconditions>,
+    /// Workloads to restart, once the Secret is as it is to be.
+    pub(crate) restarts: Option<RestartPlan>,
     /// What follows if everything succeeds; for other cases see [`Plan::after_failure`] and [`Plan::after_alteration`].
     pub(crate) done: Outcome,
     /// What is remembered of earlier writes of the same content, where the API server alters this one.
@@ -146,6 +150,8 @@ pub(crate) struct Outcome {
     /// When the newest value of those that the Secret is made from was written.
     pub(crate) newest_value: Option<RegistryTime>,
     pub(crate) event: Option<TargetEvent>,
+    /// How the workloads stand that are restarted for a change, where there are some and something was delivered.
+    pub(crate) rollouts: Option<Rollouts>,
     /// What is to be remembered of writes that did not last.
     pub(crate) repeats: Option<Repeats>,
     /// The request for a sync that this answers, if the state is an answer.
@@ -164,6 +170,10 @@ pub(crate) struct Delivery {
     pub(crate) revision: Option<i64>,
     /// The Secret, where it is kept as it is.
     pub(crate) kept: Option<ObjectVersion>,
+    /// The digest of its names and values, where workloads are restarted for it.
+    pub(crate) content: Option<String>,
+    /// The same of what was there before, where it was read.
+    pub(crate) replaced: Option<String>,
 }
 
 /// What happened to the target that a person should be told of.
@@ -201,6 +211,9 @@ pub(crate) fn plan(observed: &Observed, keyring: &Keyring) -> Decision {
     let facts = Facts::new(observed, keyring);
     let decision = checks::first_to_speak(&facts).unwrap_or_else(|| compose::compose(&facts));
     let Decision::Do(mut plan) = decision else { return decision };
+    if let Some(question) = rollouts::add_to(&mut plan, &facts) {
+        return Decision::Ask(question);
+    }
     // One that keys are added to lacks our label, or may: no event tells of it.
     let is_unwatched = matches!(plan.write, SecretWrite::Keep) && facts.is_target_unwatched();
     if is_unwatched || (facts.is_merged() && plan.done.delivery.is_some()) {

@@ -4,7 +4,7 @@ use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use super::state::BindingState;
-use super::{ObjectVersion, Outcome};
+use super::{ObjectVersion, Outcome, rollouts};
 use crate::api::{SecretBinding, SecretBindingStatus, WrittenTarget, conditions};
 
 /// The status that is to be written; `None` where it would say nothing new. A revision of the project or a time that
@@ -19,7 +19,8 @@ pub(crate) fn next_status(
     let state = outcome.state.as_ref()?;
     let previous = binding.status.clone().unwrap_or_default();
     let generation = binding.metadata.generation.unwrap_or_default();
-    let updates = state.updates(binding.spec.out_of_sync_policy());
+    let mut updates = state.updates(binding.spec.out_of_sync_policy()).to_vec();
+    updates.extend(rollouts::condition(binding, state, outcome));
     let mut next = SecretBindingStatus {
         conditions: conditions(&previous.conditions, &updates, generation, now),
         observed_generation: match state {
@@ -48,9 +49,13 @@ pub(crate) fn next_status(
             uid,
             resource_version,
             inputs: delivery.inputs.clone(),
+            content: delivery.content.clone(),
             keys: i64::try_from(delivery.keys).ok(),
         });
     }
+    let restarted_for = outcome.rollouts.as_ref().map(|rollouts| rollouts.restarted_for.clone());
+    let has_targets = !binding.spec.rollout_restart_targets().is_empty();
+    next.restarted_for = restarted_for.or(previous.restarted_for.clone()).filter(|_| has_targets);
     if let Some(nonce) = outcome.answered_sync.as_ref().filter(|_| state.answers_sync()) {
         next.last_handled_sync = Some(nonce.clone());
     }

@@ -13,7 +13,7 @@ use crate::controller::secret_binding::plan::ownership::Ownership;
 use crate::controller::secret_binding::plan::removal::Hold;
 use crate::controller::secret_binding::plan::state::BindingState;
 use crate::controller::secret_binding::plan::{
-    BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, SecretWrite, content,
+    BLOCKED_REQUEUE_AFTER, Decision, DeletePreconditions, Delivery, ObjectVersion, Plan, SecretWrite, content, rollouts,
 };
 use crate::controller::sources::ValueId;
 use crate::core::digest_of_key;
@@ -113,6 +113,11 @@ pub(super) fn something_changed(facts: &Facts) -> Option<Decision> {
     if facts.written().and_then(|target| target.inputs.as_deref()) != Some(inputs) {
         return None;
     }
+    let content = facts.written().and_then(|target| target.content.clone()).filter(|_| rollouts::has_targets(facts));
+    if content.is_none() && rollouts::has_targets(facts) {
+        // What they are restarted for is not known yet.
+        return None;
+    }
     let (TargetState::AsWritten(metadata) | TargetState::Complete(metadata)) = &facts.observed.target else {
         return None;
     };
@@ -121,6 +126,8 @@ pub(super) fn something_changed(facts: &Facts) -> Option<Decision> {
         keys: facts.written().and_then(|target| usize::try_from(target.keys?).ok()).unwrap_or_default(),
         revision: facts.delivered_revision(),
         kept: Some(ObjectVersion::from(metadata)),
+        content,
+        replaced: None,
     };
     let in_sync = facts.in_sync()?;
     let state = ungranted(facts).unwrap_or_else(|| facts.delivered(&delivery, in_sync));

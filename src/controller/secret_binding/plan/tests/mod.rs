@@ -6,6 +6,7 @@ mod forged;
 mod granting;
 mod holding;
 mod policies;
+mod rollouts;
 mod shaping;
 mod targets;
 mod waiting;
