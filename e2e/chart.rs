@@ -2,6 +2,7 @@
 
 mod policy;
 mod rendered;
+mod restart_policy;
 mod rights;
 
 use k8s_openapi::api::apps::v1::Deployment;

@@ -16,25 +16,39 @@ pub(crate) async fn install(client: &Client) -> Result<()> {
     let api: Api<CustomResourceDefinition> = Api::all(client.clone());
     let definitions = checked_in()?;
     for definition in &definitions {
-        let name = definition.name_any();
-        api.patch(&name, &PatchParams::apply("tidelock-e2e").force(), &Patch::Apply(definition))
-            .await
-            .with_context(|| format!("applying the definition {name}"))?;
+        apply(&api, definition).await?;
     }
     for definition in &definitions {
-        let name = definition.name_any();
-        try_wait_for(&name, Duration::from_secs(30), async || {
-            let found = api.get(&name).await.map_err(|why| why.to_string())?;
-            let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
-            if conditions.iter().any(|c| c.type_ == "Established" && c.status == "True") {
-                return Ok(());
-            }
-            Err(format!("{conditions:?}"))
-        })
-        .await
-        .map_err(|why| anyhow!(why))?;
+        is_served(&api, definition).await?;
     }
     Ok(())
+}
+
+/// Applies one definition, of somebody else's kind, and waits until the API server serves it.
+pub(crate) async fn install_one(client: &Client, definition: &CustomResourceDefinition) -> Result<()> {
+    let api: Api<CustomResourceDefinition> = Api::all(client.clone());
+    apply(&api, definition).await?;
+    is_served(&api, definition).await
+}
+
+async fn apply(api: &Api<CustomResourceDefinition>, definition: &CustomResourceDefinition) -> Result<()> {
+    let name = definition.name_any();
+    let applied = api.patch(&name, &PatchParams::apply("tidelock-e2e").force(), &Patch::Apply(definition)).await;
+    applied.map(drop).with_context(|| format!("applying the definition {name}"))
+}
+
+async fn is_served(api: &Api<CustomResourceDefinition>, definition: &CustomResourceDefinition) -> Result<()> {
+    let name = definition.name_any();
+    try_wait_for(&name, Duration::from_secs(30), async || {
+        let found = api.get(&name).await.map_err(|why| why.to_string())?;
+        let conditions = found.status.and_then(|status| status.conditions).unwrap_or_default();
+        if conditions.iter().any(|c| c.type_ == "Established" && c.status == "True") {
+            return Ok(());
+        }
+        Err(format!("{conditions:?}"))
+    })
+    .await
+    .map_err(|why| anyhow!(why))
 }
 
 /// The definitions in `crds/`, in the order of their file names.

@@ -17,6 +17,7 @@ mod patterns;
 mod removal;
 mod repair;
 mod restored;
+mod rollouts;
 mod rotation;
 mod schema;
 mod shaping;
@@ -27,3 +28,5 @@ mod tampering;
 mod watches;
 mod write_races;
 mod writes;
+
+pub(crate) use rollouts::ROLLOUTS;
