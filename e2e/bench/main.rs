@@ -18,6 +18,7 @@ mod memory;
 mod patterns;
 mod recovery;
 mod remade;
+mod restarts;
 mod start;
 
 use figures::Figures;
@@ -49,6 +50,9 @@ async fn main() {
     }
     if wanted("remade") {
         remade::measure(&mut figures).await;
+    }
+    if wanted("restarts") {
+        restarts::measure(&mut figures).await;
     }
     if wanted("memory") {
         memory::measure(&mut figures).await;

@@ -18,7 +18,7 @@ const RESTARTS: (&str, &str) = ("TIDELOCK_ROLLOUT_RESTARTS", "true");
 const KINDS: [&str; 4] = ["Deployment", "StatefulSet", "DaemonSet", "Rollout"];
 
 /// What stands for Argo Rollouts: its kind, without its controller.
-pub(crate) const ROLLOUTS: &str = r#"
+pub(crate) const ROLLOUTS: &str = r"
 apiVersion: apiextensions.k8s.io/v1
 kind: CustomResourceDefinition
 metadata: {name: rollouts.argoproj.io}
@@ -31,7 +31,7 @@ spec:
       served: true
       storage: true
       schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}
-"#;
+";
 
 impl Stage {
     /// As [`Stage::with_shop`], where the operator may restart workloads, and with one value in `dev`.
@@ -204,23 +204,23 @@ async fn an_operator_that_ends_at_any_point_of_a_change_leaves_one_restart_to_be
     let workload = format!("/apis/apps/v1/namespaces/{namespace}/deployments/web");
 
     // With the Secret written and nothing said; with the restart not sent; with it done and nothing said.
-    for (round, (held, is_said_before)) in
+    for (round, (path, is_said_before)) in
         [(&status, false), (&workload, false), (&status, true)].into_iter().enumerate()
     {
         let operator = proxied(&stage, &proxy).await;
         stage.binding_is("app", &["Ready=True", "RolloutRestarted=True"]).await;
         let value = format!("round {round}");
-        let hold = || proxy.hold(Method::PATCH, held.clone());
-        let held = if is_said_before {
+        let hold_back = || proxy.hold(Method::PATCH, path.clone());
+        let request = if is_said_before {
             stage.team.set("dev", "A", &value).await;
             stage.binding_is("app", &["RolloutRestarted=Unknown(RestartPending)"]).await;
-            hold()
+            hold_back()
         } else {
-            let held = hold();
+            let request = hold_back();
             stage.team.set("dev", "A", &value).await;
-            held
+            request
         };
-        held.meanwhile(async { operator.kill() }).await;
+        request.meanwhile(async { operator.kill() }).await;
         stage.secret_has("app", &[("A", &value)]).await;
         let next = stage.operator_with(&[RESTARTS]).await;
         let content = async || {

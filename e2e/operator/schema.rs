@@ -35,6 +35,7 @@ async fn what_cannot_be_meant_is_refused_at_once_and_says_what_would_be_right() 
     let metadata = |what: &str, name: &str| template(json!({"metadata": {what: {name: "x"}}}));
     let target = |target: Value| binding(json!({"target": target}));
     let rewrite = |step: Value| binding(json!({"dataFrom": [{"find": {}, "rewrite": [step]}]}));
+    let restarts = |targets: Value| binding(json!({"rolloutRestartTargets": targets}));
     let grants = |grant: Value| json!({"project": "shop", "environment": "dev", "grants": [grant]});
     for (kind, spec, expected) in [
         ("SecretBinding", binding(json!({})), "accepted"),
@@ -80,6 +81,26 @@ async fn what_cannot_be_meant_is_refused_at_once_and_says_what_would_be_right() 
         ),
         ("SecretBinding", target(json!({"creationPolicy": "Merge", "deletionPolicy": "Merge"})), "accepted"),
         ("SecretBinding", target(json!({"creationPolicy": "None"})), "Unsupported value"),
+        ("SecretBinding", restarts(json!([{"kind": "Rollout", "name": "a"}])), "accepted"),
+        (
+            "SecretBinding",
+            restarts(json!([{"kind": "Deployment", "name": "a"}, {"kind": "StatefulSet", "name": "a"}])),
+            "accepted",
+        ),
+        ("SecretBinding", restarts(json!([])), "at least 1"),
+        ("SecretBinding", restarts(json!([{"kind": "Pod", "name": "a"}])), "Unsupported value"),
+        ("SecretBinding", restarts(json!([{"kind": "Deployment", "name": "A"}])), "name"),
+        ("SecretBinding", restarts(json!([{"kind": "Deployment"}])), "name"),
+        (
+            "SecretBinding",
+            restarts(json!([{"kind": "Deployment", "name": "a"}, {"kind": "Deployment", "name": "a"}])),
+            "Duplicate",
+        ),
+        (
+            "SecretBinding",
+            restarts((0..17).map(|n| json!({"kind": "Deployment", "name": format!("a{n}")})).collect()),
+            "at most 16",
+        ),
         ("SecretBinding", binding(json!({"staleAfter": "soon"})), "staleAfter"),
         ("SecretBinding", binding(json!({"staleAfter": "1000h"})), "from 1s to 720h"),
         ("ProjectEnvironment", grants(json!({"namespaces": {"names": ["shop"]}})), "accepted"),

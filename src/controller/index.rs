@@ -270,7 +270,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::api::SourceKind;
+    use crate::api::{SourceKind, WorkloadKind};
 
     fn binding(name: &str, source: &str, target: Option<&str>, written: Option<&str>) -> SecretBinding {
         serde_json::from_value(json!({
@@ -337,6 +337,25 @@ mod tests {
         assert_eq!(of_keys(&["C", "B"]), ["b", "every", "finds"]);
         assert_eq!(of_keys(&[]), ["every", "finds"]);
         assert_eq!(names(&index.of_source(&dev(), None)), ["a", "b", "every", "finds"]);
+    }
+
+    #[test]
+    fn a_binding_is_found_by_the_workloads_that_it_has_restarted_until_it_names_them_no_more() {
+        let index = BindingIndex::default();
+        let target = |kind| RolloutRestartTarget { kind, name: "web".to_owned() };
+        let [deployment, rollout] = [WorkloadKind::Deployment, WorkloadKind::Rollout].map(target);
+        for (name, targets) in [("a", vec![deployment.clone()]), ("b", vec![deployment.clone(), rollout.clone()])] {
+            let mut binding = binding(name, "dev", None, None);
+            binding.spec.rollout_restart_targets = Some(targets);
+            index.apply(&binding);
+        }
+        assert_eq!(names(&index.of_restart_target("shop", &deployment)), ["a", "b"]);
+        assert_eq!(names(&index.of_restart_target("shop", &rollout)), ["b"]);
+        assert!(index.of_restart_target("other", &deployment).is_empty());
+        index.apply(&binding("b", "dev", None, None));
+        assert_eq!(names(&index.of_restart_target("shop", &deployment)), ["a"]);
+        index.delete(&binding("a", "dev", None, None));
+        assert!(index.of_restart_target("shop", &deployment).is_empty());
     }
 
     #[test]

@@ -62,15 +62,13 @@ pub(super) fn read(kind: WorkloadKind, object: &DynamicObject) -> Found {
         return Found::Missing;
     }
     let text = |pointer: &str| object.data.pointer(pointer).and_then(Value::as_str);
-    let annotations = match kind {
-        // Its pod template is not what restarts it.
-        WorkloadKind::Rollout => object.annotations().clone(),
-        _ => {
-            let said = object.data.pointer("/spec/template/metadata/annotations").and_then(Value::as_object);
-            let texts =
-                said.into_iter().flatten().filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned())));
-            texts.collect()
-        }
+    // The pod template of a Rollout is not what restarts it.
+    let annotations = if kind == WorkloadKind::Rollout {
+        object.annotations().clone()
+    } else {
+        let said = object.data.pointer("/spec/template/metadata/annotations").and_then(Value::as_object);
+        let texts = said.into_iter().flatten();
+        texts.filter_map(|(name, text)| Some((name.clone(), text.as_str()?.to_owned()))).collect()
     };
     Found::Workload(Workload {
         version: ObjectVersion::from(&object.metadata),
@@ -86,7 +84,7 @@ mod tests {
 
     use super::*;
 
-    fn read_one(kind: WorkloadKind, spec: Value) -> Found {
+    fn read_one(kind: WorkloadKind, spec: &Value) -> Found {
         let metadata = json!({"name": "web", "uid": "u", "resourceVersion": "7", "annotations": {"restart.tidelock.dev/app": "on itself"}});
         let object = json!({"metadata": metadata, "spec": spec});
         read(kind, &serde_json::from_value(object).expect("an object"))
@@ -115,7 +113,7 @@ mod tests {
             (WorkloadKind::Rollout, json!({"template": template}), workload(Some("on itself"), false, false)),
             (WorkloadKind::Rollout, json!({"paused": true}), workload(Some("on itself"), true, false)),
         ] {
-            assert_eq!(read_one(kind, spec.clone()), expected, "{kind:?} {spec}");
+            assert_eq!(read_one(kind, &spec), expected, "{kind:?} {spec}");
         }
         let going = json!({"metadata": {"name": "web", "deletionTimestamp": "2026-01-01T00:00:00Z"}});
         assert_eq!(read(WorkloadKind::Deployment, &serde_json::from_value(going).expect("an object")), Found::Missing);

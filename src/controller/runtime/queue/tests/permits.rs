@@ -159,3 +159,41 @@ async fn who_was_raised_while_it_waited_does_not_run_again_when_its_first_turn_c
     tokio::join!(ends(work), ask);
     assert_eq!(begun.names(), ["low", "raised"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_again_at_low_priority_keeps_nobody_of_high_priority_waiting() {
+    let names = ["later-0", "later-1", "later-2", "later-3"];
+    let (mut queue, send, cache) = queue(&names);
+    queue.limits = PermitLimits::new(3, 1);
+    let (stop, start, begun) = (queue.stop.clone(), Instant::now(), Begun::default());
+    let work = queue.work({
+        let begun = begun.clone();
+        move |object: Arc<ConfigMap>| {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            begun.0.lock().unwrap().push(name.clone());
+            let is_first = start.elapsed() < Duration::from_secs(1);
+            async move {
+                if is_first {
+                    return Ok::<_, No>(Requeue::LowAfter(Duration::from_secs(6)));
+                }
+                pending::<Result<Requeue, No>>().await
+            }
+            .boxed()
+        }
+    });
+    let ask = async {
+        sleep(Duration::from_secs(7)).await;
+        assert_eq!(begun.names().len(), 5, "of those that come again, one has a permit: {:?}", begun.names());
+        let metadata = ObjectMeta { name: Some("new".to_owned()), ..ObjectMeta::default() };
+        cache.put(ConfigMap { metadata, ..ConfigMap::default() });
+        send.send(request("new", Priority::High)).unwrap();
+        // Something else leads to one that waits.
+        let runs = begun.names()[4].clone();
+        let waits = names.into_iter().find(|name| *name != runs).unwrap();
+        send.send(request(waits, Priority::High)).unwrap();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(begun.names()[5..], ["new", waits]);
+        stop.cancel();
+    };
+    tokio::join!(ends(work), ask);
+}
