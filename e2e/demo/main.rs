@@ -51,6 +51,7 @@ async fn play() -> Result<()> {
 
     heading("The custom resources: the platform team grants, the application team binds");
     scene.apply_resources().await?;
+    scene.apply_workload().await?;
 
     heading("The operator starts, and the Secrets appear");
     let operator = scene.operator()?;
@@ -60,6 +61,9 @@ async fn play() -> Result<()> {
 
     heading("Somebody sets a value in dev");
     scene.change_arrives().await?;
+
+    heading("The Deployment web takes it as an environment variable: it is restarted once, some seconds later");
+    scene.restart_comes().await?;
 
     heading("staging and production are behind, and say so, with the key");
     scene.wait_in_sync("staging", "False").await?;

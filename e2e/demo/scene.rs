@@ -156,6 +156,7 @@ impl Scene {
             ("KUBECONFIG", self.kubeconfig.display().to_string()),
             ("TIDELOCK_DATABASE_URL", self.people["operator"].url.clone()),
             ("TIDELOCK_KEYRING", self.home.join("keyring").display().to_string()),
+            ("TIDELOCK_ROLLOUT_RESTARTS", "true".to_owned()),
             ("TIDELOCK_LISTEN", format!("127.0.0.1:{}", crate::harness::ports::free_port())),
         ];
         let spec = Spec {
@@ -225,6 +226,23 @@ impl Scene {
             micros % 1000 / 100
         ));
         Ok(())
+    }
+
+    /// A workload of the application team's, and the binding that has it restarted.
+    pub(crate) async fn apply_workload(&self) -> Result<()> {
+        let deployment = ["create", "deployment", "web", "--image=example.com/web", "--replicas=0"];
+        self.kubectl(&[&deployment[..], &["--namespace", "shop-dev"]].concat()).await?;
+        self.kubectl(&["apply", "-f", "examples/restarts.yaml"]).await
+    }
+
+    /// Waits until the workload was restarted, and shows by what.
+    pub(crate) async fn restart_comes(&self) -> Result<()> {
+        let reason = r#"--for=jsonpath={.status.conditions[?(@.type=="RolloutRestarted")].reason}=Restarted"#;
+        let wait = ["wait", reason, "--timeout=60s", "secretbinding", "shop-web", "--namespace", "shop-dev"];
+        self.kubectl(&wait).await?;
+        let annotations = r#"jsonpath={.spec.template.metadata.annotations}{"\n"}"#;
+        self.kubectl(&["get", "deployment", "web", "--namespace", "shop-dev", "-o", annotations]).await?;
+        self.kubectl(&["get", "replicasets", "--namespace", "shop-dev"]).await
     }
 
     /// Waits until the source of an environment says so.
