@@ -1,6 +1,6 @@
 //! From updates to `status.conditions`.
 
-use jiff::{Timestamp, Unit};
+use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::condition_type::{ConditionStatus, ConditionType, Progress};
@@ -8,11 +8,18 @@ use super::condition_update::ConditionUpdate;
 use super::reason::{Reason, TABLE};
 use super::schema::MESSAGE_MAX;
 
+/// A time as Kubernetes keeps it, in whole seconds, so that what is read back equals what was written. The rest is cut off:
+/// no status tells of a time that has not come.
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Time {
+    let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
+    Time(time.round(whole).unwrap_or(time))
+}
+
 /// The conditions that the updates amount to, in the order of [`ConditionType`].
 ///
 /// `Reconciling` and `Stalled` follow from the update on `Ready` and are present only while true. A time of
-/// transition is kept where the status did not change; all times are whole seconds, as Kubernetes keeps them, so that
-/// what is read back equals what was written.
+/// transition is kept where the status did not change.
 #[must_use]
 pub fn conditions(
     previous: &[Condition],
@@ -20,7 +27,7 @@ pub fn conditions(
     generation: i64,
     now: Timestamp,
 ) -> Vec<Condition> {
-    let now = Time(now.round(Unit::Second).unwrap_or(now));
+    let now = whole_seconds(now);
     let build = |condition: ConditionType, status: ConditionStatus, update: &ConditionUpdate| {
         let before = previous.iter().find(|before| before.type_ == condition.as_str());
         // What was true of one generation is not claimed of the next, at which nobody has looked.
@@ -139,6 +146,13 @@ mod tests {
         assert!(conditions.iter().all(|condition| condition.status == "True"
             && condition.observed_generation == Some(1)
             && condition.last_transition_time == Time(at(10))));
+    }
+
+    #[test]
+    fn no_time_is_later_than_the_clock() {
+        let now = at(10) + jiff::SignedDuration::from_millis(999);
+        let conditions = conditions(&[], &binding(Reason::Delivered), 1, now);
+        assert!(conditions.iter().all(|condition| condition.last_transition_time == Time(at(10))), "{conditions:?}");
     }
 
     #[test]

@@ -26,7 +26,9 @@ mod secret_binding_target;
 pub use condition_type::{ConditionStatus, ConditionType, Progress};
 pub(crate) use condition_update::list_names;
 pub use condition_update::{ConditionUpdate, list_keys};
-pub use conditions::{ANNOUNCED, conditions, differs, find, is_said_of_source, is_warning, ready_reason};
+pub use conditions::{
+    ANNOUNCED, conditions, differs, find, is_said_of_source, is_warning, ready_reason, whole_seconds,
+};
 pub use documentation::conditions_page;
 pub use grants::{Granted, Grants, InvalidGrant};
 pub(crate) use key_pattern::{InvalidPattern, NamePattern};

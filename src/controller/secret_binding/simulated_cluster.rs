@@ -242,7 +242,8 @@ impl SimulatedCluster {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp::from_second(self.clock).expect("a time")
+        // Late in its second: what is rounded up would be ahead of it.
+        Timestamp::from_millisecond(self.clock * 1_000 + 900).expect("a time")
     }
 
     /// Takes the steps of a reconcile, and gives back the writes it took.

@@ -1,11 +1,10 @@
 //! From an outcome to the status.
 
-use jiff::{RoundMode, Timestamp, TimestampRound, Unit};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::Timestamp;
 
 use super::state::BindingState;
 use super::{ObjectVersion, Outcome, rollouts};
-use crate::api::{SecretBinding, SecretBindingStatus, WrittenTarget, conditions};
+use crate::api::{SecretBinding, SecretBindingStatus, WrittenTarget, conditions, whole_seconds};
 
 /// The status that is to be written; `None` where it would say nothing new. A revision of the project or a time that
 /// moved is nothing new by itself. `written` is the Secret as the API server has it after a write.
@@ -40,8 +39,7 @@ pub(crate) fn next_status(
         let before = previous.target.as_ref().and_then(|target| target.uid.clone());
         if delivery.kept.is_none() || before != uid || previous.revision != delivery.revision {
             // Never later than it was: what is written within the same second is still newer.
-            let whole = TimestampRound::new().smallest(Unit::Second).mode(RoundMode::Trunc);
-            next.last_sync_time = Some(Time(now.round(whole).unwrap_or(now)));
+            next.last_sync_time = Some(whole_seconds(now));
         }
         next.revision = delivery.revision;
         next.target = Some(WrittenTarget {

@@ -196,7 +196,11 @@ fn bindings_that_change_within_the_delay_share_one_restart() {
     cluster.change("new", 6);
     cluster.wait(2);
     assert_eq!(cluster.reconcile(), nothing(), "others may join");
-    assert_eq!(cluster.requeue, Some(RESTART_DELAY.checked_sub(std::time::Duration::from_secs(2)).expect("more")));
+    // The condition's time is in whole seconds.
+    assert_eq!(
+        cluster.requeue,
+        Some(RESTART_DELAY.checked_sub(std::time::Duration::from_millis(2_900)).expect("more"))
+    );
     cluster.wait(4);
     assert_eq!(cluster.reconcile(), ["restart Deployment web", "restart StatefulSet db", "status"]);
     let annotations = |path| cluster.workload(path).annotations.keys().cloned().collect::<Vec<_>>();
