@@ -34,35 +34,28 @@ pub(crate) struct Standing {
     pub(crate) revision: Option<i64>,
 }
 
-impl Reported for SecretBinding {
-    fn standing(&self) -> Standing {
-        let status = self.status.clone().unwrap_or_default();
-        Standing {
-            kind: ObjectKind::SecretBinding,
-            metadata: self.metadata.clone(),
-            is_suspended: self.spec.is_suspended(),
-            conditions: status.conditions,
-            observed_generation: status.observed_generation,
-            last_handled_sync: status.last_handled_sync,
-            revision: status.revision,
+/// Both kinds have the same fields, in statuses of their own.
+macro_rules! reported {
+    ($kind:ident) => {
+        impl Reported for $kind {
+            fn standing(&self) -> Standing {
+                let status = self.status.clone().unwrap_or_default();
+                Standing {
+                    kind: ObjectKind::$kind,
+                    metadata: self.metadata.clone(),
+                    is_suspended: self.spec.is_suspended(),
+                    conditions: status.conditions,
+                    observed_generation: status.observed_generation,
+                    last_handled_sync: status.last_handled_sync,
+                    revision: status.revision,
+                }
+            }
         }
-    }
+    };
 }
 
-impl Reported for ProjectEnvironment {
-    fn standing(&self) -> Standing {
-        let status = self.status.clone().unwrap_or_default();
-        Standing {
-            kind: ObjectKind::ProjectEnvironment,
-            metadata: self.metadata.clone(),
-            is_suspended: self.spec.is_suspended(),
-            conditions: status.conditions,
-            observed_generation: status.observed_generation,
-            last_handled_sync: status.last_handled_sync,
-            revision: status.revision,
-        }
-    }
-}
+reported!(SecretBinding);
+reported!(ProjectEnvironment);
 
 impl Standing {
     pub(crate) fn name(&self) -> &str {
